@@ -1,0 +1,51 @@
+"""Every error that saywhy raises on purpose.
+
+SaywhyError
+├── UsageError      an option, method, layer, class or model that does not exist, or does not fit   (exit code 2)
+│   └── ExtraMissing    the option needs a package of an optional extra
+├── InputError      an image, folder or file that cannot be used                                    (exit code 1)
+└── ModelError      the classifier answered with something that cannot be explained                 (exit code 1)
+
+A message says the contract that was broken and the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SaywhyError(Exception):
+    """Parent of all errors raised on purpose."""
+
+
+class UsageError(SaywhyError, ValueError):
+    """What was asked for does not exist or does not fit; nothing was run."""
+
+
+class ExtraMissing(UsageError):
+    """A part needs a package that only an optional extra installs."""
+
+    def __init__(self, package: str, extra: str, what: str) -> None:
+        super().__init__(f"{what} needs the package {package!r}: pip install 'saywhy[{extra}]'")
+
+
+class InputError(SaywhyError, ValueError):
+    """An image, folder or file cannot be read or used."""
+
+
+class ModelError(SaywhyError, RuntimeError):
+    """The classifier failed, or answered with NaN or a shape that is no list of class scores."""
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> UsageError:
+    """A UsageError that names the nearest of the known names."""
+    names = list(known)
+    near = get_close_matches(str(name).lower(), [n.lower() for n in names], n=3, cutoff=0.5)
+    close = [n for n in names if n.lower() in near]
+    if close:
+        hint = "did you mean " + " or ".join(repr(n) for n in close[:3]) + "?"
+    else:
+        shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+        hint = f"known: {shown}"
+    return UsageError(f"unknown {what} {str(name)!r}; {hint}")

@@ -1,0 +1,287 @@
+"""The data model: one frozen Explanation of one image, its JSON and its JSON Schema.
+
+Boxes are [x0, y0, x1, y1] in pixels of the EXIF-rotated photo, masks are run-length codes over that photo,
+contributions are in the unit that `game` names (probability unless asked otherwise).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from saywhy.image import Bools, decode_mask, encode_mask
+
+SCHEMA = 1
+
+Place = Literal[
+    "top left", "top", "top right", "centre left", "centre", "centre right", "bottom left", "bottom", "bottom right"
+]
+SaliencyStatus = Literal["ok", "flat", "all_negative", "not_finite"]
+
+
+class Record(BaseModel):
+    """A frozen row; unknown keys are refused, so that a typing error never passes for data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ImageRecord(Record):
+    """The photo: where it came from, its size, and the box that the model saw."""
+
+    path: str | None
+    sha256: str
+    width: int
+    height: int
+    seen: tuple[int, int, int, int]
+
+
+class ModelRecord(Record):
+    """The classifier: its name, the hash of weights and preprocessing, the tapped layer and why that one."""
+
+    name: str
+    fingerprint: str
+    layer: str | None
+    layer_reason: str
+
+
+class ClassScore(Record):
+    """A class and its probability."""
+
+    class_index: int
+    class_name: str
+    probability: float
+
+
+class Prediction(ClassScore):
+    """The predicted class and the best few, best first."""
+
+    top: tuple[ClassScore, ...]
+
+
+class SaliencyRecord(Record):
+    """A raw, signed map on the layer's grid; values that are not finite are written as 0, and `status` says so."""
+
+    method: str
+    status: SaliencyStatus
+    grid: tuple[int, int]
+    minimum: float
+    maximum: float
+    values: tuple[tuple[float, ...], ...]
+
+
+class Effect(Record):
+    """What an intervention did to the asked score.
+
+    `change` is after minus before (hiding what supports a class gives a negative change); `low` and `high` bound
+    it over `runs` confirming runs, `passes` is what they cost, `fill` names what was put in place.
+    """
+
+    change: float
+    low: float
+    high: float
+    runs: int
+    passes: int
+    fill: str
+
+
+class Mask(Record):
+    """COCO's uncompressed run-length code: size [H, W], counts down the columns, zeros first."""
+
+    size: tuple[int, int]
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, mask: Bools) -> Mask:
+        """The code of a boolean array (H, W)."""
+        size, counts = encode_mask(mask)
+        return cls(size=size, counts=tuple(counts))
+
+    def array(self) -> Bools:
+        """The boolean array (H, W)."""
+        return decode_mask(self.size, self.counts)
+
+
+class ConceptRecord(Record):
+    """A concept or region found in the image: what it looks like, where it is, what it counted.
+
+    `contribution` is its Shapley value for the target, `contrast` for target minus versus; `importance` is the
+    share of the probability that hiding it takes away, clipped to [0, 1]; `effect` is that of hiding it.
+    """
+
+    id: str
+    name: str | None
+    name_confidence: float | None
+    hypothesis: int
+    present: bool
+    appearance: tuple[str, ...]
+    mask: Mask
+    box: tuple[int, int, int, int]
+    place: Place
+    score: float
+    contribution: float
+    contrast: float | None
+    importance: float
+    effect: Effect
+
+
+class GameRecord(Record):
+    """The coalition game: the score with all regions, with none, and the fills that stood in for what was hidden."""
+
+    unit: Literal["probability", "log-odds"]
+    full: float
+    empty: float
+    fills: tuple[str, ...]
+
+
+class EdgeRecord(Record):
+    """How two concepts stand to each other, and their pairwise interaction (positive: they need each other)."""
+
+    id: str
+    source: str
+    target: str
+    relation: str
+    distance: float
+    contribution: float
+    contrast: float | None
+
+
+class GraphRecord(Record):
+    """The structural concept graph of one candidate class."""
+
+    class_index: int
+    nodes: tuple[str, ...]
+    edges: tuple[EdgeRecord, ...]
+    fidelity: dict[str, float]
+
+
+class AttributeRecord(Record):
+    """An attribute that the classifier's units speak for; empty until a posterior is fitted."""
+
+    id: str
+    name: str
+    level: Literal["image", "class"]
+    class_index: int
+    probability: float
+    sign: int
+    box: tuple[int, int, int, int] | None
+    effect: Effect | None
+
+
+class Statement(Record):
+    """A sentence, the ids of its evidence and the effect that was measured for it."""
+
+    text: str
+    kind: str
+    evidence: tuple[str, ...]
+    effect: Effect | None
+    verified: bool
+
+
+class Cost(Record):
+    """Images sent through the whole network, through its tail alone, and the seconds it took."""
+
+    forward_passes: int
+    tail_passes: int
+    seconds: float
+
+
+class Provenance(Record):
+    """What made this explanation."""
+
+    saywhy: str
+    torch: str
+    seed: int
+    parts: tuple[str, ...]
+
+
+class Run(Record):
+    """One measured intervention, kept for the page: these regions hidden (or kept alone) gave these scores."""
+
+    id: str
+    act: Literal["hide", "keep"]
+    regions: tuple[str, ...]
+    fill: str
+    seed: int
+    score: float
+    contrast: float | None
+
+
+def _without_page_only_fields(schema: dict[str, Any]) -> None:
+    for name in ("thumbnail", "runs"):
+        schema.get("properties", {}).pop(name, None)
+
+
+class Explanation(Record):
+    """Why a classifier decided as it did on one image: a frozen value, no tensors, no drawing.
+
+    `to_dict` gives the JSON record. `thumbnail` (a JPEG of the whole photo) and `runs` (the single confirming
+    experiments) serve the renderers and stay outside the JSON.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, json_schema_extra=_without_page_only_fields
+    )
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    image: ImageRecord
+    model: ModelRecord
+    prediction: Prediction
+    target: ClassScore
+    versus: ClassScore | None
+    saliency: SaliencyRecord | None
+    concepts: tuple[ConceptRecord, ...]
+    game: GameRecord | None
+    graph: GraphRecord | None
+    graphs: tuple[GraphRecord, ...]
+    attributes: tuple[AttributeRecord, ...]
+    statements: tuple[Statement, ...]
+    skipped_claims: int
+    text: str
+    cost: Cost
+    provenance: Provenance
+    thumbnail: bytes = Field(default=b"", exclude=True, repr=False)
+    runs: tuple[Run, ...] = Field(default=(), exclude=True, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON record as plain dicts, lists, numbers and strings."""
+        record: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        return record
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Explanation:
+        """The explanation of a JSON record; the thumbnail and the single runs are not in it."""
+        return cls.model_validate(record)
+
+    def _repr_html_(self) -> str:
+        # Imported here: the data model must not depend on a renderer, and notebooks call this by name.
+        from saywhy.render.html import fragment
+
+        return fragment(self)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the record that `Explanation.to_dict` gives."""
+    return Explanation.model_json_schema(by_alias=True, mode="serialization")
+
+
+def json_text(records: Explanation | list[dict[str, Any]]) -> str:
+    """One JSON document: a record, or a list of records and `{"image", "error"}` rows."""
+    value = records.to_dict() if isinstance(records, Explanation) else records
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def place_word(mask: Bools) -> Place:
+    """The cell of the mask's centroid in a 3 x 3 grid over the photo."""
+    ys, xs = np.nonzero(mask)
+    h, w = mask.shape
+    row = min(2, int(3 * (ys.mean() + 0.5) / h)) if len(ys) else 1
+    column = min(2, int(3 * (xs.mean() + 0.5) / w)) if len(xs) else 1
+    grid: tuple[tuple[Place, Place, Place], ...] = (
+        ("top left", "top", "top right"),
+        ("centre left", "centre", "centre right"),
+        ("bottom left", "bottom", "bottom right"),
+    )
+    return grid[row][column]
