@@ -17,7 +17,15 @@ from saywhy.image import Bools, decode_mask, encode_mask
 SCHEMA = 1
 
 Place = Literal[
-    "top left", "top", "top right", "centre left", "centre", "centre right", "bottom left", "bottom", "bottom right"
+    "top left",
+    "top",
+    "top right",
+    "centre left",
+    "centre",
+    "centre right",
+    "bottom left",
+    "bottom",
+    "bottom right",
 ]
 SaliencyStatus = Literal["ok", "flat", "all_negative", "not_finite"]
 

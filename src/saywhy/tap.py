@@ -1,0 +1,480 @@
+"""One forward pass cut at a layer, and the replay of what comes after it. The only file that touches hooks.
+
+N images, K channels, h x w the layer's grid, T tokens, M replayed rows. A *call* is one execution of a module in a
+forward pass; a layer is named by its module and means the module's last call, so shared modules are fine.
+
+Replay runs the network's own `forward` with every module that had finished before the layer's output replaced by a
+stub, so only the tail computes. Whether anything of the stubbed part leaks into the scores (a skip connection around
+the layer) is not guessed but tested once, by stubs that return NaN. It needs no tracing, hence no luck with tracers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from saywhy.errors import ModelError, UsageError, unknown
+
+KEPT_CALLS = 250  # outputs held in the dry run: those of the last calls, where the tapped layer is looked for
+MAX_CANDIDATES = 80
+
+
+# --------------------------------------------------------------------------------------------------
+# Grids: how a layer's output stands for places in the image.
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How (N, K, h, w) lies in a layer's output: channels first, channels last, or tokens after `prefix` others."""
+
+    kind: Literal["nchw", "nhwc", "tokens"]
+    prefix: int = 0
+    shape: tuple[int, int] | None = None  # given by the user; otherwise from the image's proportions
+
+    def to_maps(self, raw: Tensor, image_size: tuple[int, int]) -> Tensor:
+        """The output as (N, K, h, w)."""
+        if self.kind == "nchw":
+            return raw
+        if self.kind == "nhwc":
+            return raw.permute(0, 3, 1, 2)
+        h, w = self.shape or _factor(raw.shape[1] - self.prefix, image_size)
+        return raw[:, self.prefix :].transpose(1, 2).unflatten(2, (h, w))
+
+    def from_maps(self, maps: Tensor, raw: Tensor) -> Tensor:
+        """Maps (M, K, h, w) in the output's own layout; `raw` (M, ...) lends the tokens before the grid."""
+        if self.kind == "nchw":
+            return maps
+        if self.kind == "nhwc":
+            return maps.permute(0, 2, 3, 1).contiguous()
+        return torch.cat([raw[:, : self.prefix], maps.flatten(2).transpose(1, 2)], dim=1)
+
+
+def _factor(tokens: int, image_size: tuple[int, int]) -> tuple[int, int]:
+    """The h x w = tokens whose proportions are nearest to the image's."""
+    H, W = image_size
+    pairs = [(h, tokens // h) for h in range(1, tokens + 1) if tokens % h == 0]
+    return min(pairs, key=lambda p: abs((p[0] * W) / (p[1] * H) - 1) + abs((p[1] * H) / (p[0] * W) - 1))
+
+
+def _fits(h: int, w: int, image_size: tuple[int, int]) -> bool:
+    H, W = image_size
+    return h >= 2 and w >= 2 and 0.8 <= (h * W) / (w * H) <= 1.25
+
+
+def find_grid(raw: Tensor, image_size: tuple[int, int], patch_grids: Sequence[tuple[int, int]] = ()) -> Grid | None:
+    """The grid of a layer's output, or None where it has none.
+
+    `patch_grids` are the convolutions' output sizes seen in the same pass: a token sequence that is as long as one
+    of them (plus class and register tokens) is that grid.
+    """
+    if raw.dim() == 4:
+        _, a, b, c = raw.shape
+        first, last = _fits(b, c, image_size), _fits(a, b, image_size)
+        if first and last:  # both readings have the right proportions: channels outnumber rows nearly always
+            return Grid("nchw") if a >= c else Grid("nhwc")
+        return Grid("nchw") if first else Grid("nhwc") if last else None
+    if raw.dim() == 3:
+        T = raw.shape[1]
+        for h, w in reversed(patch_grids):
+            if 0 <= T - h * w <= 16 and h * w >= 4:
+                return Grid("tokens", prefix=T - h * w, shape=None if _factor(h * w, image_size) == (h, w) else (h, w))
+        for prefix in range(17):
+            if T - prefix >= 4 and _fits(*_factor(T - prefix, image_size), image_size):
+                return Grid("tokens", prefix=prefix)
+    return None
+
+
+# --------------------------------------------------------------------------------------------------
+# Courtesy to the caller's model.
+
+
+@contextmanager
+def untouched(net: nn.Module) -> Iterator[None]:
+    """Runs in eval mode with a forked RNG, and leaves every submodule's mode and the RNG as found, also on error."""
+    modes = [(m, m.training) for m in net.modules()]
+    devices = sorted({p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"})
+    with torch.random.fork_rng(devices=devices):
+        try:
+            if any(mode for _, mode in modes):
+                net.eval()
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+@contextmanager
+def _hooks(pairs: Sequence[tuple[Callable[..., Any], Callable[..., Any]]]) -> Iterator[None]:
+    """Registers (register, hook) pairs and removes them, also on error."""
+    handles: list[Any] = []
+    try:
+        handles.extend(register(hook) for register, hook in pairs)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _forwards(stubs: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Puts stubs in place of modules' forward and restores them, also on error."""
+    before = {m: m.__dict__.get("forward") for m in stubs}
+    try:
+        for module, stub in stubs.items():
+            module.__dict__["forward"] = stub
+        yield
+    finally:
+        for module, forward in before.items():
+            module.__dict__.pop("forward", None)
+            if forward is not None:
+                module.__dict__["forward"] = forward
+
+
+# --------------------------------------------------------------------------------------------------
+# Outputs may be tensors, tuples, dicts or Hugging Face ModelOutputs.
+
+
+def map_tensors(f: Callable[[Tensor], Any], value: Any) -> Any:
+    """Applies f to every tensor in nested tuples, lists and dicts, keeping their types."""
+    if isinstance(value, Tensor):
+        return f(value)
+    if isinstance(value, Mapping):
+        return type(value)(**{k: map_tensors(f, v) for k, v in value.items()})  # type: ignore[call-arg]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(f, v) for v in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map_tensors(f, v) for v in value)
+    return value
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """The first tensor in a nested output."""
+    if isinstance(value, Tensor):
+        return value
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
+    return next((t for t in map(first_tensor, items) if t is not None), None)
+
+
+def _replace_first(value: Any, new: Tensor) -> Any:
+    done: list[bool] = []
+
+    def swap(t: Tensor) -> Tensor:
+        if done:
+            return t
+        done.append(True)
+        return new
+
+    return map_tensors(swap, value)
+
+
+def logits_of(output: Any) -> Tensor:
+    """The class scores in whatever the network returned.
+
+    Raises:
+        ModelError: no tensor of shape (N, C), or (N, C, H, W) of a segmentation model, is in it.
+    """
+    named = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
+    for key in ("logits", "out", "scores", "output"):
+        if isinstance(named.get(key), Tensor):
+            output = named[key]
+            break
+    tensor = first_tensor(output)
+    if tensor is not None and tensor.dim() == 1:
+        tensor = tensor[:, None]  # one score an image
+    if tensor is None or tensor.dim() not in (2, 4) or not tensor.is_floating_point():
+        shape = "nothing" if tensor is None else f"{tuple(tensor.shape)} {tensor.dtype}"
+        raise ModelError(
+            f"the model returned {type(output).__name__} with {shape}; expected class scores (N, C). Wrap the model: "
+            "class Wrapped(torch.nn.Module) whose forward(images) returns that tensor"
+        )
+    return tensor
+
+
+# --------------------------------------------------------------------------------------------------
+# The dry run: which module was called when.
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a module: `start` and `end` order the events, `parent` is the enclosing call, `output` what came."""
+
+    path: str
+    module: nn.Module
+    start: int
+    end: int
+    parent: int | None
+    output: Any
+
+
+def record_calls(net: nn.Module, inputs: Tensor, keep: Sequence[nn.Module] = ()) -> tuple[list[Call], Tensor]:
+    """Runs the network once and returns its calls in order of their end, and its scores.
+
+    Shapes are kept of every call's output (meta tensors), values of the last `KEPT_CALLS` and of `keep`.
+    """
+    calls: list[Call] = []
+    open_calls: list[tuple[int, nn.Module]] = []
+    clock = iter(range(10**9))
+    kept = set(keep)
+
+    def before(module: nn.Module, _: Any) -> None:
+        open_calls.append((next(clock), module))
+
+    def after(path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, _: Any, output: Any) -> None:
+            start, _m = open_calls.pop()
+            parent = open_calls[-1][0] if open_calls else None
+            calls.append(Call(path, module, start, next(clock), parent, map_tensors(Tensor.clone, output)))
+            if len(calls) > KEPT_CALLS and calls[-KEPT_CALLS - 1].module not in kept:
+                old = calls[-KEPT_CALLS - 1]
+                calls[-KEPT_CALLS - 1] = replace(old, output=map_tensors(lambda t: t.to("meta"), old.output))
+
+        return hook
+
+    named = [(path, m) for path, m in net.named_modules() if path]
+    pairs: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
+    for path, module in named:
+        pairs += [(module.register_forward_pre_hook, before), (module.register_forward_hook, after(path))]
+    with untouched(net), torch.inference_mode(False), torch.no_grad(), _hooks(pairs):
+        scores = logits_of(net(inputs))
+    return calls, scores
+
+
+# --------------------------------------------------------------------------------------------------
+# The tail: replay of what comes after a layer.
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """What replay needs: how often each module is stubbed before the layer, and the stubs' output shapes.
+
+    `clean` is False where something else than the layer reaches the scores; then the whole forward is run with the
+    layer's output replaced.
+    """
+
+    net: nn.Module
+    module: nn.Module
+    stubbed: Mapping[nn.Module, tuple[Any, ...]]
+    output: Any
+    rows: int
+    image_shape: tuple[int, ...]
+    clean: bool = True
+
+    def __call__(self, raw: Tensor, fill: float = 0.0) -> Tensor:
+        """Scores (M, C) of the layer's outputs `raw` (M, ...), through the tail alone."""
+        M = raw.shape[0]
+        counts: dict[nn.Module, int] = {}
+
+        def blank(t: Tensor) -> Tensor:
+            # Stride 0: a stub of any shape costs one number. Its values never reach the scores (`clean`).
+            shape = (t.shape[0] * M // self.rows, *t.shape[1:]) if t.dim() and t.shape[0] % self.rows == 0 else t.shape
+            value = fill if t.is_floating_point() else 0
+            return torch.full((), value, dtype=t.dtype, device=raw.device).expand(shape)
+
+        def stub(module: nn.Module, outputs: tuple[Any, ...]) -> Callable[..., Any]:
+            own = module.forward
+
+            def forward(*args: Any, **kwargs: Any) -> Any:
+                call = counts[module] = counts.get(module, -1) + 1
+                if call >= len(outputs):
+                    return own(*args, **kwargs)
+                if module is self.module and call == len(outputs) - 1:
+                    return _replace_first(map_tensors(blank, outputs[call]), raw)
+                return map_tensors(blank, outputs[call])
+
+            return forward
+
+        images = torch.full((), fill, dtype=raw.dtype, device=raw.device).expand(M, *self.image_shape)
+        with _forwards({m: stub(m, outputs) for m, outputs in self.stubbed.items()}):
+            return logits_of(self.net(images))
+
+
+def make_tail(net: nn.Module, call: Call, calls: Sequence[Call], inputs: Tensor, scores: Tensor) -> Tail:
+    """The tail behind one call of the dry run, tested: equal scores at another batch size, and no NaN of a stub.
+
+    Everything that ended before the call did, and whose enclosing call was still open then, is stubbed.
+    """
+    open_then = {None} | {c.start for c in calls if c.start < call.start and c.end > call.end}
+    before = [c for c in sorted(calls, key=lambda c: c.start) if c.end <= call.end and c.parent in open_then]
+    stubbed: dict[nn.Module, tuple[Any, ...]] = {}
+    for c in before:
+        shapes = map_tensors(lambda t: t.to("meta"), c.output)
+        stubbed[c.module] = (*stubbed.get(c.module, ()), shapes)
+    tail = Tail(net, call.module, stubbed, None, inputs.shape[0], tuple(inputs.shape[1:]))
+    raw = first_tensor(call.output)
+    assert raw is not None
+    picked = torch.tensor([1, 0, 1]) % inputs.shape[0]
+    try:
+        with untouched(net), torch.inference_mode(False), torch.no_grad():
+            again = tail(raw[picked], fill=float("nan"))
+    except Exception:  # a stub that the network's own code cannot digest: not clean, the full forward serves
+        return replace(tail, clean=False)
+    expected = scores[picked]
+    tolerance = 1e-5 if scores.dtype in (torch.float32, torch.float64) else 1e-2
+    same = again.shape == expected.shape and torch.allclose(
+        again, expected, rtol=tolerance, atol=tolerance * float(expected.abs().max() + 1)
+    )
+    return replace(tail, clean=bool(same))
+
+
+def _reaches(tail: Tail, grid: Grid, raw: Tensor, image_size: tuple[int, int]) -> bool:
+    """Whether the positions of the grid have any gradient; a class-token network reads none of its last block."""
+    with untouched(tail.net), torch.inference_mode(False), torch.enable_grad():
+        leaf = raw.detach().clone().requires_grad_()
+        scores = tail(leaf.clone())
+        if not scores.requires_grad:
+            return False
+        (grad,) = torch.autograd.grad(scores.flatten(1).max(dim=1).values.sum(), leaf)
+    return bool((grid.to_maps(grad, image_size) != 0).any())
+
+
+# --------------------------------------------------------------------------------------------------
+# Layers.
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A layer that can be tapped: its module's last call, its grid, its tail, and the reason for choosing it."""
+
+    path: str
+    module: nn.Module
+    calls: int
+    order: int
+    grid: Grid
+    size: tuple[int, int]
+    channels: int
+    tail: Tail
+    reason: str
+
+
+class Layers:
+    """The layers of a network that can be tapped, found by one dry run on two noise images."""
+
+    def __init__(self, net: nn.Module, inputs: Tensor, keep: Sequence[nn.Module] = ()) -> None:
+        self.net, self.inputs = net, inputs
+        self.image_size = (int(inputs.shape[-2]), int(inputs.shape[-1]))
+        self.calls, self.scores = record_calls(net, inputs, keep)
+        self.patch_grids = [
+            (int(t.shape[2]), int(t.shape[3]))
+            for c in self.calls
+            if isinstance(c.module, nn.Conv2d) and (t := first_tensor(c.output)) is not None and t.dim() == 4
+        ]
+
+    def point(self, call: Call, reason: str, grid: Grid | None = None) -> Point | None:
+        """The tap point of a call, or None where its output has no grid."""
+        raw = first_tensor(call.output)
+        grid = grid or (find_grid(raw, self.image_size, self.patch_grids) if raw is not None else None)
+        if raw is None or grid is None:
+            return None
+        maps = grid.to_maps(raw.to("meta"), self.image_size)
+        tail = make_tail(self.net, call, self.calls, self.inputs, self.scores)
+        count = sum(c.module is call.module for c in self.calls)
+        size = (int(maps.shape[2]), int(maps.shape[3]))
+        return Point(call.path, call.module, count, call.end, grid, size, int(maps.shape[1]), tail, reason)
+
+    def named(self, name: str | nn.Module, grid: Grid | None = None) -> Point:
+        """The point of a layer that the user named, by dotted name or module."""
+        paths = {m: p for p, m in self.net.named_modules()}
+        if isinstance(name, str):
+            try:
+                module = self.net.get_submodule(name)
+            except AttributeError:
+                raise unknown("layer", name, [p for p in paths.values() if p]) from None
+        else:
+            module = name
+        if module not in paths:
+            raise UsageError("the given layer is not a module of this network")
+        label = name if isinstance(name, str) else paths[module]
+        call = next((c for c in reversed(self.calls) if c.module is module), None)
+        if call is None:
+            raise UsageError(f"layer {label!r} is never called in a forward pass")
+        point = self.point(call, f"{label}, as asked", grid)
+        if point is None:
+            shape = getattr(first_tensor(call.output), "shape", None)
+            raise UsageError(f"layer {label!r} gives {shape}, which is no grid over the image; name a spatial layer")
+        size = f"{point.size[0]} x {point.size[1]}"
+        around = "" if point.tail.clean else "; other paths lead around it, so replays run the whole network"
+        return replace(point, path=label, reason=f"{label} ({size}), as asked{around}")
+
+    def last(self, at_least: int = 2) -> Point | None:
+        """The last layer through which all information flows, whose positions reach the scores, grid >= at_least."""
+        skipped: list[str] = []
+        tried: set[int] = set()
+        for call in sorted(self.calls, key=lambda c: -c.end):
+            raw = first_tensor(call.output)
+            padded = "Pad" in type(call.module).__name__  # a border of zeros is no place in the image
+            if raw is None or raw.is_meta or padded or len(tried) >= MAX_CANDIDATES:
+                continue
+            grid = find_grid(raw, self.image_size, self.patch_grids)
+            if grid is None or min(grid.to_maps(raw, self.image_size).shape[2:]) < at_least:
+                continue
+            tried.add(call.end)
+            point = self.point(call, "", grid)
+            if point is None or not point.tail.clean:
+                continue
+            if not _reaches(point.tail, grid, raw, self.image_size):
+                skipped.append(call.path)
+                continue
+            size = f"{point.size[0]} x {point.size[1]}"
+            why = f"{call.path} ({size}), the last layer with a grid that everything flows through"
+            if skipped:
+                why += f"; {skipped[-1]} comes later, but the scores read no position of it"
+            return replace(point, reason=why)
+        return None
+
+
+# --------------------------------------------------------------------------------------------------
+# The cut.
+
+
+def cut(net: nn.Module, inputs: Tensor, points: Sequence[Point]) -> tuple[Tensor, dict[str, Tensor]]:
+    """One forward pass that is differentiable from the earliest point on, and the points' raw outputs.
+
+    Before the earliest point nothing is recorded: its output is detached and made a leaf, then cloned, because an
+    in-place ReLU behind it would otherwise write into the leaf.
+    """
+    raws: dict[str, Tensor] = {}
+    first = min(points, key=lambda p: p.order)
+    seen: dict[str, int] = {}
+
+    def catcher(point: Point) -> Callable[..., Any]:
+        def hook(_: nn.Module, __: Any, output: Any) -> Any:
+            seen[point.path] = seen.get(point.path, 0) + 1
+            if seen[point.path] != point.calls:
+                return None
+            raw = first_tensor(output)
+            if raw is None:
+                raise ModelError(f"layer {point.path!r} returned no tensor")
+            if point is first:
+                torch.set_grad_enabled(True)
+                raw = raw.detach().requires_grad_()
+            raws[point.path] = raw
+            return _replace_first(output, raw.clone())
+
+        return hook
+
+    pairs = [(p.module.register_forward_hook, catcher(p)) for p in points]
+    with untouched(net), torch.inference_mode(False), torch.no_grad(), _hooks(pairs):
+        images = inputs.clone() if inputs.is_inference() else inputs
+        scores = logits_of(net(images))
+    missing = [p.path for p in points if p.path not in raws]
+    if missing:
+        raise ModelError(f"the network took another path than in the dry run and never reached {missing}")
+    return scores, raws
+
+
+def forward_with(net: nn.Module, inputs: Tensor, point: Point, raw: Tensor) -> Tensor:
+    """The whole forward pass with one layer's output replaced by `raw`: replay where the tail is not clean."""
+    seen = 0
+
+    def hook(_: nn.Module, __: Any, output: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        return _replace_first(output, raw) if seen == point.calls else None
+
+    with _hooks([(point.module.register_forward_hook, hook)]):
+        return logits_of(net(inputs))

@@ -1,0 +1,154 @@
+"""What is explained: a class, one class per image, a contrast of two, or any scalar of the scores.
+
+N images, C classes, M rows (images repeated or masked), each row belonging to one image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from saywhy.errors import ModelError, UsageError, unknown
+
+Scalar = Callable[[Tensor], Tensor]
+Target = int | str | Tensor | Scalar | Sequence[int | str | Scalar] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Resolved targets of N images: class indices (N,), or one callable an image giving (M,) of scores (M, C).
+
+    `versus` (N,) subtracts a second class, `weight` times.
+    """
+
+    indices: Tensor | None
+    scalars: tuple[Scalar, ...]
+    versus: Tensor | None = None
+    weight: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.scalars) if self.indices is None else len(self.indices)
+
+    def of(self, scores: Tensor, rows: Tensor | None = None) -> Tensor:
+        """The asked scalar (M,) of scores (M, ...); `rows` (M,) says which image each row belongs to."""
+        rows = torch.arange(len(self)) if rows is None else rows
+        if len(rows) != len(scores):
+            raise UsageError(f"{len(scores)} rows of scores but {len(rows)} row indices")
+        if self.indices is None:
+            return self._scalars_of(scores, rows)
+        picked = scores.gather(1, self.indices.to(scores.device)[rows][:, None])[:, 0]
+        if self.versus is None:
+            return picked
+        return picked - self.weight * scores.gather(1, self.versus.to(scores.device)[rows][:, None])[:, 0]
+
+    def _scalars_of(self, scores: Tensor, rows: Tensor) -> Tensor:
+        first = self.scalars[0]
+        if all(f is first for f in self.scalars):
+            return _checked(first(scores), len(scores))
+        parts = [_checked(self.scalars[int(r)](scores[i : i + 1]), 1) for i, r in enumerate(rows)]
+        return torch.cat(parts)
+
+    def at(self, image: int) -> Targets:
+        """The target of one image."""
+        if self.indices is None:
+            return Targets(None, (self.scalars[image],))
+        versus = None if self.versus is None else self.versus[image : image + 1]
+        return Targets(self.indices[image : image + 1], (), versus, self.weight)
+
+
+def _checked(values: Tensor, rows: int) -> Tensor:
+    if not isinstance(values, Tensor) or values.shape != (rows,):
+        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise UsageError(f"a target callable must turn scores into one number a row, a tensor ({rows},); it gave {got}")
+    return values
+
+
+def resolve(target: Target, scores: Tensor, classes: Sequence[str]) -> Targets:
+    """Resolves what the user asked for into Targets, one for each of the N rows of `scores`.
+
+    None and "predicted" mean the class with the highest score of each image.
+
+    Raises:
+        UsageError: a class that does not exist, or a list whose length is not N.
+    """
+    N = len(scores)
+    if callable(target) and not isinstance(target, Tensor):
+        return Targets(None, (target,) * N)
+    if target is None or (isinstance(target, str) and target == "predicted" and "predicted" not in classes):
+        return Targets(_flat(scores).argmax(dim=1).cpu(), ())
+    if isinstance(target, Tensor):
+        if target.is_floating_point() or target.dim() > 1:
+            raise UsageError(
+                f"targets must be class indices, a 1-D integer tensor; got {tuple(target.shape)} {target.dtype}"
+            )
+        target = target.tolist()
+    if isinstance(target, (int, str)):
+        index = class_index(target, classes, _flat(scores).shape[1])
+        return Targets(torch.full((N,), index), ())
+    items = list(target)  # type: ignore[arg-type]
+    if len(items) != N:
+        raise UsageError(f"{len(items)} targets for {N} images; give one target for all, or one for each image")
+    if any(callable(t) for t in items):
+        if not all(callable(t) for t in items):
+            raise UsageError("a list of targets must be all classes or all callables")
+        return Targets(None, tuple(items))
+    predicted = _flat(scores).argmax(dim=1)
+    indices = [
+        int(predicted[i]) if t == "predicted" else class_index(t, classes, _flat(scores).shape[1])
+        for i, t in enumerate(items)
+    ]
+    return Targets(torch.tensor(indices, dtype=torch.long), ())
+
+
+def _flat(scores: Tensor) -> Tensor:
+    if scores.dim() != 2:
+        raise ModelError(
+            f"scores of shape {tuple(scores.shape)} are no list of classes; for a segmentation model give a callable "
+            "target such as saywhy.region_target(class_index, mask)"
+        )
+    return scores
+
+
+def class_index(name: object, classes: Sequence[str], count: int) -> int:
+    """The index of a class given by index, name, or a number written as text.
+
+    Raises:
+        UsageError: out of range, unknown, or a name that several classes share.
+    """
+    if isinstance(name, bool) or not isinstance(name, (int, str)):
+        raise UsageError(f"a class is an index or a name, not {name!r}")
+    if isinstance(name, str):
+        hits = [i for i, c in enumerate(classes) if c == name]
+        hits = hits or [i for i, c in enumerate(classes) if c.lower().strip() == name.lower().strip()]
+        if len(hits) > 1:
+            raise UsageError(f"{len(hits)} classes are called {name!r}: give the index, one of {hits[:5]}")
+        if hits:
+            return hits[0]
+        if not name.strip().lstrip("-").isdigit():
+            raise unknown("class", name, classes)
+        name = int(name)
+    if not 0 <= name < count:
+        raise UsageError(f"class {name} is out of range: the model has {count} classes, 0 to {count - 1}")
+    return name
+
+
+def region_target(index: int, mask: Tensor) -> Scalar:
+    """For a segmentation model: the sum of one class's logits (N, C, H, W) over a region (requirements row P23).
+
+    `mask` (H, W), boolean or weights, is scaled to the logits' size when it differs.
+    """
+
+    def score(scores: Tensor) -> Tensor:
+        if scores.dim() != 4 or not 0 <= index < scores.shape[1]:
+            raise UsageError(
+                f"region_target({index}) needs logits (N, C, H, W) with C > {index}; got {tuple(scores.shape)}"
+            )
+        weights = mask.to(scores)[None, None]
+        if weights.shape[-2:] != scores.shape[-2:]:
+            weights = torch.nn.functional.interpolate(weights, scores.shape[-2:], mode="area")
+        return (scores[:, index] * weights[0]).flatten(1).sum(dim=1)
+
+    return score
