@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from saywhy.errors import InputError
 
@@ -110,7 +110,7 @@ def _decode(data: bytes, name: str, max_pixels: int) -> tuple[Pixels, list[str]]
             raise
         except Image.DecompressionBombError as e:
             raise InputError(f"{name}: too many pixels ({e}); make a smaller copy") from e
-        except Image.UnidentifiedImageError as e:
+        except UnidentifiedImageError as e:
             raise InputError(f"{name}: not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...)") from e
         except Exception as e:  # Pillow's decoders raise nearly anything on broken files
             raise InputError(f"{name}: broken or truncated picture ({e})") from e

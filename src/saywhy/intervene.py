@@ -139,7 +139,7 @@ def masked_scores(
     each: Callable[[int, Tensor, Tensor], None] | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Scores (M,) of one image (3, H, W) under `count` masks that `make(start, stop)` gives, a chunk (m, H, W) at a time.
+    """Scores (M,) of one image (3, H, W) under `count` masks that `make(start, stop)` gives in chunks (m, H, W).
 
     `score` turns the classifier's scores (m, C) into (m,). `each(start, masks, scores)` sees every chunk before it is
     dropped. The batch size changes the speed and nothing else.

@@ -1,7 +1,7 @@
 """One forward pass cut at a layer, and the replay of what comes after it. The only file that touches hooks.
 
 N images, K channels, h x w the layer's grid, T tokens, M replayed rows. A *call* is one execution of a module in a
-forward pass; a layer is named by its module and means the module's last call, so shared modules are fine.
+forward pass; a layer that the user names means its module's last call, so shared modules are fine.
 
 Replay runs the network's own `forward` with every module that had finished before the layer's output replaced by a
 stub, so only the tail computes. Whether anything of the stubbed part leaks into the scores (a skip connection around
@@ -43,7 +43,7 @@ class Grid:
         if self.kind == "nhwc":
             return raw.permute(0, 3, 1, 2)
         h, w = self.shape or _factor(raw.shape[1] - self.prefix, image_size)
-        return raw[:, self.prefix :].transpose(1, 2).unflatten(2, (h, w))
+        return raw[:, self.prefix :].transpose(1, 2).reshape(len(raw), -1, h, w)
 
     def from_maps(self, maps: Tensor, raw: Tensor) -> Tensor:
         """Maps (M, K, h, w) in the output's own layout; `raw` (M, ...) lends the tokens before the grid."""
@@ -144,7 +144,7 @@ def map_tensors(f: Callable[[Tensor], Any], value: Any) -> Any:
     if isinstance(value, Tensor):
         return f(value)
     if isinstance(value, Mapping):
-        return type(value)(**{k: map_tensors(f, v) for k, v in value.items()})  # type: ignore[call-arg]
+        return type(value)(**{k: map_tensors(f, v) for k, v in value.items()})
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(map_tensors(f, v) for v in value))
     if isinstance(value, (tuple, list)):
@@ -338,7 +338,7 @@ def _reaches(tail: Tail, grid: Grid, raw: Tensor, image_size: tuple[int, int]) -
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A layer that can be tapped: its module's last call, its grid, its tail, and the reason for choosing it."""
+    """A layer that can be tapped: the `calls`-th call of its module, its grid, its tail, and why it was chosen."""
 
     path: str
     module: nn.Module
@@ -372,7 +372,7 @@ class Layers:
             return None
         maps = grid.to_maps(raw.to("meta"), self.image_size)
         tail = make_tail(self.net, call, self.calls, self.inputs, self.scores)
-        count = sum(c.module is call.module for c in self.calls)
+        count = sum(c.module is call.module and c.end <= call.end for c in self.calls)
         size = (int(maps.shape[2]), int(maps.shape[3]))
         return Point(call.path, call.module, count, call.end, grid, size, int(maps.shape[1]), tail, reason)
 

@@ -88,7 +88,7 @@ def resolve(target: Target, scores: Tensor, classes: Sequence[str]) -> Targets:
     if isinstance(target, (int, str)):
         index = class_index(target, classes, _flat(scores).shape[1])
         return Targets(torch.full((N,), index), ())
-    items = list(target)  # type: ignore[arg-type]
+    items = list(target)
     if len(items) != N:
         raise UsageError(f"{len(items)} targets for {N} images; give one target for all, or one for each image")
     if any(callable(t) for t in items):
