@@ -1,0 +1,237 @@
+"""Numbers and short texts that all pictures share, so that the same value reads the same everywhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from saywhy.explanation import ClassScore, ConceptRecord, Explanation, Run
+
+# The rest of the picture "alone suffices" from this share of the full score on.
+SURROUNDINGS_SUFFICE = 0.5
+# A first and second class closer than this are a close race.
+CLOSE_RACE = 0.1
+
+STATUS = {
+    "flat": "is flat: it does not say where the model looked, so it is not drawn",
+    "all_negative": "has no positive part: nothing in it speaks for the class, so it is not drawn",
+    "not_finite": "came out with values that are not finite, so it is not drawn",
+}
+
+
+def clean(text: str) -> str:
+    """One line without control characters: names come from outside, and a terminal obeys some of them."""
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in text).split())
+
+
+def percent(probability: float) -> str:
+    """A probability as "39 %"; the ends are told as bounds, never as certainty."""
+    value = 100 * probability
+    if 0 < value < 0.5:
+        return "<1\u00a0%"
+    if 99.5 <= value < 100:
+        return ">99\u00a0%"
+    return f"{value:.0f}\u00a0%"
+
+
+def score(value: float, unit: str) -> str:
+    """A score in the unit of the game: "39 %", or log-odds as "+1.25"."""
+    return percent(value) if unit == "probability" else points(value, unit)
+
+
+def points(value: float, unit: str = "probability") -> str:
+    """A signed difference: whole points of probability (tenths below one point), or log-odds with two decimals."""
+    if unit == "probability":
+        value *= 100
+        text = f"{abs(value):.1f}" if abs(value) < 0.95 else f"{abs(value):.0f}"
+    else:
+        text = f"{abs(value):.2f}"
+    if not text.strip("0."):
+        return "0"
+    return ("+" if value > 0 else "\u2212") + text
+
+
+def unit_name(unit: str) -> str:
+    """The unit of contributions in words."""
+    return "points of probability" if unit == "probability" else "log-odds"
+
+
+def unit_of(explanation: Explanation) -> str:
+    """The unit that contributions are in; probability where no game was played."""
+    return explanation.game.unit if explanation.game else "probability"
+
+
+def look_of(concept: ConceptRecord) -> str:
+    """What a region is called in a table: its name, or what it looks like."""
+    if concept.name:
+        return clean(concept.name)
+    return clean(" ".join((*concept.appearance[:2], "patch")))
+
+
+def label_of(concept: ConceptRecord) -> str:
+    """What a region is called and where it is: "orange patch, centre left"."""
+    return f"{look_of(concept)}, {concept.place}"
+
+
+def file_name(explanation: Explanation) -> str:
+    """The photo's name without its folders, or "the photo"."""
+    path = explanation.image.path
+    return clean(PurePath(path).name) if path else "the photo"
+
+
+def title(explanation: Explanation) -> tuple[str, str]:
+    """The target with its probability, and a line that sets it against the answer and the other class."""
+    target, versus = explanation.target, explanation.versus
+    name, others = clean(target.class_name), []
+    if target.class_index != explanation.prediction.class_index:
+        others.append(f"the model's answer is {_scored(explanation.prediction)}")
+    if versus is not None and versus.class_index != explanation.prediction.class_index:
+        how = "before" if target.probability >= versus.probability else "behind"
+        others.append(f"{how} {_scored(versus)}")
+    return name, ", ".join(others)
+
+
+def _scored(row: ClassScore) -> str:
+    return f"{clean(row.class_name)} {percent(row.probability)}"
+
+
+def headline(explanation: Explanation) -> str:
+    """The prediction line: "tiger cat 39 %, before Egyptian cat 36 %"."""
+    name, rest = title(explanation)
+    return f"{name} {percent(explanation.target.probability)}" + (f", {rest}" if rest else "")
+
+
+def game_sum(explanation: Explanation) -> str:
+    """The sentence that says to what the contributions add up; empty without a game or regions."""
+    game = explanation.game
+    if game is None or not explanation.concepts:
+        return ""
+    total = points(sum(c.contribution for c in explanation.concepts), game.unit)
+    return (
+        f"{score(game.empty, game.unit)} with every region hidden, {total} from the regions together: "
+        f"{score(game.full, game.unit)} with all of them in view."
+    )
+
+
+def crop_is_whole(explanation: Explanation) -> bool:
+    """Whether the model saw the whole photo."""
+    image = explanation.image
+    return image.seen == (0, 0, image.width, image.height)
+
+
+def cut_regions(explanation: Explanation) -> list[str]:
+    """The ids of regions that touch a side of the crop where the photo goes on."""
+    image = explanation.image
+    x0, y0, x1, y1 = image.seen
+    dx, dy = 0.02 * (x1 - x0), 0.02 * (y1 - y0)
+    cut = []
+    for c in explanation.concepts:
+        left, top, right, bottom = c.box
+        sides = (
+            x0 > 0 and left <= x0 + dx,
+            y0 > 0 and top <= y0 + dy,
+            x1 < image.width and right >= x1 - dx,
+            y1 < image.height and bottom >= y1 - dy,
+        )
+        if any(sides):
+            cut.append(c.id)
+    return cut
+
+
+def surroundings_suffice(explanation: Explanation) -> bool:
+    """Whether the score stays high with every region hidden."""
+    game = explanation.game
+    if game is None or game.unit != "probability" or not explanation.concepts:
+        return False
+    return game.empty >= SURROUNDINGS_SUFFICE * game.full
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as "1, 2 and 3"."""
+    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)
+
+
+def not_said(explanation: Explanation) -> list[str]:
+    """What the explanation does not say, and why."""
+    e, lines = explanation, []
+    if e.skipped_claims:
+        what = "1 claim was" if e.skipped_claims == 1 else f"{e.skipped_claims} claims were"
+        lines.append(f"{what} dropped: the runs that should confirm what was first measured did not agree with it.")
+    else:
+        lines.append("No claim was dropped: every one that was tried was confirmed.")
+    if surroundings_suffice(e) and e.game:
+        lines.append(
+            f"That the regions explain the answer: with all of them hidden {clean(e.target.class_name)} still has "
+            f"{percent(e.game.empty)}. The surroundings alone suffice."
+        )
+    if e.saliency and e.saliency.status != "ok":
+        lines.append(f"Where the model looked, by {e.saliency.method}: the map {STATUS[e.saliency.status]}.")
+    if not crop_is_whole(e):
+        lines.append(f"Anything about what lies outside the frame: the model saw {_seen_share(e)} of the photo.")
+    if cut := cut_regions(e):
+        lines.append(f"Where region {listed(cut)} ends: it reaches the frame, the crop may have cut the object.")
+    if not e.concepts:
+        lines.append("Which part of the photo counted: no regions were measured.")
+    lines.append("What is right: these are the model's reasons, measured with parts hidden, not the world's.")
+    return lines
+
+
+def _seen_share(explanation: Explanation) -> str:
+    image = explanation.image
+    x0, y0, x1, y1 = image.seen
+    return percent((x1 - x0) * (y1 - y0) / (image.width * image.height))
+
+
+def next_steps(explanation: Explanation) -> list[tuple[str, str]]:
+    """What to do next, each with a command line or an empty string."""
+    e, steps = explanation, []
+    photo = shlex.quote(e.image.path) if e.image.path else "PHOTO"
+    rivals = [c for c in e.prediction.top if c.class_index != e.target.class_index]
+    known = {e.target.class_index} | ({e.versus.class_index} if e.versus else set())
+    if surroundings_suffice(e):
+        steps.append(("Try the same object before another background.", ""))
+    if cut_regions(e):
+        steps.append(("Crop the photo closer around the object, or leave more room, and explain it again.", ""))
+    if e.saliency and e.saliency.status != "ok":
+        steps.append(("Try another saliency method.", f"saywhy explain {photo} --method hires-cam"))
+    if e.versus and abs(e.target.probability - e.versus.probability) < CLOSE_RACE:
+        steps.append(
+            ("It is a close race: see what speaks for the other class.", _command(photo, e.versus.class_name, e.target.class_name))
+        )
+    third = next((c for c in rivals if c.class_index not in known), None)
+    if third is not None:
+        steps.append(
+            (f"Ask why it is not {clean(third.class_name)}.", _command(photo, e.target.class_name, third.class_name))
+        )
+    steps.append(("Explain it with another seed: what holds is no accident.", f"saywhy explain {photo} --seed {e.provenance.seed + 1}"))
+    return steps[:4]
+
+
+def _command(photo: str, target: str, versus: str) -> str:
+    return f"saywhy explain {photo} --target {shlex.quote(clean(target))} --versus {shlex.quote(clean(versus))}"
+
+
+def cost_line(explanation: Explanation) -> str:
+    """What the explanation cost and what made it."""
+    cost, made, model = explanation.cost, explanation.provenance, explanation.model
+    passes = f"{cost.forward_passes} forward passes"
+    if cost.tail_passes:
+        passes += f" and {cost.tail_passes} of the tail alone"
+    return f"{clean(model.name)}, {passes}, {cost.seconds:.1f} s, seed {made.seed}, saywhy {made.saywhy}"
+
+
+def evidence_ids(evidence: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The regions that a list of evidence ids speaks of; "1-2" is an edge between two of them."""
+    found: list[str] = []
+    for item in evidence:
+        for part in [item] if item in known else re.split(r"[-+]", item):
+            if part in known and part not in found:
+                found.append(part)
+    return found
+
+
+def mean_score(runs: Sequence[Run]) -> float | None:
+    """The mean score of runs, None when there are none."""
+    return sum(r.score for r in runs) / len(runs) if runs else None
