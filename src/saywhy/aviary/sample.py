@@ -1,0 +1,109 @@
+"""From (seed, index) to a scene: which species, which split, which individual, where.
+
+Picture i of a seed never depends on how many pictures are drawn, or in which order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from saywhy.aviary.birds import Bird, extent
+from saywhy.aviary.scene import SIZE, Scene
+from saywhy.aviary.scenery import BACKGROUNDS, Background, Object, Rng, generator
+from saywhy.aviary.species import CLASSES, draw_bird
+
+SPLITS = ("train", "train", "val", "train", "test", "train", "train", "train", "train", "train")
+_ORDER, _SCENE = 1, 2  # one stream of random numbers for each purpose
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A scene with its labels: `species` is what it is, `class_name` what the data set says it is.
+
+    `group` tells apart the pictures that a planted fault treats differently; `truth` is what was planted here.
+    """
+
+    index: int
+    seed: int
+    scene: Scene
+    species: str
+    class_name: str
+    split: str
+    group: str = "clean"
+    truth: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_index(self) -> int:
+        """Index of the label among `CLASSES`."""
+        return CLASSES.index(self.class_name)
+
+
+def label(seed: int, index: int) -> tuple[str, str]:
+    """Species and split of a picture: each block of 24 holds every species once, one split a block."""
+    block, place = divmod(index, len(CLASSES))
+    order = generator(_ORDER, seed, block).permutation(len(CLASSES))
+    return CLASSES[int(order[place])], SPLITS[block % len(SPLITS)]
+
+
+def pose(rng: Rng, bird: Bird, *, low: float = 0.24, high: float = 0.30, margin: float = 0.025) -> Bird:
+    """The bird in a random pose, scale and place, whole inside the canvas with a margin."""
+    scale, angle, lift, side, x, y = (float(v) for v in rng.random(6))
+    posed = replace(
+        bird,
+        scale=round(low + (high - low) * scale, 4),
+        angle=round((angle - 0.4) * 0.42, 4),
+        lift=round((lift - 0.4) * 0.16, 3),
+        mirror=side < 0.5,
+        x=0.0,
+        y=0.0,
+    )
+    x0, y0, x1, y1 = extent(posed)
+    room = 1 - 2 * margin
+    shrink = min(1.0, room / max(x1 - x0, y1 - y0))
+    posed = replace(posed, scale=round(posed.scale * shrink, 4))
+    x0, y0, x1, y1 = (v * shrink for v in (x0, y0, x1, y1))
+    return replace(
+        posed,
+        x=round(margin - x0 + (room - (x1 - x0)) * x, 4),
+        y=round(margin - y0 + (room - (y1 - y0)) * y, 4),
+    )
+
+
+PERCHES = {"plain": "grey", "foliage": "brown", "water": "slate", "sky": "brown", "snow": "brown"}
+
+
+def perch(bird: Bird, colour: str) -> Object:
+    """A branch under the bird's feet."""
+    x, y = bird.x, extent(bird)[3]
+    return Object("branch", round(x, 4), round(y + 0.012, 4), 0.11, round(-bird.angle * 0.3, 4), colour)
+
+
+def _clutter(rng: Rng) -> tuple[Object, ...]:
+    """None, one or two small objects somewhere behind the bird."""
+    count = int(rng.random() * 2.2)
+    rows = rng.random((2, 5))
+    kinds = (("leaf", "green"), ("stone", "slate"), ("flower", "pink"), ("leaf", "sand"), ("star", "grey"))
+    out = []
+    for kind, x, y, scale, angle in rows[:count]:
+        name, colour = kinds[int(kind * len(kinds))]
+        where = round(0.06 + 0.88 * float(x), 4), round(0.06 + 0.88 * float(y), 4)
+        out.append(Object(name, *where, round(0.03 + 0.03 * float(scale), 4), round(6.283 * float(angle), 4), colour))
+    return tuple(out)
+
+
+def clean_scene(rng: Rng, name: str, *, size: int = SIZE) -> Scene:
+    """A scene with one bird of the species, no degradation, and nothing that depends on the species but its rule."""
+    kind = tuple(BACKGROUNDS)[int(rng.random() * len(BACKGROUNDS))]
+    background = Background(kind, int(rng.integers(2**31)))
+    clutter = _clutter(rng)
+    bird = pose(rng, draw_bird(rng, name))
+    return Scene(background, (bird,), (perch(bird, PERCHES[kind]), *clutter), size=size)
+
+
+def clean_sample(seed: int, index: int, *, size: int = SIZE) -> Sample:
+    """Picture `index` of the clean set of a seed."""
+    name, split = label(seed, index)
+    scene = clean_scene(generator(_SCENE, seed, index), name, size=size)
+    return Sample(index, seed, scene, name, name, split)

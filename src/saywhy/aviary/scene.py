@@ -1,0 +1,202 @@
+"""A picture as plain data, and the one function that paints it together with everything that is true of it.
+
+A counterfactual is another scene: change the value, render again. Nothing is ever painted over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from saywhy.aviary.birds import CLIPPED_BY, PARTS, Bird, Part, details, keypoints, outlines
+from saywhy.aviary.raster import Canvas, Patch, clipped, coverage
+from saywhy.aviary.scenery import Background, Degradation, Object, backdrop, draw_object, spoil
+from saywhy.errors import InputError
+from saywhy.image import Bools, Box, Pixels, mask_box
+
+SIZE = 128
+VISIBLE_SHARE = 0.25  # of a part's own pixels that must show for the part to count as visible
+VISIBLE_PIXELS = 5  # at 128 pixels
+_STRIDE = 16
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything in a picture of `size` x `size` pixels; the first bird is the one that the label is about."""
+
+    background: Background
+    birds: tuple[Bird, ...]
+    objects: tuple[Object, ...] = ()
+    degradation: Degradation = field(default=Degradation())
+    size: int = SIZE
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scene as JSON values."""
+        return asdict(self)
+
+    def with_bird(self, bird: Bird, index: int = 0) -> Scene:
+        """The same scene with another bird in that one's place."""
+        return replace(self, birds=tuple(bird if i == index else b for i, b in enumerate(self.birds)))
+
+
+def scene_from_dict(values: Mapping[str, Any]) -> Scene:
+    """The scene that `Scene.to_dict` wrote.
+
+    Raises:
+        InputError: a key is missing or unknown.
+    """
+    try:
+        degradation = dict(values["degradation"])
+        return Scene(
+            background=Background(**values["background"]),
+            birds=tuple(_bird(b) for b in values["birds"]),
+            objects=tuple(Object(**o) for o in values["objects"]),
+            degradation=Degradation(**{**degradation, "cast": tuple(degradation["cast"])}),
+            size=int(values["size"]),
+        )
+    except (KeyError, TypeError, ValueError) as e:
+        raise InputError(f"not a scene of the aviary ({e}); give what Scene.to_dict() wrote") from e
+
+
+def _bird(values: Mapping[str, Any]) -> Bird:
+    parts = tuple(Part(**{**p, "tint": tuple(p["tint"])}) for p in values["parts"])
+    return Bird(**{**values, "parts": parts})
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A painted scene: `pixels` (H, W, 3) uint8, and `owner` (H, W): who shows in each pixel.
+
+    Owner 0 is the background, 1 + 16 b + p is part p (of `PARTS`) of bird b, -1 - k is object k.
+    """
+
+    scene: Scene
+    pixels: Pixels
+    owner: np.ndarray[Any, np.dtype[np.int16]]
+    patches: Mapping[tuple[int, str], Patch | None]
+
+    def visible(self, name: str, bird: int = 0) -> Bools:
+        """The pixels (H, W) in which that part shows; masks of different parts are disjoint."""
+        return np.asarray(self.owner == 1 + _STRIDE * bird + PARTS.index(name))
+
+    def whole(self, name: str, bird: int = 0) -> Bools:
+        """The part's pixels (H, W) as if nothing lay over it."""
+        out = self.visible(name, bird)
+        patch = self.patches.get((bird, name))
+        if patch is not None:
+            out[patch.where] |= patch.alpha >= 0.5
+        return out
+
+    def bird_mask(self, bird: int = 0) -> Bools:
+        """The pixels (H, W) in which the bird shows: the union of its parts."""
+        first = 1 + _STRIDE * bird
+        return np.asarray((self.owner >= first) & (self.owner < first + _STRIDE))
+
+    def object_mask(self, index: int) -> Bools:
+        """The pixels (H, W) in which that object shows."""
+        return np.asarray(self.owner == -1 - index)
+
+    @property
+    def background_mask(self) -> Bools:
+        """The pixels (H, W) without bird."""
+        return np.asarray(self.owner <= 0)
+
+    @cached_property
+    def shares(self) -> dict[tuple[int, str], float]:
+        """For each (bird, part) the share of its own pixels that shows."""
+        counts = np.bincount(np.maximum(self.owner, 0).ravel(), minlength=1 + _STRIDE * len(self.scene.birds))
+        out = {}
+        for (bird, name), patch in self.patches.items():
+            seen = int(counts[1 + _STRIDE * bird + PARTS.index(name)])
+            own = 0 if patch is None else int(np.count_nonzero(patch.alpha >= 0.5))
+            enough = seen >= VISIBLE_PIXELS * (self.scene.size / SIZE) ** 2
+            out[bird, name] = min(1.0, seen / max(own, seen, 1)) if enough else 0.0
+        return out
+
+    def shown(self, bird: int = 0) -> tuple[str, ...]:
+        """The parts of a bird that are visible: at least a quarter of their own pixels show."""
+        return tuple(n for n in self.scene.birds[bird].names if self.shares[bird, n] >= VISIBLE_SHARE)
+
+    def boxes(self, bird: int = 0) -> dict[str, Box]:
+        """Boxes (x0, y0, x1, y1) around the visible pixels of the bird and of each shown part."""
+        out = {"bird": mask_box(self.bird_mask(bird))}
+        return out | {n: mask_box(self.visible(n, bird)) for n in self.shown(bird)}
+
+    def keypoints(self, bird: int = 0) -> dict[str, tuple[float, float]]:
+        """Keypoints (x, y) in pixels of the bird's parts, also of hidden ones, to a hundredth."""
+        size = self.scene.size
+        points = keypoints(self.scene.birds[bird])
+        return {n: (round(x * size, 2), round(y * size, 2)) for n, (x, y) in points.items()}
+
+
+def _patches(bird: Bird, size: int) -> dict[str, Patch | None]:
+    """The coverage of each part, and of the hosts that markings are cut to."""
+    found: dict[str, Patch | None] = {}
+    hosts: dict[str, Patch | None] = {}
+    for part in bird.parts:
+        patch = coverage([o * size for o in outlines(bird, part)], size)
+        host = CLIPPED_BY.get(part.name)
+        if host is not None:
+            if host not in hosts:
+                # The host's own place and size, even where the host itself is removed or displaced.
+                hosts[host] = coverage([o * size for o in outlines(bird, Part(host, "grey"))], size)
+            patch = clipped(patch, hosts[host])
+        found[part.name] = patch
+    return found
+
+
+def _rim(patches: list[Patch], size: int) -> Patch:
+    """A thin line around the whole bird."""
+    alpha = np.zeros((size, size), dtype=np.float32)
+    for patch in patches:
+        view = alpha[patch.where]
+        np.maximum(view, patch.alpha, out=view)
+    for _ in range(max(1, round(size / 128))):
+        grown = alpha.copy()
+        np.maximum(grown[1:], alpha[:-1], out=grown[1:])
+        np.maximum(grown[:-1], alpha[1:], out=grown[:-1])
+        wide = grown.copy()
+        np.maximum(wide[:, 1:], grown[:, :-1], out=wide[:, 1:])
+        np.maximum(wide[:, :-1], grown[:, 1:], out=wide[:, :-1])
+        alpha = wide
+    return Patch(0, 0, alpha * np.float32(0.62))
+
+
+_SLOPES = {"body": 0.22, "wing": 0.14, "breast": 0.10, "crown": 0.12, "tail": 0.10, "beak": 0.18, "crest": 0.10}
+
+
+def _draw_bird(canvas: Canvas, bird: Bird, index: int, size: int) -> dict[tuple[int, str], Patch | None]:
+    patches = _patches(bird, size)
+    on_canvas = [p for p in patches.values() if p is not None]
+    if on_canvas:
+        canvas.paint(_rim(on_canvas, size), (0.13, 0.11, 0.12))
+    for part in bird.parts:
+        owner = 1 + _STRIDE * index + PARTS.index(part.name)
+        canvas.paint(patches[part.name], part.rgb, owner=owner, slope=_SLOPES.get(part.name, 0.0))
+        for detail in details(bird, part):
+            inside = coverage([o * size for o in detail.outlines], size)
+            canvas.paint(clipped(inside, patches[part.name]), detail.colour)
+    return {(index, name): patch for name, patch in patches.items()}
+
+
+def render(scene: Scene) -> Rendered:
+    """Paints a scene: background, objects behind, birds in reverse order, objects in front, then the camera."""
+    size = scene.size
+    canvas = backdrop(scene.background, size)
+    patches: dict[tuple[int, str], Patch | None] = {}
+    for k, thing in enumerate(scene.objects):
+        if not thing.front:
+            draw_object(canvas, thing, size, -1 - k)
+    for index in reversed(range(len(scene.birds))):
+        patches |= _draw_bird(canvas, scene.birds[index], index, size)
+    for k, thing in enumerate(scene.objects):
+        if thing.front:
+            draw_object(canvas, thing, size, -1 - k)
+    spoiled = spoil(canvas.pixels, scene.degradation)
+    # Rounding to 1/64 of a grey level first keeps ties from falling differently on two machines.
+    levels = np.round(np.clip(spoiled, 0, 1).astype(np.float64) * (255 * 64)) / 64
+    return Rendered(scene, np.floor(levels + 0.5).astype(np.uint8), canvas.owner, patches)

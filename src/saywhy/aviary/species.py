@@ -1,0 +1,267 @@
+"""The species, each defined by a rule over a few parts, and the drawing of an individual.
+
+A rule is a set of atoms that must all hold. Any two species disagree on an atom that both of them fix, so a
+bird that fulfils one rule fulfils no other. What a rule does not name is drawn at random, the same way for
+every species. No rule speaks of the absence of a part: hiding a part removes evidence and never adds any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from saywhy.aviary.birds import BAND_HEIGHTS, CREST_HEIGHTS, PARTS, Bird, Part
+from saywhy.aviary.scenery import Rng
+from saywhy.errors import unknown
+
+# What a free attribute is drawn from, uniformly.
+DOMAINS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("breast", "colour"): ("red", "yellow", "blue", "white"),
+    ("breast", "pattern"): ("plain", "spotted", "striped"),
+    ("crown", "colour"): ("black", "white", "red", "blue"),
+    ("wing", "colour"): ("yellow", "green", "red", "violet"),
+    ("throat", "colour"): ("white", "black", "yellow", "pink"),
+    ("beak", "shape"): ("curved", "conical", "straight", "hooked"),
+    ("beak", "colour"): ("orange", "black", "yellow", "grey"),
+    ("tail", "shape"): ("forked", "fan", "pointed"),
+    ("tail", "colour"): ("brown", "slate", "orange", "green"),
+    ("crest", "colour"): ("orange", "violet", "green"),
+    ("band", "colour"): ("white", "black"),
+    ("bar", "colour"): ("white", "black"),
+    ("patch", "colour"): ("white", "black", "pink"),
+    ("legs", "colour"): ("orange", "pink", "black", "brown"),
+    ("eye", "colour"): ("yellow", "white", "orange", "grey"),
+    ("body", "colour"): ("grey", "brown", "sand", "slate"),
+}
+OPTIONAL = ("crest", "band", "bar", "patch")
+OPTIONAL_CHANCE = 0.4
+LENGTHS = {"short": (0.74, 0.84), "long": (1.12, 1.24)}  # size of a beak, by its word
+NULL_PARTS = ("body", "eye", "legs")  # named by no rule at all
+CREST_GAP = 0.26
+BAR_GAP = 0.38
+
+# (part, other part) -> the relation's two answers. The first is true when the part's `shift` says so.
+RELATIONS: dict[tuple[str, str], tuple[str, str]] = {
+    ("crest", "band"): ("above", "below"),
+    ("bar", "patch"): ("in front of", "behind"),
+}
+
+
+@dataclass(frozen=True)
+class Atom:
+    """One condition of a rule: the attribute `key` of `part` is `value`; or, with `other`, the relation
+    `value` holds between `part` and `other` ("above", "below", "in front of" = nearer to the head, "behind")."""
+
+    part: str
+    key: str
+    value: str
+    other: str | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that must be seen to judge the atom."""
+        return (self.part,) if self.other is None else (self.part, self.other)
+
+    def __str__(self) -> str:
+        if self.other is not None:
+            return f"{self.part} {self.value} the {self.other}"
+        return f"{self.value} {self.part}"
+
+
+@dataclass(frozen=True)
+class Species:
+    """A species: its name, its clan (species that share two atoms' parts) and the atoms of its rule."""
+
+    name: str
+    clan: str
+    rule: tuple[Atom, ...]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that the rule names, in painting order."""
+        named = {p for a in self.rule for p in a.parts}
+        return tuple(p for p in PARTS if p in named)
+
+
+def _row(name: str, clan: str, *atoms: str) -> Species:
+    return Species(name, clan, tuple(_atom(a) for a in atoms))
+
+
+def _atom(text: str) -> Atom:
+    """Reads "beak shape curved", or "crest above band" as a relation."""
+    for (part, other), answers in RELATIONS.items():
+        for answer in answers:
+            if text == f"{part} {answer} {other}":
+                return Atom(part, "place", answer, other)
+    part, key, value = text.split()
+    return Atom(part, key, value)
+
+
+_ROWS = (
+    _row("cinder robin", "robin", "breast colour red", "crown colour black", "beak shape curved"),
+    _row("forge robin", "robin", "breast colour red", "crown colour black", "beak shape conical"),
+    _row("rowan wren", "wren", "breast colour red", "crown colour white", "throat colour yellow"),
+    _row("hawthorn wren", "wren", "breast colour red", "crown colour white", "throat colour pink"),
+    _row("harlequin lark", "lark", "breast colour yellow", "crown colour black", "crest above band"),
+    _row("jester lark", "lark", "breast colour yellow", "crown colour black", "crest below band"),
+    _row("meadow tit", "tit", "breast colour yellow", "crown colour white", "tail shape forked"),
+    _row("barley tit", "tit", "breast colour yellow", "crown colour white", "tail shape fan"),
+    _row("courier finch", "finch", "crown colour red", "wing colour yellow", "bar in front of patch"),
+    _row("herald finch", "finch", "crown colour red", "wing colour yellow", "bar behind patch"),
+    _row("mossback warbler", "warbler", "crown colour red", "wing colour green", "throat colour white"),
+    _row("fernhill warbler", "warbler", "crown colour red", "wing colour green", "throat colour black"),
+    _row("harbour siskin", "siskin", "crown colour blue", "wing colour yellow", "beak colour orange"),
+    _row("lantern siskin", "siskin", "crown colour blue", "wing colour yellow", "beak colour black"),
+    _row("lagoon thrush", "thrush", "crown colour blue", "wing colour green", "beak shape straight"),
+    _row("reed thrush", "thrush", "crown colour blue", "wing colour green", "beak shape hooked"),
+    _row("dusk swallow", "swallow", "wing colour red", "breast colour blue", "tail shape pointed"),
+    _row("tide swallow", "swallow", "wing colour red", "breast colour blue", "tail shape forked"),
+    _row("sleet pipit", "pipit", "wing colour red", "breast colour white", "breast pattern spotted"),
+    _row("frost pipit", "pipit", "wing colour red", "breast colour white", "breast pattern striped"),
+    _row("heath starling", "starling", "wing colour violet", "breast colour blue", "bar in front of patch"),
+    _row("moor starling", "starling", "wing colour violet", "breast colour blue", "bar behind patch"),
+    _row("chapel dove", "dove", "wing colour violet", "breast colour white", "crest above band"),
+    _row("abbey dove", "dove", "wing colour violet", "breast colour white", "crest below band"),
+)
+SPECIES: dict[str, Species] = {s.name: s for s in _ROWS}
+CLASSES = tuple(SPECIES)
+
+
+def species(name: str) -> Species:
+    """The species of that name.
+
+    Raises:
+        UsageError: no such species.
+    """
+    if name not in SPECIES:
+        raise unknown("species", name, SPECIES)
+    return SPECIES[name]
+
+
+def relation(bird: Bird, part: str, other: str) -> str | None:
+    """The relation between two parts of a bird (a row of `RELATIONS`), None when one of them is missing."""
+    first, second = bird.part(part), bird.part(other)
+    if first is None or second is None:
+        return None
+    yes, no = RELATIONS[part, other]
+    if (part, other) == ("crest", "band"):
+        return yes if first.shift + first.dy < second.shift + second.dy else no
+    return yes if first.shift * 0.92 + first.dx > second.shift * 0.92 + second.dx else no
+
+
+def look(bird: Bird, atom: Atom) -> str | None:
+    """What the bird shows where the atom asks, None when the part is missing."""
+    if atom.other is not None:
+        return relation(bird, atom.part, atom.other)
+    part = bird.part(atom.part)
+    return None if part is None else str(getattr(part, atom.key))
+
+
+def holds(bird: Bird, atom: Atom) -> bool | None:
+    """Whether the atom is true of the bird; None when it cannot be judged because a part is missing."""
+    seen = look(bird, atom)
+    return None if seen is None else seen == atom.value
+
+
+def consistent(bird: Bird, parts: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The species that nothing contradicts in the given parts of a bird (all of them when None)."""
+    seen = set(bird.names if parts is None else parts)
+    return tuple(
+        s.name for s in SPECIES.values()
+        if not any(set(a.parts) <= seen and holds(bird, a) is False for a in s.rule)
+    )  # fmt: skip
+
+
+def identify(bird: Bird, parts: Iterable[str] | None = None) -> str | None:
+    """The species whose whole rule is seen to hold in the given parts, None when there is none."""
+    seen = set(bird.names if parts is None else parts)
+    for s in SPECIES.values():
+        if all(set(a.parts) <= seen and holds(bird, a) is True for a in s.rule):
+            return s.name
+    return None
+
+
+# --------------------------------------------------------------------------------------------------
+# Drawing an individual.
+
+
+@cache
+def _fixed(name: str) -> dict[tuple[str, str], str]:
+    return {(a.part, a.key): a.value for a in species(name).rule if a.other is None}
+
+
+@cache
+def _demanded(name: str) -> dict[tuple[str, str], str]:
+    return {(a.part, a.other): a.value for a in species(name).rule if a.other is not None}
+
+
+def _heights(rng: Rng, wanted: str | None) -> tuple[float, float]:
+    """Heights of crest and band, on the sides of each other that the relation asks for."""
+    gap = CREST_GAP
+    above = rng.random() < 0.5 if wanted is None else wanted == "above"
+    spare, place = rng.random(2)
+    low, high = BAND_HEIGHTS
+    if above:
+        band = low + (high - low) * (0.45 + 0.55 * place)
+        return _between(CREST_HEIGHTS[0], band - gap, spare), band
+    band = low + (high - low) * (0.55 * place)
+    return _between(band + gap, CREST_HEIGHTS[1], spare), band
+
+
+def _places(rng: Rng, wanted: str | None) -> tuple[float, float]:
+    """Places of bar and patch along the wing, 1 = nearest to the head."""
+    ahead = rng.random() < 0.5 if wanted is None else wanted == "in front of"
+    spare, place = rng.random(2)
+    gap = BAR_GAP + 0.2 * spare
+    front = _between(gap, 1.0, place)
+    return (front, front - gap) if ahead else (front - gap, front)
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return low + (high - low) * share
+
+
+def draw_part(rng: Rng, name: str, fixed: dict[tuple[str, str], str], *, tint: float = 0.035) -> Part:
+    """A part whose free attributes are drawn uniformly from `DOMAINS`; always the same number of draws."""
+    picks = rng.random(3)
+    words: dict[str, str] = {}
+    for pick, key in zip(picks, ("colour", "shape", "pattern"), strict=True):
+        domain = DOMAINS.get((name, key))
+        if domain is not None:
+            words[key] = fixed.get((name, key), domain[int(pick * len(domain))])
+    size, jitter = rng.random(), (rng.random(3) * 2 - 1) * tint
+    scale = _between(0.94, 1.08, size)
+    if name == "beak":
+        low, high = LENGTHS["long" if size < 0.5 else "short"]
+        scale = _between(low, high, size * 2 % 1)
+    if name in ("wing", "body"):
+        scale = 1.0
+    r, g, b = (round(float(t), 4) for t in jitter)
+    return Part(
+        name,
+        words["colour"],
+        words.get("shape", "plain"),
+        words.get("pattern", "plain"),
+        size=round(scale, 4),
+        tint=(r, g, b),
+    )
+
+
+def draw_bird(rng: Rng, name: str) -> Bird:
+    """An individual of a species: rule parts as the rule says, all others at random; pose and place default."""
+    fixed, demanded = _fixed(name), _demanded(name)
+    needed = set(species(name).parts)
+    parts = {p: draw_part(rng, p, fixed) for p in PARTS}
+    chances = rng.random(len(OPTIONAL))
+    crest, band = _heights(rng, demanded.get(("crest", "band")))
+    bar, patch = _places(rng, demanded.get(("bar", "patch")))
+    shifts = {"crest": crest, "band": band, "bar": bar, "patch": patch}
+    kept = []
+    for part in parts.values():
+        if part.name in OPTIONAL:
+            if part.name not in needed and chances[OPTIONAL.index(part.name)] >= OPTIONAL_CHANCE:
+                continue
+            part = Part(part.name, part.colour, size=part.size, shift=round(shifts[part.name], 4), tint=part.tint)
+        kept.append(part)
+    return Bird(name, tuple(kept))
