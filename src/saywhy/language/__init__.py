@@ -1,0 +1,23 @@
+"""Words: what regions look like, what may be said about them, and the sentences that say it."""
+
+from saywhy.language.appearance import appearance, phrase
+from saywhy.language.claims import CLAIMS, Claim, Region, parse, parse_all, write, write_all
+from saywhy.language.describe import Evidence, RegionWords, describe, wanted
+from saywhy.language.verify import Confirming
+
+__all__ = [
+    "CLAIMS",
+    "Claim",
+    "Confirming",
+    "Evidence",
+    "Region",
+    "RegionWords",
+    "appearance",
+    "describe",
+    "parse",
+    "parse_all",
+    "phrase",
+    "wanted",
+    "write",
+    "write_all",
+]

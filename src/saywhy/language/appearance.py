@@ -26,10 +26,10 @@ FIRST, SECOND = 0.30, 0.20  # or two do, the first and the second with at least 
 BLENDS = {
     frozenset(pair.split("-")): pair
     for pair in (
-        "orange-brown red-brown yellow-brown grey-brown green-brown pink-brown orange-red orange-yellow orange-pink "
-        "yellow-green blue-green blue-purple pink-purple red-purple pink-red "
-        "grey-blue grey-green grey-pink grey-purple"
-    ).split()
+        *("orange-brown", "red-brown", "yellow-brown", "grey-brown", "green-brown", "pink-brown"),
+        *("orange-red", "orange-yellow", "orange-pink", "yellow-green", "blue-green", "blue-purple"),
+        *("pink-purple", "red-purple", "pink-red", "grey-blue", "grey-green", "grey-pink", "grey-purple"),
+    )
 }
 
 _SHARE = re.compile(rf"({'|'.join(TERMS)}) (\d{{1,3}}) %")

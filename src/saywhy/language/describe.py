@@ -1,0 +1,363 @@
+"""From a coalition game and the runs that check it to sentences.
+
+The game proposes (its Shapley values and interactions say what may count), `wanted` lists the experiments that would
+settle it, and `describe` says what they confirm and counts what they do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saywhy.errors import UsageError
+from saywhy.explanation import ClassScore, Effect, Statement
+from saywhy.language import verify
+from saywhy.language.appearance import look
+from saywhy.language.claims import Claim, Region, parse, write_all
+from saywhy.language.verify import Confirming, Measured, points
+
+Reals = NDArray[np.floating]
+Act = tuple[Literal["hide", "keep"], tuple[int, ...]]
+Said = tuple[list["Found"], int]
+
+PROPOSES = 2  # points: a Shapley value or an interaction from here on is worth an experiment
+SPEAKABLE = 5  # points: of a less likely class nothing can be taken away that one would notice
+MOST_SENTENCES = 8
+
+# Kinds in the order of reading, with their weight: where there are too many sentences, the lightest stay unsaid.
+READING = {
+    "prediction": 9, "asked": 9, "nothing": 8, "counted_most": 9, "came_next": 5, "counted": 3, "against": 6,
+    "alone": 4, "contrast": 6, "flip": 7, "no_longer": 5, "needs": 4, "stands_in": 4,
+    "context_suffices": 8, "context_part": 4, "context_little": 5,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RegionWords:
+    """A region's id, its appearance words and its place word."""
+
+    id: str
+    appearance: tuple[str, ...]
+    place: str
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known about one image: k regions, a game under F fills, and the confirming runs.
+
+    `shapley` (F, k), `interactions` (F, k, k) and `empty` (F,), the target's probability with every region hidden,
+    come from the game in probability; `contrast_*` are the same of target minus versus. `names` gives the name of a
+    class index. `runs` are others than the game's, `contrast` in them is target minus versus.
+    """
+
+    predicted: ClassScore
+    target: ClassScore
+    versus: ClassScore | None
+    names: Sequence[str] | Mapping[int, str]
+    regions: tuple[RegionWords, ...] = ()
+    shapley: Reals = np.zeros((1, 0))
+    contrast_shapley: Reals | None = None
+    interactions: Reals = np.zeros((1, 0, 0))
+    empty: Reals = np.zeros(0)
+    runs: tuple[Confirming, ...] = ()
+
+    def __post_init__(self) -> None:
+        k = len(self.regions)
+        shapes = [("shapley", self.shapley, (k,)), ("interactions", self.interactions, (k, k))]
+        shapes += [("contrast_shapley", self.contrast_shapley, (k,))] if self.contrast_shapley is not None else []
+        for name, values, shape in shapes:
+            if values.shape[1:] != shape:
+                raise UsageError(f"{name} of {k} regions must be (F, {', '.join(map(str, shape))}), not {values.shape}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A confirmed claim, the ids that it rests on, and what was measured for it."""
+
+    claim: Claim
+    evidence: tuple[str, ...]
+    effect: Effect | None
+
+
+# --------------------------------------------------------------------------------------------------
+# What the game proposes.
+
+
+def wanted(e: Evidence) -> list[Act]:
+    """The acts that would settle what the game proposes, as indices into `e.regions`; at most k + 7, no doubles.
+
+    Each region hidden, all hidden, the two strongest kept alone, the strongest pairs either way hidden, and the two
+    that hold the target above the other class.
+    """
+    k = len(e.regions)
+    if not k:
+        return []
+    acts: list[Act] = [("hide", (i,)) for i in range(k)] + [("hide", tuple(range(k)))]
+    acts += [("keep", (i,)) for i in _strongest(e)]
+    acts += [("hide", pair) for pair in (*_pairs(e).values(), *filter(None, [_holding_pair(e)]))]
+    return list(dict.fromkeys(acts))
+
+
+def _mean(values: Reals | None, k: int) -> Reals:
+    return np.zeros(k) if values is None else values.mean(axis=0)
+
+
+def _strongest(e: Evidence) -> list[int]:
+    phi = _mean(e.shapley, len(e.regions))
+    return [int(i) for i in np.argsort(-phi, kind="stable")[:2] if points(phi[i]) >= PROPOSES]
+
+
+def _pairs(e: Evidence) -> dict[str, tuple[int, int]]:
+    """The strongest pair that needs each other and the strongest that stands in for each other, if any."""
+    interaction = e.interactions.mean(axis=0)
+    pairs = sorted(combinations(range(len(e.regions)), 2), key=lambda p: float(interaction[p]))
+    out: dict[str, tuple[int, int]] = {}
+    if pairs and points(interaction[pairs[-1]]) >= PROPOSES:
+        out["needs"] = pairs[-1]
+    if pairs and points(interaction[pairs[0]]) <= -PROPOSES:
+        out["stands_in"] = pairs[0]
+    return out
+
+
+def _holding(e: Evidence) -> list[int]:
+    """The regions that hold the target above versus, strongest first."""
+    phi = _mean(e.contrast_shapley, len(e.regions))
+    return [int(i) for i in np.argsort(-phi, kind="stable") if points(phi[i]) >= PROPOSES]
+
+
+def _holding_pair(e: Evidence) -> tuple[int, int] | None:
+    pair = _holding(e)[:2]
+    return (min(pair), max(pair)) if len(pair) == 2 else None
+
+
+# --------------------------------------------------------------------------------------------------
+# What the runs confirm. Each rule returns what can be said and how many claims it had to drop.
+
+
+def _region(e: Evidence, i: int) -> Region:
+    words = e.regions[i]
+    return Region(words.id, look(words.appearance), words.place)
+
+
+def _found(
+    e: Evidence,
+    kind: str,
+    which: Sequence[int],
+    m: Measured,
+    *,
+    classes: tuple[str, ...] = (),
+    effect: Effect,
+    evidence: tuple[str, ...] = (),
+) -> Found:
+    claim = Claim(
+        kind,
+        tuple(_region(e, i) for i in which),
+        classes,
+        value=points(m.value),
+        low=points(m.low),
+        high=points(m.high),
+        runs=len(m.values),
+    )
+    return Found(claim, tuple(e.regions[i].id for i in which) + evidence, effect)
+
+
+def _hidden(e: Evidence, *which: int) -> list[Confirming]:
+    return verify.runs_of(e.runs, "hide", (e.regions[i].id for i in which))
+
+
+def _lost(e: Evidence, i: int) -> Measured | None:
+    change = verify.changes(_hidden(e, i), e.target.probability)
+    return change and change.times(-1)
+
+
+def _prediction(e: Evidence) -> Said:
+    asked = e.target.class_index != e.predicted.class_index
+    others = [e.versus] if e.versus and e.versus.class_index not in (e.target.class_index, _asked_index(e)) else []
+    told = [e.target, *others, *([e.predicted] if asked else [])]
+    claim = Claim(
+        "asked" if asked else "prediction",
+        classes=tuple(c.class_name for c in told),
+        percents=tuple(points(c.probability) for c in told),
+    )
+    return [Found(claim, ("prediction",), None)], 0
+
+
+def _asked_index(e: Evidence) -> int | None:
+    # Asked about another class than the predicted, versus is often the predicted one, which is told anyway.
+    return e.predicted.class_index if e.target.class_index != e.predicted.class_index else None
+
+
+def _counting(e: Evidence) -> Said:
+    phi = _mean(e.shapley, len(e.regions))
+    proposed = [i for i in range(len(e.regions)) if points(phi[i]) >= PROPOSES]
+    lost = {e.regions[i].id: m for i in proposed if (m := _lost(e, i)) is not None and verify.holds(m)}
+    index = {r.id: i for i, r in enumerate(e.regions)}
+    skipped = len(proposed) - len(lost)
+    left = sorted(proposed, key=lambda i: -phi[i])
+    out: list[Found] = []
+    ranked = True
+    for group in verify.ranks(lost):
+        # The game and the runs must agree on who comes first among those that are left, or no rank is given.
+        agreed = e.regions[left[0]].id in group
+        skipped += ranked and not agreed
+        ranked = ranked and agreed
+        kinds = ("counted_most" if not out else "came_next") if ranked else "counted"
+        out += _grouped(e, kinds, [index[id] for id in group], [lost[id] for id in group])
+        left = [i for i in left if e.regions[i].id not in group]
+    return out, skipped
+
+
+def _grouped(e: Evidence, kind: str, which: list[int], parts: list[Measured]) -> list[Found]:
+    classes = () if kind == "came_next" else (e.target.class_name,)
+    if len(which) == 1 or kind == "counted":
+        return [
+            _found(e, kind, [i], m, classes=classes, effect=m.times(-1).effect())
+            for i, m in zip(which, parts, strict=True)
+        ]
+    both = verify.together(parts)
+    fewest = min(len(m.values) for m in parts)
+    claim = Claim(
+        kind,
+        tuple(_region(e, i) for i in which),
+        classes,
+        low=points(both.low),
+        high=points(both.high),
+        runs=fewest,
+    )
+    return [Found(claim, tuple(r.id for r in claim.regions), both.times(-1).effect())]
+
+
+def _against(e: Evidence) -> Said:
+    phi = _mean(e.shapley, len(e.regions))
+    proposed = [int(i) for i in np.argsort(phi, kind="stable") if points(phi[i]) <= -PROPOSES]
+    out = []
+    for i in proposed:
+        m = verify.changes(_hidden(e, i), e.target.probability)
+        if m is not None and verify.holds(m):
+            out.append(_found(e, "against", [i], m, classes=(e.target.class_name,), effect=m.effect()))
+    return out, len(proposed) - len(out)
+
+
+def _nothing(e: Evidence) -> Said:
+    parts = [m for i in range(len(e.regions)) if (m := _lost(e, i)) is not None]
+    if not parts or len(parts) < len(e.regions) or points(e.target.probability) < SPEAKABLE:
+        return [], 0
+    m = verify.together(parts)
+    if not verify.unnoticeable(m) or any(verify.holds(p) or verify.holds(p.times(-1)) for p in parts):
+        return [], 0
+    most = max(abs(points(m.low)), abs(points(m.high)))
+    runs = min(len(p.values) for p in parts)
+    claim = Claim("nothing", classes=(e.target.class_name,), high=most, runs=runs)
+    return [Found(claim, tuple(r.id for r in e.regions), m.times(-1).effect())], 0
+
+
+def _alone(e: Evidence) -> Said:
+    full = e.target.probability
+    proposed = _strongest(e) if points(full) >= SPEAKABLE else []
+    out = []
+    for i in proposed:
+        m = verify.scores(verify.runs_of(e.runs, "keep", (e.regions[i].id,)))
+        if verify.one_level(m, full) == "suffices" and m is not None:
+            out.append(_found(e, "alone", [i], m, classes=(e.target.class_name,), effect=m.effect(full)))
+    # Which of the two suffices by itself is not told by the game: only where neither does was a proposal wrong.
+    return out[:1], int(bool(proposed) and not out)
+
+
+def _contrast(e: Evidence) -> Said:
+    if e.versus is None or e.contrast_shapley is None or not e.regions:
+        return [], 0
+    phi = _mean(e.contrast_shapley, len(e.regions))
+    full = e.target.probability - e.versus.probability
+    out, skipped = [], 0
+    for sign, i in ((1, int(phi.argmax())), (-1, int(phi.argmin()))):
+        if points(sign * phi[i]) < PROPOSES:
+            continue
+        m = verify.contrast_changes(_hidden(e, i), full)
+        if m is None or not verify.holds(m.times(-sign)):
+            skipped += 1
+            continue
+        classes = (e.target.class_name, e.versus.class_name)[::sign]
+        out.append(_found(e, "contrast", [i], m.times(-sign), classes=classes, effect=m.effect()))
+    return out, skipped
+
+
+def _flip(e: Evidence) -> Said:
+    if e.versus is None or e.target.class_index != e.predicted.class_index:
+        return [], 0
+    holding = _holding(e)
+    pair = _holding_pair(e)
+    for which in [*((i,) for i in holding[:2]), *([pair] if pair else [])]:
+        runs = _hidden(e, *which)
+        change = verify.changes(runs, e.target.probability)
+        if change is None or any(c.winner == e.target.class_index for c in runs):
+            continue
+        won = verify.winner(runs)
+        name = e.target.class_name if won is None else e.names[won]
+        claim = Claim(
+            "no_longer" if won is None else "flip", tuple(_region(e, i) for i in which), (name,), runs=len(runs)
+        )
+        return [Found(claim, tuple(r.id for r in claim.regions), change.effect())], 0
+    phi = _mean(e.contrast_shapley, len(e.regions))
+    lead = e.target.probability - e.versus.probability
+    # Only where the game says that one region alone makes up the whole lead was a flip to be expected.
+    return [], int(bool(holding) and float(phi[holding[0]]) >= lead)
+
+
+def _pairs_said(e: Evidence) -> Said:
+    out, proposed = [], _pairs(e)
+    for kind, (i, j) in proposed.items():
+        a, b = e.regions[i].id, e.regions[j].id
+        m = verify.joint(e.runs, a, b, e.target.probability)
+        spoken = m.times(1 if kind == "needs" else -1) if m is not None else None
+        if m is not None and spoken is not None and verify.holds(spoken):
+            out.append(_found(e, kind, [i, j], spoken, effect=m.effect(), evidence=(f"{a}-{b}",)))
+    return out, len(proposed) - len(out)
+
+
+def _context(e: Evidence) -> Said:
+    full, k = e.target.probability, len(e.regions)
+    if not k or not len(e.empty) or points(full) < SPEAKABLE:
+        return [], 0
+    runs = _hidden(e, *range(k))
+    m = verify.scores(runs)
+    seen = verify.level(float(e.empty.mean()) / full)
+    if m is None or verify.one_level(m, full) != seen:
+        return [], 1
+    wins = all(c.winner == e.target.class_index for c in runs)
+    if seen == "suffices" and e.predicted.class_index == e.target.class_index and not wins:
+        seen = "part"  # half the probability is left, but another class has more
+    found = _found(e, f"context_{seen}", [], m, classes=(e.target.class_name,), effect=m.effect(full))
+    return [Found(found.claim, ("context",), found.effect)], 0
+
+
+RULES = (_prediction, _nothing, _counting, _against, _alone, _contrast, _flip, _pairs_said, _context)
+
+
+def describe(e: Evidence, *, limit: int = MOST_SENTENCES) -> tuple[list[Statement], int]:
+    """The statements that the runs confirm, in reading order, at most `limit`; and how many claims were dropped.
+
+    Raises:
+        UsageError: shapes that do not fit the regions, or a region id that no sentence can carry.
+    """
+    results = [rule(e) for rule in RULES]
+    skipped = sum(dropped for _, dropped in results)
+    found = _fit([f for said, _ in results for f in said], limit)
+    claims = [f.claim for f in found]
+    # write_all reads its own text back and refuses a text that does not give the same records.
+    texts = write_all(claims)
+    return [
+        Statement(text=text, kind=parse(text).kind, evidence=f.evidence, effect=f.effect, verified=True)
+        for text, f in zip(texts, found, strict=True)
+    ], skipped
+
+
+def _fit(found: list[Found], limit: int) -> list[Found]:
+    order = list(READING)
+    reading = sorted(found, key=lambda f: order.index(f.claim.kind))
+    kept = sorted(range(len(reading)), key=lambda n: (-READING[reading[n].claim.kind], n))[:limit]
+    return [reading[n] for n in sorted(kept)]
