@@ -56,7 +56,7 @@ def cells(rng: np.random.Generator, size: tuple[int, int], seen: tuple[int, int,
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     u, v = (x + 0.5 - (x0 + x1) / 2) / (x1 - x0), (y + 0.5 - (y0 + y1) / 2) / (y1 - y0)
     u, v = u + 0.02 * np.sin(14 * v), v + 0.02 * np.sin(11 * u)
-    inside = (u / 0.5) ** 2 + (v / 0.48) ** 2 < 1
+    inside = (u / 0.44) ** 2 + (v / 0.46) ** 2 < 1
     angle = np.arange(k) * 2 * np.pi / max(1, k) + rng.uniform(0, 6)
     reach = rng.uniform(0.18, 0.3, k) if k > 1 else np.zeros(1)
     centres = np.stack([reach * np.cos(angle), reach * np.sin(angle)], axis=1)
@@ -86,9 +86,10 @@ def record(
     side = round(0.875 * min(w, h))
     x, y = (w - side) // 2, (h - side) // 2
     seen = (0, 0, w, h) if whole else (x, y, x + side, y + side)
-    gains = np.sort(rng.uniform(-0.06, 0.2, regions))[::-1]
-    contrasts = gains - rng.uniform(-0.05, 0.15, regions)
-    full = float(empty + gains.sum())
+    full = 0.39
+    gains = np.sort(rng.uniform(-0.1, 1.0, regions))[::-1]
+    gains = gains * (full - empty) / (gains.sum() if regions else 1.0)
+    contrasts = gains - rng.uniform(-0.05, 0.25, regions)
     top = tuple(
         ClassScore(class_index=280 + i, class_name=name, probability=p)
         for i, (name, p) in enumerate(zip(names, _falling(full, len(names)), strict=True))
@@ -139,8 +140,8 @@ def _falling(first: float, n: int) -> list[float]:
 def _concept(
     rng: np.random.Generator, i: int, mask: Bools, gain: float, contrast: float | None, full: float
 ) -> ConceptRecord:
-    spread = float(rng.uniform(0.01, 0.04))
-    lost = gain + float(rng.uniform(-0.02, 0.03))
+    spread = float(rng.uniform(0.005, 0.03))
+    lost = gain + float(rng.uniform(0, 0.05))
     return ConceptRecord(
         id=str(i + 1),
         name=None,

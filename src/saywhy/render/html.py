@@ -13,6 +13,7 @@ import io
 import re
 from collections.abc import Sequence
 from functools import cache
+from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from saywhy.render.scene import LONG_SIDE, Scene, Shape, hidden, kept_alone, sce
 
 Row = dict[str, Any]
 
+ALONG = (0.5, 0.42, 0.58, 0.34, 0.66, 0.28, 0.72)
 HEAT_SIDE, BACKDROP_SIDE, CARD_SIDE = 96, 280, 260
 MENTION = r"\b(?:[Rr]egion|[Cc]oncept|[Pp]attern)s?\s+\w+(?:(?:,\s*(?:and\s+)?|\s+and\s+|\s+or\s+)\d+)*"
 
@@ -145,7 +147,8 @@ def _checked(effect: Effect | None, unit: str) -> str:
     if effect.runs < 4:
         runs = f"range of {effect.runs}"
     low, high = words.points(effect.low, unit), words.points(effect.high, unit)
-    return f"{runs}, {words.clean(effect.fill)}: {low if low == high else f'{low} to {high}'}"
+    name = "points" if unit == "probability" else unit
+    return f"{runs} with {words.clean(effect.fill)}: {low if low == high else f'{low} to {high}'} {name}"
 
 
 def _marked(text: str, e: Explanation, ids: Sequence[str]) -> Markup:
@@ -173,10 +176,7 @@ def _badged(mention: str, ids: Sequence[str]) -> Markup:
 def _table(e: Explanation, names: dict[str, str]) -> Row:
     unit = words.unit_of(e)
     ranges = {c.id: (-c.effect.high, -c.effect.low) for c in e.concepts}
-    values = [v for c in e.concepts for v in (c.contribution, c.contrast or 0.0, *ranges[c.id])]
-    low, high = min([0.0, *values]), max([0.0, *values])
-    spare = 0.04 * (high - low) or 1.0
-    low, high = (low - spare if low < 0 else low), high + spare
+    low, high = words.bar_limits(e)
 
     def place(value: float) -> float:
         return 100 * (value - low) / (high - low)
@@ -223,16 +223,22 @@ def _graph(e: Explanation, scene: Scene, names: dict[str, str]) -> Row | None:
     least = 0.005 if unit == "probability" else 0.05 * strongest
     order = sorted(edges, key=lambda edge: -abs(edge.contribution))
     drawn = [_edge(edge, at, names, unit, strongest) for edge in order if abs(edge.contribution) >= least]
-    for edge in drawn[:3]:
-        edge["shown"] = True
+    _place_values(drawn[:3], [s.at for s in scene.shapes])
     most = max([abs(s.concept.contribution) for s in scene.shapes], default=0.0) or 1.0
     return {
         "edges": drawn[::-1],
         "small": len(edges) - len(drawn),
         "all": [_edge(edge, at, names, unit, strongest) for edge in order],
+        "box": _graph_box(scene),
         "nodes": [_node(s, names, unit, most) for s in scene.shapes],
         "fidelity": _fidelity(e.graph),
     }
+
+
+def _graph_box(scene: Scene) -> str:
+    """The part of the view that the graph shows: the crop, where the regions are."""
+    x0, y0, x1, y1 = scene.crop
+    return f"{x0:.1f} {y0:.1f} {x1 - x0:.1f} {y1 - y0:.1f}"
 
 
 def _edge(edge: Any, at: dict[str, Shape], names: dict[str, str], unit: str, strongest: float) -> Row:
@@ -246,14 +252,23 @@ def _edge(edge: Any, at: dict[str, Shape], names: dict[str, str], unit: str, str
         "y1": round(y1, 1),
         "x2": round(x2, 1),
         "y2": round(y2, 1),
-        "x": round((x1 + x2) / 2, 1),
-        "y": round((y1 + y2) / 2 + 5, 1),
+        "x": None,
+        "y": None,
         "thick": f"{2 + 8 * abs(edge.contribution) / (strongest or 1.0):.1f}",
         "relation": words.clean(edge.relation),
         "number": words.points(edge.contribution, unit),
         "contrast": "" if edge.contrast is None else words.points(edge.contrast, unit),
-        "shown": False,
     }
+
+
+def _place_values(edges: list[Row], taken: list[tuple[float, float]]) -> None:
+    """Puts the value of each edge on the point of it that is farthest from all other numbers."""
+    taken = list(taken)
+    for edge in edges:
+        ways = [(edge["x1"] + t * (edge["x2"] - edge["x1"]), edge["y1"] + t * (edge["y2"] - edge["y1"])) for t in ALONG]
+        best = max(ways, key=lambda at: min(hypot(at[0] - x, at[1] - y) for x, y in taken))
+        taken.append(best)
+        edge["x"], edge["y"] = round(best[0], 1), round(best[1], 1)
 
 
 def _node(s: Shape, names: dict[str, str], unit: str, most: float) -> Row:

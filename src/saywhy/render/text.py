@@ -23,10 +23,10 @@ def _table(explanation: Explanation) -> str:
     if not explanation.concepts:
         return ""
     unit, versus = unit_of(explanation), explanation.versus
-    heads = ["region", "", f"for {_short(explanation.target.class_name)}"]
+    heads = ["", "region", f"for {_short(explanation.target.class_name)}"]
     rows = [[c.id, label_of(c), points(c.contribution, unit)] for c in explanation.concepts]
     if versus is not None:
-        heads.append(f"not {_short(versus.class_name)}")
+        heads.append(f"vs {_short(versus.class_name)}")
         for row, c in zip(rows, explanation.concepts, strict=True):
             row.append("" if c.contrast is None else points(c.contrast, unit))
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]

@@ -171,7 +171,8 @@ def not_said(explanation: Explanation) -> list[str]:
     if not crop_is_whole(e):
         lines.append(f"Anything about what lies outside the frame: the model saw {_seen_share(e)} of the photo.")
     if cut := cut_regions(e):
-        lines.append(f"Where region {listed(cut)} ends: it reaches the frame, the crop may have cut the object.")
+        which = f"region {cut[0]} ends: it reaches" if len(cut) == 1 else f"regions {listed(cut)} end: they reach"
+        lines.append(f"Where {which} the frame, and the crop may have cut the object.")
     if not e.concepts:
         lines.append("Which part of the photo counted: no regions were measured.")
     lines.append("What is right: these are the model's reasons, measured with parts hidden, not the world's.")
@@ -235,3 +236,13 @@ def evidence_ids(evidence: Sequence[str], known: Sequence[str]) -> list[str]:
 def mean_score(runs: Sequence[Run]) -> float | None:
     """The mean score of runs, None when there are none."""
     return sum(r.score for r in runs) / len(runs) if runs else None
+
+
+def bar_limits(explanation: Explanation) -> tuple[float, float]:
+    """The ends of the axis that all bars and ranges share; zero lies between them."""
+    values = [0.0]
+    for c in explanation.concepts:
+        values += [c.contribution, c.contrast or 0.0, -c.effect.low, -c.effect.high]
+    low, high = min(values), max(values)
+    spare = 0.04 * (high - low) or 1.0
+    return (low - spare if low < 0 else low), high + spare
