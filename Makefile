@@ -1,0 +1,91 @@
+# make demo    explain a real photo: sets up .venv, writes demo/
+# make test    the whole suite
+# make check   linters, types, import directions, then the long walks (browser, soak)
+# make lint    the first half of make check
+# make docs    rebuild the generated pages
+# make clean   remove what the above made
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint long chromium docs pictures clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := segments,store,serve
+
+# A stamp carries the hash of what it was made from: change pyproject.toml or constraints.txt and pip runs again.
+HASH := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+FOR_USE := $(VENV)/.for-use-$(HASH)
+FOR_TESTS := $(VENV)/.for-tests-$(HASH)
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+# PYTHON=/path/to/python make demo chooses another interpreter.
+CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(BIN)/python:
+	@for p in $(CANDIDATES); do \
+	  if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$p; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	  echo "saywhy needs Python 3.11 or newer, and none of these is: $(CANDIDATES)." >&2; \
+	  echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv), or say PYTHON=/path/to/python make demo" >&2; \
+	  exit 1; \
+	fi; \
+	echo "creating $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "$$found cannot make a virtual environment (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+
+# A virtual environment that someone else has made is used as it is.
+$(FOR_USE): | $(BIN)/python
+	@echo "installing saywhy [$(EXTRAS)]: a minute or two, once (PyTorch is large; README.md: how to get its CPU build)"
+	@$(PIP) -e '.[$(EXTRAS)]'
+	@rm -f $(VENV)/.for-use-* && touch $@
+
+$(FOR_TESTS): | $(BIN)/python
+	@echo "installing saywhy [$(EXTRAS),test]: some minutes, once"
+	@$(PIP) -e '.[$(EXTRAS),test]'
+	@rm -f $(VENV)/.for-tests-* $(VENV)/.for-use-* && touch $@ $(FOR_USE)
+
+demo: $(FOR_USE)
+	@photo=$$($(BIN)/python -c 'import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / "data" / "chelsea.png")'); \
+	$(BIN)/saywhy explain "$$photo" --format text,json,png,html -o demo; \
+	cat demo/chelsea.txt; echo; \
+	echo "The page:    demo/chelsea.html   (open it in a browser, no network needed)"; \
+	echo "The picture: demo/chelsea.png"; \
+	echo "The record:  demo/chelsea.json"; \
+	echo "Your turn:   $(BIN)/saywhy explain YOUR_PHOTO.jpg"
+
+# One thread in each of two workers is faster than two that fight for the cores.
+test: $(FOR_TESTS)
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests/shim $(BIN)/python -m pytest -n 2 -m "not long"
+
+lint: $(FOR_TESTS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint long
+
+# pytest's exit code 5 says that nothing is marked long, which is no failure.
+long: $(FOR_TESTS) chromium
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests/shim $(BIN)/python -m pytest -m long || [ $$? -eq 5 ]
+
+chromium:
+	@if command -v chromium >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "no chromium here: the browser tests are skipped (Debian, Ubuntu: apt-get install chromium)"; fi
+
+docs: $(FOR_TESTS)
+	$(BIN)/python docs/make_reference.py
+
+pictures: $(FOR_USE)
+	$(BIN)/python docs/make_pictures.py
+
+clean:
+	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
