@@ -1,0 +1,1 @@
+"""Visual concepts: where the classifier's own activations draw lines in an image."""
