@@ -84,7 +84,7 @@ def _components(maps: Tensor, size: tuple[int, int]) -> Tensor:
     What counts is which channels fire at a place, not how strongly; the Gram matrix of the few places is decomposed,
     not that of the many channels.
     """
-    K, h, w = maps.shape
+    h, w = maps.shape[1:]
     X = F.normalize(maps.flatten(1).double(), dim=0)
     X = X - X.mean(dim=1, keepdim=True)
     values, vectors = torch.linalg.eigh(X.T @ X)
@@ -141,7 +141,7 @@ def _tidy(labels: NDArray[np.int64], min_cells: int) -> NDArray[np.int64]:
 
 
 def _sharpen(labels: NDArray[np.int64], image: Tensor) -> Tensor:
-    """Regions (k, H, W) whose edges follow the picture: a guided filter on each label's soft mask, then the largest."""
+    """Regions (k, H, W) whose edges follow the picture: the largest of the labels' guided-filtered soft masks."""
     H, W = image.shape[1:]
     names = [int(v) for v in np.unique(labels) if v >= 0]
     planes = torch.from_numpy(np.stack([labels == v for v in [-1, *names]])).float()
@@ -177,9 +177,8 @@ def guided_filter(guide: Tensor, planes: Tensor, radius: int, epsilon: float = 2
         padded = F.pad(x[None], (radius,) * 4, mode="replicate")
         return F.avg_pool2d(F.avg_pool2d(padded, (1, size), 1), (size, 1), 1)[0]
 
-    I = guide[None]
-    mean_I, mean_p = box(I), box(planes)
-    variance = box(I * I) - mean_I**2
-    a = (box(I * planes) - mean_I * mean_p) / (variance + epsilon)
-    b = mean_p - a * mean_I
-    return box(a) * I + box(b)
+    g = guide[None]
+    mean_g, mean_p = box(g), box(planes)
+    a = (box(g * planes) - mean_g * mean_p) / (box(g * g) - mean_g**2 + epsilon)
+    b = mean_p - a * mean_g
+    return box(a) * g + box(b)
