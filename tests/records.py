@@ -29,9 +29,17 @@ from saywhy.explanation import (
 )
 from saywhy.image import Bools, Picture, Pixels, mask_box, thumbnail
 
-FILLS = ("in-paint", "blur")
+FILLS = ("inpaint", "blur")
 NAMES = ("tiger cat", "Egyptian cat", "lynx", "tabby", "red fox")
-LOOKS = (("orange",), ("brown", "striped"), ("white",), ("pink",), ("black", "white"), ("grey",))
+LOOKS = (
+    ("orange 48 %", "brown 31 %", "large"),
+    ("brown 71 %",),
+    ("white 44 %", "pink 22 %"),
+    ("pink 66 %", "small"),
+    ("black 40 %", "white 35 %"),
+    ("grey 80 %",),
+)
+CALLED = ("large orange-brown", "brown", "white-and-pink", "small pink", "black-and-white", "grey")
 
 
 def photo(size: tuple[int, int] | None = None) -> Pixels:
@@ -99,15 +107,11 @@ def record(
         concepts.append(_concept(rng, i, mask, float(gains[i]), float(contrasts[i]) if versus else None, full))
         runs += _runs(rng, str(i + 1), float(gains[i]), full, empty)
     edges = tuple(_edge(rng, a, b, versus) for a, b in itertools.combinations([c.id for c in concepts], 2))
-    graph = GraphRecord(
-        class_index=280, nodes=tuple(c.id for c in concepts), edges=edges, fidelity={"spearman": 0.9}
-    )
+    graph = GraphRecord(class_index=280, nodes=tuple(c.id for c in concepts), edges=edges, fidelity={"spearman": 0.9})
     statements = _statements(concepts, names, full)
     picture = Picture(pixels, path, "")
     return Explanation(
-        image=ImageRecord(
-            path=path, sha256=hashlib.sha256(pixels.tobytes()).hexdigest(), width=w, height=h, seen=seen
-        ),
+        image=ImageRecord(path=path, sha256=hashlib.sha256(pixels.tobytes()).hexdigest(), width=w, height=h, seen=seen),
         model=ModelRecord(
             name="efficientnet-lite0",
             fingerprint="9f2c51d07ab3",
@@ -156,9 +160,7 @@ def _concept(
         contribution=gain,
         contrast=contrast,
         importance=min(1.0, max(0.0, lost / full)),
-        effect=Effect(
-            change=-lost, low=-lost - spread, high=-lost + spread, runs=8, passes=8, fill="in-paint, blur"
-        ),
+        effect=Effect(change=-lost, low=-lost - spread, high=-lost + spread, runs=8, passes=8, fill="blur, mean"),
     )
 
 
@@ -202,35 +204,25 @@ def _saliency(rng: np.random.Generator, status: Any) -> SaliencyRecord | None:
 
 
 def _statements(concepts: list[ConceptRecord], names: tuple[str, ...], full: float) -> tuple[Statement, ...]:
-    said = [
-        Statement(
-            text=f"The model answers {names[0]} ({100 * full:.0f} %).",
-            kind="prediction",
-            evidence=("prediction",),
-            effect=None,
-            verified=True,
-        )
-    ]
-    for c in concepts[:2]:
-        low, high = -100 * c.effect.high, -100 * c.effect.low
+    said = [_said(f"The model says {names[0]} ({100 * full:.0f} %).", "prediction", ("prediction",), None)]
+    for c, kind in zip(concepts, ("counted most for", "counted for"), strict=False):
+        value, low, high = (round(-100 * v) for v in (c.effect.change, c.effect.high, c.effect.low))
+        look, where = CALLED[int(c.id) - 1], "in the centre" if c.place == "centre" else f"at the {c.place}"
         said.append(
-            Statement(
-                text=f"Region {c.id}, the {' '.join(c.appearance)} patch at the {c.place}, speaks for {names[0]}: "
-                f"hiding it lowers the probability by {low:.0f} to {high:.0f} points.",
-                kind="hide",
-                evidence=(c.id,),
-                effect=c.effect,
-                verified=True,
+            _said(
+                f"Region {c.id}, the {look} patch {where}, {kind} {names[0]}: hiding it lowers the probability "
+                f"by {value} points ({low} to {high} in {c.effect.runs} runs).",
+                "counted_most",
+                (c.id,),
+                c.effect,
             )
         )
     if len(concepts) > 2:
-        said.append(
-            Statement(
-                text=f"Regions {concepts[0].id} and {concepts[2].id} count more together than apart.",
-                kind="pair",
-                evidence=(f"{concepts[0].id}-{concepts[2].id}",),
-                effect=concepts[0].effect,
-                verified=True,
-            )
-        )
+        a, b = concepts[0], concepts[2]
+        text = f"Region {a.id} and region {b.id} need each other: seen together they add 6 points more than one by one."
+        said.append(_said(text, "needs", (a.id, b.id, f"{a.id}-{b.id}"), a.effect))
     return tuple(said)
+
+
+def _said(text: str, kind: str, evidence: tuple[str, ...], effect: Effect | None) -> Statement:
+    return Statement(text=text, kind=kind, evidence=evidence, effect=effect, verified=True)

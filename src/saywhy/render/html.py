@@ -12,6 +12,7 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from math import hypot
 from pathlib import Path
@@ -29,6 +30,7 @@ from saywhy.render.scene import LONG_SIDE, Scene, Shape, hidden, kept_alone, sce
 Row = dict[str, Any]
 
 ALONG = (0.5, 0.42, 0.58, 0.34, 0.66, 0.28, 0.72)
+GRAPH_SIDE = 400
 HEAT_SIDE, BACKDROP_SIDE, CARD_SIDE = 96, 280, 260
 MENTION = r"\b(?:[Rr]egion|[Cc]oncept|[Pp]attern)s?\s+\w+(?:(?:,\s*(?:and\s+)?|\s+and\s+|\s+or\s+)\d+)*"
 
@@ -64,7 +66,8 @@ def _content(e: Explanation) -> Row:
     title, rest = words.title(e)
     unit = words.unit_of(e)
     return {
-        "uid": "sw" + hashlib.sha256(e.image.sha256.encode() + repr((e.model, e.target, e.versus)).encode()).hexdigest()[:8],
+        "uid": "sw"
+        + hashlib.sha256(e.image.sha256.encode() + repr((e.model, e.target, e.versus)).encode()).hexdigest()[:8],
         "e": e,
         "title": title,
         "probability": words.percent(e.target.probability),
@@ -122,7 +125,7 @@ def _picture(e: Explanation, scene: Scene, names: dict[str, str]) -> Row:
                 "path": svg_path(s.rings),
                 "x": round(s.at[0], 1),
                 "y": round(s.at[1], 1),
-                "label": f"Region {s.concept.id}, {words.label_of(s.concept)}, {words.points(s.concept.contribution, unit)}",
+                "label": f"Region {s.concept.id}, {words.label_of(s.concept, e)}, {words.points(s.concept.contribution, unit)}",
             }
             for s in scene.shapes
         ],
@@ -135,20 +138,22 @@ def _statement(s: Statement, e: Explanation, names: dict[str, str]) -> Row:
         "text": _marked(words.clean(s.text), e, list(names)),
         "lights": " ".join(names[i] for i in lit),
         "verified": s.verified,
-        "checked": _checked(s.effect, words.unit_of(e)) if s.verified else "not confirmed by a run",
+        "checked": _checked(s.effect) if s.verified else "not confirmed by a run",
         "measured": s.effect is not None and bool(e.runs),
     }
 
 
-def _checked(effect: Effect | None, unit: str) -> str:
+def _checked(effect: Effect | None) -> str:
     if effect is None:
         return "read from the model's output"
     runs = "1 run" if effect.runs == 1 else f"{effect.runs} runs"
-    if effect.runs < 4:
-        runs = f"range of {effect.runs}"
+    return f"{runs} with {words.clean(effect.fill)}"
+
+
+def _reached(effect: Effect, unit: str) -> str:
     low, high = words.points(effect.low, unit), words.points(effect.high, unit)
     name = "points" if unit == "probability" else unit
-    return f"{runs} with {words.clean(effect.fill)}: {low if low == high else f'{low} to {high}'} {name}"
+    return f"{low if low == high else f'{low} to {high}'} {name}, {_checked(effect)}"
 
 
 def _marked(text: str, e: Explanation, ids: Sequence[str]) -> Markup:
@@ -201,7 +206,7 @@ def _table(e: Explanation, names: dict[str, str]) -> Row:
             {
                 "id": c.id,
                 "light": names[c.id],
-                "label": words.label_of(c),
+                "label": words.label_of(c, e),
                 "bar": bar(c.contribution, ranges[c.id]),
                 "contrast": None if c.contrast is None else bar(c.contrast, None),
                 "range": words.listed([words.points(v, unit) for v in ranges[c.id]]).replace(" and ", " to "),
@@ -213,7 +218,10 @@ def _table(e: Explanation, names: dict[str, str]) -> Row:
 
 
 def _graph(e: Explanation, scene: Scene, names: dict[str, str]) -> Row | None:
-    at = {s.concept.id: s for s in scene.shapes}
+    # The graph shows the crop alone, scaled to one size, so that its numbers stay legible on any photo.
+    k = GRAPH_SIDE / max(scene.crop[2] - scene.crop[0], scene.crop[3] - scene.crop[1])
+    shapes = [replace(s, rings=[r * k for r in s.rings], at=(s.at[0] * k, s.at[1] * k)) for s in scene.shapes]
+    at = {s.concept.id: s for s in shapes}
     if e.graph is None or len(at) < 2:
         return None
     unit = words.unit_of(e)
@@ -223,21 +231,22 @@ def _graph(e: Explanation, scene: Scene, names: dict[str, str]) -> Row | None:
     least = 0.005 if unit == "probability" else 0.05 * strongest
     order = sorted(edges, key=lambda edge: -abs(edge.contribution))
     drawn = [_edge(edge, at, names, unit, strongest) for edge in order if abs(edge.contribution) >= least]
-    _place_values(drawn[:3], [s.at for s in scene.shapes])
-    most = max([abs(s.concept.contribution) for s in scene.shapes], default=0.0) or 1.0
+    _place_values(drawn[:3], [s.at for s in shapes])
+    most = max([abs(s.concept.contribution) for s in shapes], default=0.0) or 1.0
     return {
         "edges": drawn[::-1],
         "small": len(edges) - len(drawn),
         "all": [_edge(edge, at, names, unit, strongest) for edge in order],
-        "box": _graph_box(scene),
-        "nodes": [_node(s, names, unit, most) for s in scene.shapes],
+        "box": _graph_box(scene, k),
+        "photo": {"w": round(scene.view[0] * k, 1), "h": round(scene.view[1] * k, 1)},
+        "nodes": [_node(s, names, unit, most) for s in shapes],
         "fidelity": _fidelity(e.graph),
     }
 
 
-def _graph_box(scene: Scene) -> str:
-    """The part of the view that the graph shows: the crop, where the regions are."""
-    x0, y0, x1, y1 = scene.crop
+def _graph_box(scene: Scene, k: float) -> str:
+    """The part of the photo that the graph shows: the crop, where the regions are."""
+    x0, y0, x1, y1 = (v * k for v in scene.crop)
     return f"{x0:.1f} {y0:.1f} {x1 - x0:.1f} {y1 - y0:.1f}"
 
 
@@ -307,9 +316,10 @@ def _card(e: Explanation, scene: Scene, shape: Shape, names: dict[str, str], uni
     return {
         "id": c.id,
         "light": names[c.id],
-        "label": words.label_of(c),
+        "label": words.label_of(c, e),
         "acts": shown,
-        "effect": _checked(c.effect, unit),
+        "effect": _reached(c.effect, unit),
+        "look": ", ".join(words.clean(word) for word in c.appearance),
         "runs": [_run(r, names, unit) for r in own],
     }
 

@@ -30,11 +30,11 @@ def png(explanation: Explanation) -> bytes:
     """A PNG of 1360 pixels width; the same explanation gives the same bytes."""
     canvas = Image.new("RGB", (WIDTH, TALLEST), PAPER)
     y = _header(canvas, explanation)
-    y = _pictures(canvas, explanation, scene_of(explanation), y + 20)
-    bottoms = (_bars(canvas, explanation, y + 28), _sentences(canvas, explanation, y + 28))
+    photo_end, sentences_start = _pictures(canvas, explanation, scene_of(explanation), y + 20)
+    bottoms = (_bars(canvas, explanation, photo_end + 28), _sentences(canvas, explanation, sentences_start))
     y = _foot(canvas, explanation, max(bottoms) + 24)
     out = io.BytesIO()
-    canvas.crop((0, 0, WIDTH, min(TALLEST, y + MARGIN))).save(out, "PNG", optimize=True)
+    canvas.crop((0, 0, WIDTH, min(TALLEST, y + MARGIN))).save(out, "PNG")
     return out.getvalue()
 
 
@@ -126,22 +126,22 @@ def _header(canvas: Image.Image, e: Explanation) -> int:
     return _paragraph(canvas, (MARGIN, y + 2), sub, 17, WIDTH - 2 * MARGIN, SOFT)
 
 
-def _pictures(canvas: Image.Image, e: Explanation, scene: Scene, y: int) -> int:
+def _pictures(canvas: Image.Image, e: Explanation, scene: Scene, y: int) -> tuple[int, int]:
+    """Draws the photo and, where there is one, the saliency beside it; gives the y below and that of the sentences."""
     right = 2 * MARGIN + SLOT
     scale = min(SLOT / scene.view[0], PICTURE_HEIGHT / scene.view[1])
     plain = _photo(scene, scale, None)
-    canvas.paste(plain, (MARGIN, y))
-    heat = colours.heat(e.saliency, _crop_size(scene, scale)) if e.saliency and colours.is_drawn(e.saliency) else None
-    if heat:
-        canvas.paste(_photo(scene, scale, heat), (right, y))
-    else:
-        ImageDraw.Draw(canvas).rectangle((right, y, right + SLOT - 1, y + plain.height - 1), fill="#f4f5f7")
+    aside = (SLOT - plain.width) // 2
+    canvas.paste(plain, (MARGIN + aside, y))
     below = y + plain.height + 10
-    left_end = _paragraph(canvas, (MARGIN, below), _photo_caption(e, scene), 15, SLOT, SOFT)
-    right_end = _paragraph(canvas, (right, below), _saliency_caption(e), 15, SLOT, SOFT)
-    if heat:
-        _ramp_key(canvas, right + SLOT - 170, below + 3)
-    return max(left_end, right_end)
+    if not (e.saliency and colours.is_drawn(e.saliency)):
+        end = _paragraph(canvas, (MARGIN, below), f"{_photo_caption(e, scene)} {_no_saliency(e)}", 15, SLOT, SOFT)
+        return end, y - 4
+    canvas.paste(_photo(scene, scale, colours.heat(e.saliency, _crop_size(scene, scale))), (right + aside, y))
+    end = _paragraph(canvas, (MARGIN, below), _photo_caption(e, scene), 15, SLOT, SOFT)
+    _write(canvas, (right, below), f"Saliency by {_short(e.saliency.method)}", 15, SOFT)
+    _ramp_key(canvas, right + SLOT - 170, below + 3)
+    return end, end + 28
 
 
 def _crop_size(scene: Scene, scale: float) -> tuple[int, int]:
@@ -151,19 +151,22 @@ def _crop_size(scene: Scene, scale: float) -> tuple[int, int]:
 
 def _photo_caption(e: Explanation, scene: Scene) -> str:
     n = len(scene.shapes)
-    said = "No regions were measured." if not n else "One region." if n == 1 else f"{n} regions, numbered by how much they count."
+    said = (
+        "No regions were measured."
+        if not n
+        else "One region."
+        if n == 1
+        else f"{n} regions, numbered by how much they count."
+    )
     if scene.photo is None:
         said = f"The photo is not in the record. {said}"
     return said if scene.seen is None else f"{said} The model saw only what is inside the frame."
 
 
-def _saliency_caption(e: Explanation) -> str:
+def _no_saliency(e: Explanation) -> str:
     if e.saliency is None:
         return "No saliency map was asked for."
-    name = words.clean(e.saliency.method)
-    if colours.is_drawn(e.saliency):
-        return f"Saliency by {name}"
-    return f"The saliency map by {name} {words.STATUS.get(e.saliency.status, words.STATUS['flat'])}."
+    return f"The saliency map by {_short(e.saliency.method)} {words.status_of(e.saliency)}."
 
 
 def _ramp_key(canvas: Image.Image, x: int, y: int) -> None:
@@ -188,9 +191,9 @@ def _photo(scene: Scene, scale: float, heat: Image.Image | None) -> Image.Image:
         image = dark
         ImageDraw.Draw(image).rectangle((x0, y0, x1 - 1, y1 - 1), outline=FRAME, width=FINER)
     if not scene.photo:
-        middle = (size[0] / 2, size[1] / 2)
+        top = (size[0] / 2, 0.05 * size[1])
         ImageDraw.Draw(image).text(
-            middle, "the photo is not in the record", font=_font(16 * FINER), fill=SOFT, anchor="mm"
+            top, "the photo is not in the record", font=_font(16 * FINER), fill=SOFT, anchor="mm"
         )
     _regions(image, scene, k, numbered=heat is None)
     return image.resize((max(1, size[0] // FINER), max(1, size[1] // FINER)), Image.Resampling.LANCZOS)
@@ -234,7 +237,7 @@ def _bars(canvas: Image.Image, e: Explanation, y: int) -> int:
     low, high = words.bar_limits(e)
     y = max(ends) + 6
     for concept in e.concepts:
-        y = _bar_row(canvas, concept, y, columns, width, (low, high), unit)
+        y = _bar_row(canvas, concept, words.label_of(concept, e), y, columns, width, (low, high), unit)
     y = _paragraph(canvas, (MARGIN, y + 10), words.game_sum(e), 15, SLOT, SOFT)
     return _bar_key(canvas, y + 4, 2 ** len(e.concepts))
 
@@ -242,13 +245,14 @@ def _bars(canvas: Image.Image, e: Explanation, y: int) -> int:
 def _bar_row(
     canvas: Image.Image,
     c: ConceptRecord,
+    label: str,
     y: int,
     columns: list[int],
     width: int,
     limits: tuple[float, float],
     unit: str,
 ) -> int:
-    lines = wrap(_short(words.label_of(c)), 15, 192)[:3]
+    lines = wrap(_short(label), 15, 192)[:3]
     height = max(34, 20 * len(lines) + 8)
     middle = y + height // 2
     _small_badge(canvas, (MARGIN, middle - 13), c.id)

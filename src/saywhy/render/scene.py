@@ -97,7 +97,7 @@ def kept_alone(scene: Scene, shape: Shape, side: int) -> Image.Image | None:
     """An illustration of keeping a region alone: everything else blurred and darkened."""
     if scene.photo is None:
         return None
-    blurred = scene.photo.filter(ImageFilter.GaussianBlur(14))
+    blurred = _blurred(scene, scene.photo)
     rest = ImageEnhance.Brightness(ImageEnhance.Color(blurred).enhance(0.3)).enhance(0.45)
     return _fit(Image.composite(scene.photo, rest, _stencil(shape)), side)
 
@@ -106,8 +106,13 @@ def hidden(scene: Scene, shape: Shape, side: int) -> Image.Image | None:
     """An illustration of hiding a region: its inside blurred away."""
     if scene.photo is None:
         return None
-    blurred = scene.photo.filter(ImageFilter.GaussianBlur(26))
-    return _fit(Image.composite(blurred, scene.photo, _stencil(shape)), side)
+    return _fit(Image.composite(_blurred(scene, scene.photo), scene.photo, _stencil(shape)), side)
+
+
+def _blurred(scene: Scene, photo: Image.Image) -> Image.Image:
+    # As strong as a fill that blurs: a twelfth of what the model saw.
+    x0, y0, x1, y1 = scene.crop
+    return photo.filter(ImageFilter.GaussianBlur(min(x1 - x0, y1 - y0) / 12))
 
 
 def _stencil(shape: Shape) -> Image.Image:

@@ -24,7 +24,7 @@ def _table(explanation: Explanation) -> str:
         return ""
     unit, versus = unit_of(explanation), explanation.versus
     heads = ["", "region", f"for {_short(explanation.target.class_name)}"]
-    rows = [[c.id, label_of(c), points(c.contribution, unit)] for c in explanation.concepts]
+    rows = [[c.id, label_of(c, explanation), points(c.contribution, unit)] for c in explanation.concepts]
     if versus is not None:
         heads.append(f"vs {_short(versus.class_name)}")
         for row, c in zip(rows, explanation.concepts, strict=True):

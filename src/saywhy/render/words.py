@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from saywhy.explanation import ClassScore, ConceptRecord, Explanation, Run
+from saywhy.explanation import ClassScore, ConceptRecord, Explanation, Run, SaliencyRecord
 
 # The rest of the picture "alone suffices" from this share of the full score on.
 SURROUNDINGS_SUFFICE = 0.5
@@ -27,13 +27,9 @@ def clean(text: str) -> str:
 
 
 def percent(probability: float) -> str:
-    """A probability as "39 %"; the ends are told as bounds, never as certainty."""
-    value = 100 * probability
-    if 0 < value < 0.5:
-        return "<1\u00a0%"
-    if 99.5 <= value < 100:
-        return ">99\u00a0%"
-    return f"{value:.0f}\u00a0%"
+    """A probability as "39 %"; the ends are told as bounds, as the sentences tell them, never as certainty."""
+    whole = round(100 * probability)
+    return {0: "under 1", 100: "over 99"}.get(whole, str(whole)) + "\u00a0%"
 
 
 def score(value: float, unit: str) -> str:
@@ -42,10 +38,11 @@ def score(value: float, unit: str) -> str:
 
 
 def points(value: float, unit: str = "probability") -> str:
-    """A signed difference: whole points of probability (tenths below one point), or log-odds with two decimals."""
+    """A signed difference: whole points of probability (tenths where that is none), or log-odds with two decimals."""
     if unit == "probability":
         value *= 100
-        text = f"{abs(value):.1f}" if abs(value) < 0.95 else f"{abs(value):.0f}"
+        # The sentences round to whole points; tenths only keep the sign of what would read as nothing.
+        text = str(round(abs(value))) if round(abs(value)) else f"{abs(value):.1f}"
     else:
         text = f"{abs(value):.2f}"
     if not text.strip("0."):
@@ -63,16 +60,21 @@ def unit_of(explanation: Explanation) -> str:
     return explanation.game.unit if explanation.game else "probability"
 
 
-def look_of(concept: ConceptRecord) -> str:
-    """What a region is called in a table: its name, or what it looks like."""
+def look_of(concept: ConceptRecord, explanation: Explanation) -> str:
+    """What a region is called in a table: its name, what the sentences call it, or its colours."""
     if concept.name:
         return clean(concept.name)
-    return clean(" ".join((*concept.appearance[:2], "patch")))
+    called = re.search(rf"\b[Rr]egion {re.escape(concept.id)}, the ([^,.]{{1,40}} patch)\b", explanation.text)
+    if called:
+        return clean(called[1])
+    colours = [word.rsplit(" ", 2)[0] for word in concept.appearance if word.endswith("%")]
+    others = [word for word in concept.appearance if not word.endswith("%")]
+    return clean(" ".join([*others, *(["-and-".join(colours[:2])] if colours else []), "patch"]))
 
 
-def label_of(concept: ConceptRecord) -> str:
+def label_of(concept: ConceptRecord, explanation: Explanation) -> str:
     """What a region is called and where it is: "orange patch, centre left"."""
-    return f"{look_of(concept)}, {concept.place}"
+    return f"{look_of(concept, explanation)}, {concept.place}"
 
 
 def file_name(explanation: Explanation) -> str:
@@ -167,7 +169,7 @@ def not_said(explanation: Explanation) -> list[str]:
             f"{percent(e.game.empty)}. The surroundings alone suffice."
         )
     if e.saliency and e.saliency.status != "ok":
-        lines.append(f"Where the model looked, by {e.saliency.method}: the map {STATUS[e.saliency.status]}.")
+        lines.append(f"Where the model looked, by {clean(e.saliency.method)}: the map {status_of(e.saliency)}.")
     if not crop_is_whole(e):
         lines.append(f"Anything about what lies outside the frame: the model saw {_seen_share(e)} of the photo.")
     if cut := cut_regions(e):
@@ -177,6 +179,11 @@ def not_said(explanation: Explanation) -> list[str]:
         lines.append("Which part of the photo counted: no regions were measured.")
     lines.append("What is right: these are the model's reasons, measured with parts hidden, not the world's.")
     return lines
+
+
+def status_of(saliency: SaliencyRecord) -> str:
+    """Why a map is not drawn."""
+    return STATUS.get(saliency.status, STATUS["flat"])
 
 
 def _seen_share(explanation: Explanation) -> str:
@@ -199,14 +206,22 @@ def next_steps(explanation: Explanation) -> list[tuple[str, str]]:
         steps.append(("Try another saliency method.", f"saywhy explain {photo} --method hires-cam"))
     if e.versus and abs(e.target.probability - e.versus.probability) < CLOSE_RACE:
         steps.append(
-            ("It is a close race: see what speaks for the other class.", _command(photo, e.versus.class_name, e.target.class_name))
+            (
+                "It is a close race: see what speaks for the other class.",
+                _command(photo, e.versus.class_name, e.target.class_name),
+            )
         )
     third = next((c for c in rivals if c.class_index not in known), None)
     if third is not None:
         steps.append(
             (f"Ask why it is not {clean(third.class_name)}.", _command(photo, e.target.class_name, third.class_name))
         )
-    steps.append(("Explain it with another seed: what holds is no accident.", f"saywhy explain {photo} --seed {e.provenance.seed + 1}"))
+    steps.append(
+        (
+            "Explain it with another seed: what holds is no accident.",
+            f"saywhy explain {photo} --seed {e.provenance.seed + 1}",
+        )
+    )
     return steps[:4]
 
 
@@ -224,7 +239,9 @@ def cost_line(explanation: Explanation) -> str:
 
 
 def evidence_ids(evidence: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The regions that a list of evidence ids speaks of; "1-2" is an edge between two of them."""
+    """The regions that a list of evidence ids speaks of; "1-2" is an edge, "context" is what all of them leave."""
+    if "context" in evidence:
+        return list(known)
     found: list[str] = []
     for item in evidence:
         for part in [item] if item in known else re.split(r"[-+]", item):
