@@ -21,7 +21,7 @@ from saywhy.metrics.masking import (
     Hiding,
     Probabilities,
     Reference,
-    fill_images,
+    filler,
     reference,
     scored,
 )
@@ -96,9 +96,8 @@ def insertion_curve(
     **hiding: Unpack[Hiding],
 ) -> Tensor:
     """Scores (N, S + 1) float64 from the bare fill to the whole image; NaN rows for maps without an order."""
-    fill = _fill(images, hiding, "blur")
-    counts = step_counts(steps, _pixels(maps))
-    inner = _walk(probabilities, fill, images, maps, known, counts[:-1], hiding.get("batch_size", 16))
+    hiding.setdefault("fill", "blur")
+    inner = _walk(probabilities, images, maps, known, step_counts(steps, _pixels(maps))[:-1], hiding, shows=True)
     whole = known.scores.to(inner.device)[:, None].where(inner[:, :1].isfinite(), torch.nan)
     return torch.cat([inner, whole], dim=1)
 
@@ -113,9 +112,7 @@ def deletion_curve(
     **hiding: Unpack[Hiding],
 ) -> Tensor:
     """Scores (N, S + 1) float64 from the whole image to the bare fill; NaN rows for maps without an order."""
-    fill = _fill(images, hiding, "black")
-    counts = step_counts(steps, _pixels(maps))
-    inner = _walk(probabilities, images, fill, maps, known, counts[1:], hiding.get("batch_size", 16))
+    inner = _walk(probabilities, images, maps, known, step_counts(steps, _pixels(maps))[1:], hiding, shows=False)
     whole = known.scores.to(inner.device)[:, None].where(inner[:, :1].isfinite(), torch.nan)
     return torch.cat([whole, inner], dim=1)
 
@@ -139,32 +136,29 @@ def step_counts(steps: int, pixels: int) -> Tensor:
 
 def _walk(
     probabilities: Probabilities,
-    before: Tensor,
-    after: Tensor,
+    images: Tensor,
     maps: Tensor,
     known: Reference,
     counts: Tensor,
-    batch_size: int,
+    hiding: Hiding,
+    *,
+    shows: bool,
 ) -> Tensor:
-    """Scores (N, len(counts)) with that many pixels, highest first, turned from `before` into `after`."""
-    maps = check_maps(maps, images=after)
+    """Scores (N, len(counts)) with that many pixels, highest first, shown on the fill or hidden by it."""
+    maps = check_maps(maps, images=images)
     good = usable(maps, flat=False).nonzero()[:, 0]
     places = order(maps[good]).argsort(dim=1).reshape(-1, *maps.shape[1:])
-    owners, wanted = good.repeat_interleave(len(counts)), counts.to(maps.device).repeat(len(good))
+    fill, owners, wanted = filler(images, hiding), good.repeat_interleave(len(counts)), counts.to(maps.device)
 
     def make(index: Tensor) -> Tensor:
-        turned = places[index // len(counts)] < wanted[index][:, None, None]
-        return torch.where(turned[:, None], after[owners[index]], before[owners[index]])
+        own, step = owners[index], index % len(counts)
+        kept = (places[index // len(counts)] < wanted[step][:, None, None]) == shows
+        return torch.where(kept[:, None], images[own], fill(own, kept))
 
     scores = torch.full((len(maps), len(counts)), torch.nan, dtype=torch.float64, device=maps.device)
-    answers = scored(probabilities, make, owners, known.targets, batch_size=batch_size)
+    answers = scored(probabilities, make, owners, known.targets, batch_size=hiding.get("batch_size", 16))
     scores[good] = answers.to(scores.device).reshape(len(good), len(counts))
     return scores
-
-
-def _fill(images: Tensor, hiding: Hiding, default: str) -> Tensor:
-    fill, masking = hiding.get("fill", default), hiding.get("masking", "before")
-    return fill_images(images, fill, masking=masking, mean=hiding.get("mean")).expand_as(images)
 
 
 def _pixels(maps: Tensor) -> int:

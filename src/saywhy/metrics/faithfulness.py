@@ -24,7 +24,7 @@ from saywhy.metrics.masking import (
     Probabilities,
     Reference,
     blend,
-    fill_images,
+    filler,
     reference,
     scored,
 )
@@ -79,10 +79,10 @@ def kept_scores(
     good = usable(maps, flat=True).nonzero()[:, 0]
     chosen, pictures = maps[good], images[good]
     masks = keep_top(equalise(chosen) if equalised else chosen, nu)
-    shown = _shown(images, hiding)[good]
+    fill = filler(images, hiding)
 
     def make(index: Tensor) -> Tensor:
-        return blend(pictures[index], masks[index], shown[index])
+        return blend(pictures[index], masks[index], fill(good[index], masks[index]))
 
     scores = torch.full((len(maps),), torch.nan, dtype=torch.float64, device=known.scores.device)
     answers = scored(probabilities, make, good, known.targets, batch_size=hiding.get("batch_size", 16))
@@ -113,7 +113,7 @@ def average_drop(
         kind: "relative" to p, or "absolute".
         equalised: replace the map's values by the fixed linear ramp of their ranks first.
         known: the `reference` of the whole images, where it is measured already.
-        **hiding: `fill` ("black", "mean", "blur" or a tensor), `masking`, `mean`, `batch_size`.
+        **hiding: `fill` ("black", "mean", "blur", "inpaint", a tensor or a callable), `masking`, `mean`, `batch_size`.
 
     Source: Chattopadhay et al. 2018; L-CAM section 4.3, Eq. 10.
     """
@@ -203,12 +203,9 @@ def adcc(
     whole = known or reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
     if kept is None:
         kept = kept_scores(probabilities, images, maps, whole, **hiding)
-    masked = blend(images, maps.nan_to_num(0), _shown(images, hiding))
+    masks = maps.nan_to_num(0)
+    everyone = torch.arange(len(images), device=images.device)
+    masked = blend(images, masks, filler(images, hiding)(everyone, masks))
     again = check_maps(explain(masked, whole.targets), images=images).to(maps.device)
     lost = (drop(whole.scores, kept) / 100).to(maps.device)
     return harmonic(coherency(maps, again), mean_value(maps), lost)
-
-
-def _shown(images: Tensor, hiding: Hiding) -> Tensor:
-    mean, masking = hiding.get("mean"), hiding.get("masking", "before")
-    return fill_images(images, hiding.get("fill", "black"), masking=masking, mean=mean).expand_as(images)

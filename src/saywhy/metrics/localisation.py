@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saywhy.errors import UsageError, unknown
-from saywhy.metrics.maps import check_maps
+from saywhy.metrics.maps import check_maps, grains, map_status
 from saywhy.metrics.statistics import mean_in_groups, rows, tie_groups
 
 Chance = Literal["exact", "published"]
@@ -34,7 +34,8 @@ def epg(maps: Tensor, masks: Tensor, *, normalise: Literal["minmax", "none"] = "
     energy, inside = _pair(maps, masks)
     if normalise == "minmax":
         low, high = energy.amin(1, keepdim=True), energy.amax(1, keepdim=True)
-        energy = torch.where(high > low, (energy - low) / (high - low), energy)
+        shaped = torch.tensor([s == "ok" for s in map_status(maps)], dtype=torch.bool, device=energy.device)
+        energy = torch.where(shaped[:, None], (energy - low) / (high - low), energy)
     elif normalise != "none":
         raise unknown("normalisation", normalise, ("minmax", "none"))
     total = energy.sum(1)
@@ -55,7 +56,7 @@ def nra(maps: Tensor, masks: Tensor, *, chance: Chance = "exact") -> Tensor:
     if chance not in ("exact", "published"):
         raise unknown("chance level", chance, ("exact", "published"))
     values, inside = _pair(maps, masks)
-    order, group = tie_groups(-values)
+    order, group = tie_groups(-grains(values))
     found = mean_in_groups(inside.gather(1, order), group).cumsum(1)
     pixels, size = values.shape[1], inside.sum(1, keepdim=True)
     count = torch.arange(1, pixels + 1, dtype=torch.float64, device=values.device)
@@ -91,7 +92,7 @@ def pointing(maps: Tensor, masks: Tensor, *, tolerance: float = 0.0) -> Tensor:
     if tolerance < 0:
         raise UsageError(f"the pointing game's tolerance is a distance in pixels, got {tolerance}")
     values, inside = _pair(maps, masks)
-    widened = _widen(masks.bool(), tolerance).reshape(len(maps), -1).to(torch.float64)
+    widened = _widen(masks.bool(), tolerance).flatten(1).to(torch.float64)
     return _share_of_highest(values, widened).masked_fill(_undefined(values, inside), torch.nan)
 
 
@@ -128,7 +129,7 @@ def pck_random(keypoints: Tensor, boxes: Tensor, size: tuple[int, int], *, alpha
     lines = torch.arange(size[0], dtype=torch.float64, device=boxes.device) + 0.5
     columns = torch.arange(size[1], dtype=torch.float64, device=boxes.device) + 0.5
     down, across = (lines >= y0) & (lines < y1), (columns >= x0) & (columns < x1)
-    inside = (down[:, :, None] & across[:, None, :]).reshape(len(boxes), -1)
+    inside = (down[:, :, None] & across[:, None, :]).flatten(1)
     near = _distances(keypoints.to(torch.float64), size) <= alpha * object_sizes(boxes)[:, None]
     hits = (near & inside).sum(1) / inside.sum(1)
     return hits.masked_fill(~keypoints.isfinite().all(1), torch.nan).to(torch.float64)
@@ -167,7 +168,8 @@ def _undefined(values: Tensor, inside: Tensor) -> Tensor:
 
 
 def _share_of_highest(values: Tensor, hit: Tensor) -> Tensor:
-    highest = (values == values.amax(1, keepdim=True)).to(torch.float64)
+    steps = grains(values)
+    highest = (steps == steps.amax(1, keepdim=True)).to(torch.float64)
     return (highest * hit).sum(1) / highest.sum(1).clamp_min(1)
 
 
@@ -176,7 +178,7 @@ def _distances(points: Tensor, size: tuple[int, int]) -> Tensor:
     lines = torch.arange(size[0], dtype=torch.float64, device=points.device) + 0.5
     columns = torch.arange(size[1], dtype=torch.float64, device=points.device) + 0.5
     down, across = lines - points[:, 1:], columns - points[:, :1]
-    return torch.hypot(down[:, :, None], across[:, None, :]).reshape(len(points), -1)
+    return torch.hypot(down[:, :, None], across[:, None, :]).flatten(1)
 
 
 def _widen(masks: Tensor, tolerance: float) -> Tensor:

@@ -15,7 +15,8 @@ from saywhy.metrics.controls import random_maps
 from saywhy.metrics.statistics import rows
 
 STATUSES = ("ok", "flat", "empty", "not_finite")
-_GRAIN = 1e-6  # display values closer than this are ties: interpolation noise is no order
+_GRAIN = 1e-7  # display values closer than this are ties: float32 noise near 1 is no order
+_FLAT = 1e-6  # nor is a range below this a picture: enlarging a constant map leaves some 1e-7
 
 
 def check_maps(maps: Tensor, *, images: Tensor | None = None, truth: Tensor | None = None) -> Tensor:
@@ -43,11 +44,11 @@ def check_maps(maps: Tensor, *, images: Tensor | None = None, truth: Tensor | No
 
 
 def map_status(maps: Tensor) -> list[str]:
-    """Says of each map (N, H, W) whether it is "ok", "flat" (one value), "empty" (all zero) or "not_finite"."""
-    flat = rows(maps)
-    finite = flat.isfinite().all(1)
-    single = (flat == flat[:, :1]).all(1)
-    code = torch.where(finite, torch.where(single, torch.where(flat[:, 0] == 0, 2, 1), 0), 3)
+    """Says of each map (N, H, W) whether it is "ok", "flat" (range below 1e-6), "empty" (all zero) or "not_finite"."""
+    values = rows(maps)
+    high, low = values.amax(1), values.amin(1)
+    code = torch.where(high - low <= _FLAT, torch.where(high == 0, 2, 1), 0)
+    code = torch.where(values.isfinite().all(1), code, 3)
     return [STATUSES[int(c)] for c in code]
 
 
@@ -55,6 +56,11 @@ def usable(maps: Tensor, *, flat: bool) -> Tensor:
     """(N,) bool: the maps that can be measured; NaN and all-zero maps can not, flat ones if `flat` allows."""
     allowed = {"ok", "flat"} if flat else {"ok"}
     return torch.tensor([status in allowed for status in map_status(maps)], dtype=torch.bool, device=maps.device)
+
+
+def grains(maps: Tensor) -> Tensor:
+    """The values of (N, ...) as (N, P) whole multiples of 1e-7, float64, so that ties are exact."""
+    return (rows(maps) / _GRAIN).round()
 
 
 def keep_top(maps: Tensor, nu: float) -> Tensor:
@@ -68,7 +74,7 @@ def keep_top(maps: Tensor, nu: float) -> Tensor:
     """
     if not 0 < nu <= 100:
         raise UsageError(f"nu is the percentage of pixels kept, in (0, 100], got {nu}")
-    flat = maps.reshape(len(maps), -1)
+    flat = maps.flatten(1)
     count = min(flat.shape[1], max(1, math.ceil(nu / 100 * flat.shape[1] - 1e-9)))
     threshold = flat.topk(count, dim=1).values[:, -1:]
     return torch.where(flat >= threshold, flat, 0).reshape(maps.shape)
@@ -77,14 +83,13 @@ def keep_top(maps: Tensor, nu: float) -> Tensor:
 def order(maps: Tensor, *, seed: int = 0) -> Tensor:
     """Orders the pixels of each map from most to least important; positions (N, P) int64.
 
-    Ties (values within 1e-6) are broken by one smooth random map, the random control of this seed, the same
+    Ties (values within 1e-7) are broken by one smooth random map, the random control of this seed, the same
     for every image: raster order would favour the top of the picture.
     """
     size = (int(maps.shape[1]), int(maps.shape[2]))
     breaker = random_maps(1, size, seed=seed).to(maps.device).reshape(1, -1).expand(len(maps), -1)
     first = breaker.argsort(dim=1, descending=True, stable=True)
-    grains = (rows(maps) / _GRAIN).round().gather(1, first)
-    return first.gather(1, grains.argsort(dim=1, descending=True, stable=True))
+    return first.gather(1, grains(maps).gather(1, first).argsort(dim=1, descending=True, stable=True))
 
 
 def equalise(maps: Tensor, *, seed: int = 0) -> Tensor:
@@ -98,7 +103,7 @@ def equalise(maps: Tensor, *, seed: int = 0) -> Tensor:
     ramp = (torch.arange(pixels, 0, -1, dtype=torch.float64, device=maps.device) - 0.5) / pixels
     ramps = ramp.expand_as(descending)
     equal = torch.empty_like(ramps).scatter_(1, descending, ramps).to(maps.dtype)
-    broken = ~maps.reshape(len(maps), -1).isfinite().all(1, keepdim=True)
+    broken = ~maps.flatten(1).isfinite().all(1, keepdim=True)
     return equal.masked_fill(broken, torch.nan).reshape(maps.shape)
 
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from saywhy import intervene
 from saywhy.errors import ModelError, UsageError, unknown
 
 Probabilities = Callable[[Tensor], Tensor]
-Fill = str | Tensor
+FillRule = Callable[[Tensor, Tensor], Tensor]  # images (m, 3, H, W), kept (m, H, W) -> pictures (m, 3, H, W)
+Fill = str | Tensor | FillRule
+Filler = Callable[[Tensor, Tensor], Tensor]  # indices (m,) of the images, kept (m, H, W) -> (m, 3, H, W)
 Masking = Literal["before", "after"]
 MASKING: tuple[Masking, ...] = ("before", "after")
 
@@ -26,7 +28,7 @@ MASKING: tuple[Masking, ...] = ("before", "after")
 class Hiding(TypedDict, total=False):
     """How pixels are hidden: the keywords that every faithfulness metric takes.
 
-    `fill`, `masking` and `mean` as in `fill_images`; `batch_size` images are shown at once (16; it does not
+    `fill`, `masking` and `mean` as in `filler`; `batch_size` images are shown at once (16; it does not
     change the answer).
     """
 
@@ -58,12 +60,14 @@ def reference(
         ModelError: an answer is NaN or of a wrong shape.
     """
     _check_images(images, targets)
+    if not len(images):
+        return Reference(targets, torch.zeros(0, dtype=torch.float64))
     parts = [_answer(probabilities, images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-    answers = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
+    answers = torch.cat(parts)
     if answers.ndim == 1:
         return Reference(None, answers)
     chosen = answers.argmax(1) if targets is None else targets.to(answers.device, torch.int64)
-    if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < answers.shape[1]:
+    if not 0 <= int(chosen.min()) <= int(chosen.max()) < answers.shape[1]:
         raise UsageError(f"targets must lie in 0..{answers.shape[1] - 1}, got {chosen.tolist()}")
     return Reference(chosen, answers.gather(1, chosen[:, None])[:, 0])
 
@@ -98,52 +102,49 @@ def blend(images: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
     return images * weight + fill.expand_as(images) * (1 - weight)
 
 
-def fill_images(
-    images: Tensor, fill: Fill, *, masking: Masking = "before", mean: Sequence[float] | None = None
-) -> Tensor:
-    """What shows where pixels are hidden, (N, 3, H, W) or broadcast to it.
+def filler(images: Tensor, hiding: Hiding, *, default: str = "black") -> Filler:
+    """What shows where pixels of these images are hidden; made once where it does not depend on the mask.
 
-    `fill` is "black", "mean" (the image's own mean colour), "blur" (Gaussian, sigma = longest side / 20), or a
-    tensor: a colour (3,), or pictures (N, 3, H, W), for example in-painted ones. Masking "after" normalisation
-    sets hidden pixels to zero there, which is the preprocessing's `mean` colour in [0, 1]; it changes nothing
-    for any fill but black, since normalisation is affine.
+    `fill` is "black"; "mean", the image's own mean colour; "blur", the image blurred away (sigma = shorter side
+    / 12); "inpaint", colours carried in from the kept pixels; a tensor: a colour (3,), or pictures
+    (N, 3, H, W); or a callable (images, kept) -> pictures. Masking "after" normalisation sets hidden pixels to
+    zero there, which is the preprocessing's `mean` colour in [0, 1]; it changes nothing for any fill but
+    black, since normalisation is affine.
 
     Raises:
         UsageError: an unknown fill or masking, a tensor that does not fit, "after" without `mean`.
     """
+    fill, masking, mean = hiding.get("fill", default), hiding.get("masking", "before"), hiding.get("mean")
     if masking not in MASKING:
         raise unknown("masking", masking, MASKING)
-    if isinstance(fill, Tensor):
-        return _fill_tensor(images, fill)
-    if fill not in FILLS:
-        raise unknown("fill", fill, [*FILLS, "a tensor (3,) or (N, 3, H, W)"])
+    if isinstance(fill, str) and fill not in FILLS:
+        raise unknown("fill", fill, FILLS)
     if masking == "after" and fill == "black":
         if mean is None:
             raise UsageError("masking after normalisation needs the preprocessing's `mean` colour in [0, 1]")
-        return _fill_tensor(images, torch.as_tensor(tuple(mean), dtype=images.dtype, device=images.device))
-    return FILLS[fill](images)
+        fill = torch.as_tensor(tuple(mean))
+    made = FILLS[fill](images) if isinstance(fill, str) else fill
+    if isinstance(made, Tensor):
+        pictures = _fit(images, made)
+        return lambda index, kept: pictures[index]
+    rule = made
+    return lambda index, kept: _fit(images[index], rule(images[index], kept))
 
 
-def blurred(images: Tensor) -> Tensor:
-    """Gaussian blur of (N, 3, H, W), sigma = longest side / 20, edges replicated."""
-    sigma = max(images.shape[-2:]) / 20
-    reach = max(1, round(3 * sigma))
-    taps = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, -1)
-    groups = images.shape[1]
-    wide = F.pad(images, (reach, reach, reach, reach), mode="replicate")
-    return F.conv2d(F.conv2d(wide, kernel[:, :, None], groups=groups), kernel[..., None], groups=groups)
+def _inpainted(images: Tensor, kept: Tensor) -> Tensor:
+    nothing_random = torch.Generator()
+    return intervene.FILLS["inpaint"].fill(images, kept[:, None].to(images.dtype), nothing_random)
 
 
-FILLS: dict[str, Callable[[Tensor], Tensor]] = {
+FILLS: dict[str, Callable[[Tensor], Tensor | FillRule]] = {
     "black": lambda images: torch.zeros_like(images[:1]),
-    "mean": lambda images: images.mean((2, 3), keepdim=True).expand_as(images),
-    "blur": blurred,
+    "mean": lambda images: images.mean((2, 3), keepdim=True),
+    "blur": lambda images: intervene.gaussian_blur(images, min(images.shape[2:]) / 12),
+    "inpaint": lambda images: _inpainted,
 }
 
 
-def _fill_tensor(images: Tensor, fill: Tensor) -> Tensor:
+def _fit(images: Tensor, fill: Tensor) -> Tensor:
     shown = fill.detach().to(images.device, images.dtype)
     if shown.ndim == 1:
         shown = shown[:, None, None]

@@ -29,7 +29,7 @@ class Interval:
 
 def rows(values: Tensor) -> Tensor:
     """Flattens (N, ...) to (N, P) float64, detached."""
-    return values.detach().reshape(len(values), -1).to(torch.float64)
+    return values.detach().flatten(1).to(torch.float64)
 
 
 def tie_groups(values: Tensor) -> tuple[Tensor, Tensor]:
