@@ -1,8 +1,10 @@
 """Words: what regions look like, what may be said about them, and the sentences that say it."""
 
 from saywhy.language.appearance import appearance, phrase
-from saywhy.language.claims import CLAIMS, Claim, Region, parse, parse_all, write, write_all
-from saywhy.language.describe import Evidence, RegionWords, describe, wanted
+from saywhy.language.claims import CLAIMS, Claim, Region
+from saywhy.language.describe import describe
+from saywhy.language.propose import Evidence, RegionWords, wanted
+from saywhy.language.sentences import parse, parse_all, write, write_all
 from saywhy.language.verify import Confirming
 
 __all__ = [

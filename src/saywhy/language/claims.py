@@ -1,27 +1,11 @@
-"""Claims and their sentences: one table says how each kind of claim is written, and from it each is read back.
+"""What may be said: the record of a claim, and the table of the sentences that say it.
 
-    Claim --write--> sentence --parse--> the same Claim
-
-A row of `CLAIMS` is the sentence itself with slots in it. A slot knows how to write its part of a claim and which
-text it can be read from, so the parser is never a second description of the language. A sentence is accepted only if
-writing what was read gives it again, letter by letter.
-
-A class name that is plain words stands as it is, any other (commas, quotes, "rather than", ...) in “...”, where
-what would break the quotes or the line is written as its code point, \\u{201c}.
+A row of `CLAIMS` is the sentence itself with slots in it; `saywhy.language.sentences` writes and reads them.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, get_args
-
-from saywhy.errors import UsageError
-from saywhy.explanation import Place
-from saywhy.language.appearance import at
-
-INTERVAL_RUNS = 4  # fewer runs give no interval: "range of n"
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -64,6 +48,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     "nothing": (
         "No region counts noticeably by itself: hiding any one changes the probability of {class0} by {limit}.",
     ),
+    "unconfirmed": ("No claim about a single region was confirmed.",),
     "counted_most": (
         "{region} counted most for {class0}: hiding it lowers the probability by {points}.",
         "{regions} counted most for {class0}: hiding {any} lowers the probability by {reach}.",
@@ -72,7 +57,10 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "{region} came next: hiding it costs {points}.",
         "{regions} came next: hiding {any} costs {reach}.",
     ),
-    "counted": ("{region} counted for {class0}: hiding it costs {points}.",),
+    "counted": (
+        "{region} counted for {class0}: hiding it costs {points}.",
+        "{regions} counted for {class0}: hiding {any} costs {reach}.",
+    ),
     "against": ("{region} counted against {class0}: hiding it raises the probability by {points}.",),
     "alone": ("With everything else hidden, {region} alone still gives {class0} {share}.",),
     "contrast": (
@@ -99,283 +87,3 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     ),
     "context_little": ("With every region hidden, {class0} falls to {share}: it is the regions that count.",),
 }
-
-
-# --------------------------------------------------------------------------------------------------
-# Slots: how a part of a claim is written, and what it is read from.
-
-_WORD = r"[\w'’/&+-]+"
-_PLAIN = rf"{_WORD}(?: {_WORD})*"
-_NAME = rf"(?:“[^“”]*”|{_PLAIN})"
-_PERCENT = r"(?:under 1|over 99|[1-9]\d?) %"
-_NUMBER = r"(?:under 1|over 99|\d+)"
-_PLACES = "|".join(at(place) for place in sorted(get_args(Place), key=len, reverse=True))
-_REGION = rf"[Rr]egion ([A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)(?:, the ([a-z]+(?:[- ][a-z]+)*) patch ({_PLACES}),)?"
-_ONE = re.sub(r"\((?!\?)", "(?:", _REGION)
-_MANY = rf"{_ONE}(?:,? (?:and )?{_ONE})+"
-_RANGE = rf"(?:{_NUMBER} to {_NUMBER} in \d+ runs|in all \d+ runs|range of \d+: {_NUMBER}(?: to {_NUMBER})?)"
-_EACH = r"\((?:\d+ runs each|range of \d+ each)\)"
-
-
-@dataclass(frozen=True)
-class Slot:
-    """`write(claim)` gives the text, `pattern` matches it, `read(text)` gives the claim's fields back."""
-
-    pattern: str
-    write: Callable[[Claim], str]
-    read: Callable[[str], dict[str, Any]]
-    needs: frozenset[str]
-
-
-def _written_name(name: str) -> str:
-    return name if re.fullmatch(_PLAIN, name) else _quoted(name)
-
-
-def _quoted(name: str) -> str:
-    safe = (c if c.isprintable() and c not in "“”\\" else f"\\u{{{ord(c):x}}}" for c in name)
-    return f"“{''.join(safe)}”"
-
-
-def _read_name(text: str) -> str:
-    if not text.startswith("“"):
-        return text
-    return re.sub(r"\\u\{([0-9a-f]+)\}", lambda m: chr(int(m[1], 16)), text[1:-1])
-
-
-def _number(n: int, unit: str) -> str:
-    # Nothing that was measured is exactly none or all of it: a rounded 0 or 100 per cent says so.
-    return {0: "under 1", 100: "over 99"}.get(n, str(n)) if unit == "%" else str(n)
-
-
-def _read_number(text: str) -> int:
-    return {"under 1": 0, "over 99": 100}[text] if text[0] in "uo" else int(text)
-
-
-def _one(region: Region, *, comma: bool = False) -> str:
-    if not region.look:
-        return f"region {region.id}" + ("," if comma else "")
-    return f"region {region.id}, the {region.look} patch {at(region.place)},"
-
-
-def _list(claim: Claim, *, comma: bool = False) -> str:
-    *others, last = [_one(r) for r in claim.regions]
-    text = ", ".join(others).replace(",,", ",")
-    return f"{text} and {last}" + ("," if comma and not last.endswith(",") else "")
-
-
-def _read_regions(text: str) -> dict[str, Any]:
-    found = re.findall(_REGION, text)
-    return {"regions": tuple(Region(id, look, where.split(" ", 2)[2] if where else "") for id, look, where in found)}
-
-
-def _points(n: int) -> str:
-    return f"{n} point" if n == 1 else f"{n} points"
-
-
-def _range(claim: Claim, unit: str) -> str:
-    low, high = (_number(n or 0, unit) for n in (claim.low, claim.high))
-    n = claim.runs or 0
-    if n < INTERVAL_RUNS:
-        return f"range of {n}: {low}" + (f" to {high}" if low != high else "")
-    return f"{low} to {high} in {n} runs" if low != high else f"in all {n} runs"
-
-
-def _read_range(text: str) -> dict[str, Any]:
-    value, inner = text[:-1].split(" (", 1)
-    amount = _read_number(re.match(_NUMBER, value)[0])  # type: ignore[index]
-    out: dict[str, Any] = {"value": amount, "low": amount, "high": amount}
-    if m := re.search(rf"({_NUMBER}) to ({_NUMBER})", inner):
-        out |= {"low": _read_number(m[1]), "high": _read_number(m[2])}
-    return out | {"runs": _runs(inner)}
-
-
-def _runs(text: str) -> int:
-    return int(re.search(r"range of (\d+)|(\d+) runs", text).expand(r"\1\2"))  # type: ignore[union-attr]
-
-
-def _each(claim: Claim) -> str:
-    n = claim.runs or 0
-    return f"({n} runs each)" if n >= INTERVAL_RUNS else f"(range of {n} each)"
-
-
-def _reach(claim: Claim) -> str:
-    same = claim.low == claim.high
-    return (_points(claim.high or 0) if same else f"{claim.low} to {_points(claim.high or 0)}") + f" {_each(claim)}"
-
-
-def _read_reach(text: str) -> dict[str, Any]:
-    numbers = [int(n) for n in re.findall(r"\d+", text.split(" (")[0])]
-    return {"low": numbers[0], "high": numbers[-1], "runs": _runs(text)}
-
-
-def _limit(claim: Claim) -> str:
-    amount = f"at most {_points(claim.high)}" if claim.high else "less than 1 point"
-    return f"{amount} {_each(claim)}"
-
-
-def _read_limit(text: str) -> dict[str, Any]:
-    return {"high": 0 if text.startswith("less") else _read_reach(text)["high"], "runs": _runs(text)}
-
-
-def _all_runs(claim: Claim) -> str:
-    n = claim.runs or 0
-    return f"in all {n} runs" if n >= INTERVAL_RUNS else f"range of {n}"
-
-
-def _any(claim: Claim) -> str:
-    return "either" if len(claim.regions) == 2 else "any one of them"
-
-
-_FULL = frozenset({"value", "low", "high", "runs"})
-_SPAN = frozenset({"low", "high", "runs"})
-_ONE_REGION, _REGIONS, _BOTH = frozenset({"1 region"}), frozenset({"regions"}), frozenset({"2 regions"})
-
-
-def _class_slot(i: int) -> Slot:
-    return Slot(_NAME, lambda c: c.classes[i], lambda t: {f"class {i}": _read_name(t)}, frozenset({f"class {i}"}))
-
-
-def _percent_slot(i: int) -> Slot:
-    def read(text: str) -> dict[str, Any]:
-        return {f"percent {i}": _read_number(text[:-2])}
-
-    return Slot(_PERCENT, lambda c: f"{_number(c.percents[i], '%')} %", read, frozenset({f"percent {i}"}))
-
-
-SLOTS: dict[str, Slot] = {
-    **{f"class{i}": _class_slot(i) for i in range(3)},
-    **{f"percent{i}": _percent_slot(i) for i in range(3)},
-    "region": Slot(_ONE, lambda c: _one(c.regions[0]), _read_regions, _ONE_REGION),
-    "region,": Slot(rf"{_ONE},?", lambda c: _one(c.regions[0], comma=True), _read_regions, _ONE_REGION),
-    "regions": Slot(_MANY, _list, _read_regions, _REGIONS),
-    "both": Slot(_MANY, _list, _read_regions, _BOTH),
-    "both,": Slot(rf"{_MANY},?", lambda c: _list(c, comma=True), _read_regions, _BOTH),
-    "any": Slot("either|any one of them", _any, lambda t: {}, frozenset()),
-    "points": Slot(
-        rf"\d+ points? \({_RANGE}\)", lambda c: f"{_points(c.value or 0)} ({_range(c, '')})", _read_range, _FULL
-    ),
-    "share": Slot(
-        rf"{_NUMBER} % \({_RANGE}\)", lambda c: f"{_number(c.value or 0, '%')} % ({_range(c, '%')})", _read_range, _FULL
-    ),
-    "reach": Slot(rf"\d+(?: to \d+)? points? {_EACH}", _reach, _read_reach, _SPAN),
-    "limit": Slot(
-        rf"(?:at most \d+ points?|less than 1 point) {_EACH}", _limit, _read_limit, frozenset({"high", "runs"})
-    ),
-    "runs": Slot(r"in all \d+ runs|range of \d+", _all_runs, lambda t: {"runs": _runs(t)}, frozenset({"runs"})),
-}
-
-
-@dataclass(frozen=True)
-class _Form:
-    kind: str
-    parts: tuple[str, ...]  # literal, slot, literal, slot, ..., literal
-    pattern: re.Pattern[str]
-    needs: frozenset[str]
-
-
-def _form(kind: str, template: str) -> _Form:
-    parts = tuple(re.split(r"\{([^}]*)\}", template))
-    text = "".join(f"({SLOTS[p].pattern})" if i % 2 else re.escape(p) for i, p in enumerate(parts))
-    return _Form(kind, parts, re.compile(text), frozenset().union(*(SLOTS[p].needs for p in parts[1::2])))
-
-
-_FORMS = tuple(_form(kind, template) for kind, templates in CLAIMS.items() for template in templates)
-
-
-# --------------------------------------------------------------------------------------------------
-# Writing and reading.
-
-
-def write(claim: Claim) -> str:
-    """The sentence of a claim, which `parse` reads back into exactly this claim.
-
-    Raises:
-        UsageError: no sentence says this claim (unknown kind, a missing number or region, an impossible interval).
-    """
-    for form in _FORMS:
-        if form.kind == claim.kind and form.needs <= _has(claim):
-            for name in (_written_name, _quoted):
-                text = _render(form, claim, name)
-                if _read(text) == claim:
-                    return text
-    raise UsageError(f"no sentence of the table says {claim}; kinds: {', '.join(CLAIMS)}")
-
-
-def parse(text: str) -> Claim:
-    """The claim of a sentence that `write` wrote.
-
-    Raises:
-        UsageError: (a ValueError) any other text.
-    """
-    claim = _read(text)
-    if claim is not None:
-        try:
-            if write(claim) == text:
-                return claim
-        except UsageError:
-            pass
-    raise UsageError(f"not a sentence that saywhy writes: {text!r}")
-
-
-def _has(claim: Claim) -> frozenset[str]:
-    count = len(claim.regions)
-    have = {f.name for f in fields(claim) if getattr(claim, f.name) is not None}
-    have |= {f"class {i}" for i in range(len(claim.classes))} | {f"percent {i}" for i in range(len(claim.percents))}
-    have |= {"1 region"} if count == 1 else {"regions"} if count else set()
-    return frozenset(have | ({"2 regions"} if count == 2 else set()))
-
-
-def _render(form: _Form, claim: Claim, name: Callable[[str], str]) -> str:
-    shown = replace(claim, classes=tuple(map(name, claim.classes)))
-    text = "".join(SLOTS[p].write(shown) if i % 2 else p for i, p in enumerate(form.parts))
-    return text[0].upper() + text[1:]
-
-
-def _read(text: str) -> Claim | None:
-    for form in _FORMS:
-        if m := form.pattern.fullmatch(text):
-            got: dict[str, Any] = {}
-            for slot, found in zip(form.parts[1::2], m.groups(), strict=True):
-                got |= SLOTS[slot].read(found)
-            classes, percents = (
-                tuple(got.pop(f"{what} {i}") for i in range(3) if f"{what} {i}" in got) for what in ("class", "percent")
-            )
-            return Claim(form.kind, classes=classes, percents=percents, **got)
-    return None
-
-
-def write_all(claims: Iterable[Claim]) -> list[str]:
-    """The sentences of claims in order; a region is described where it is first named, later it is 'region 1' alone.
-
-    Raises:
-        UsageError: a claim that cannot be said, or a region described in two ways.
-    """
-    given, known, out = tuple(claims), dict[str, Region](), list[str]()
-    for claim in given:
-        out.append(write(replace(claim, regions=tuple(Region(r.id) if r.id in known else r for r in claim.regions))))
-        known |= {r.id: r for r in claim.regions if r.look and r.id not in known}
-    if parse_all(" ".join(out)) != list(given):
-        raise UsageError("a region is described in two ways, or not where it is first named; describe it the same")
-    return out
-
-
-def parse_all(text: str) -> list[Claim]:
-    """The claims of a text that `write_all` wrote, joined by spaces; every region with its description.
-
-    Raises:
-        UsageError: any other text.
-    """
-    known, out = dict[str, Region](), list[Claim]()
-    for sentence in _sentences(text):
-        claim = parse(sentence)
-        regions = tuple(known.get(r.id, r) if not r.look else r for r in claim.regions)
-        known |= {r.id: r for r in regions if r.look and r.id not in known}
-        out.append(replace(claim, regions=regions))
-    return out
-
-
-def _sentences(text: str) -> Sequence[str]:
-    found = re.findall(r"(?:“[^“”]*”|[^“”.])+\.", text)
-    if "".join(found) != text:
-        raise UsageError(f"not a text that saywhy writes: {text!r}")
-    return [s.removeprefix(" ") if i else s for i, s in enumerate(found)]

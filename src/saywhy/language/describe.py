@@ -1,78 +1,35 @@
 """From a coalition game and the runs that check it to sentences.
 
-The game proposes (its Shapley values and interactions say what may count), `wanted` lists the experiments that would
-settle it, and `describe` says what they confirm and counts what they do not.
+The game proposes (`saywhy.language.propose`), other runs decide (`saywhy.language.verify`); `describe` says what they
+confirm and counts what they do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from saywhy.errors import UsageError
-from saywhy.explanation import ClassScore, Effect, Statement
+from saywhy.explanation import Effect, Statement
 from saywhy.language import verify
 from saywhy.language.appearance import look
-from saywhy.language.claims import Claim, Region, parse, write_all
+from saywhy.language.claims import Claim, Region
+from saywhy.language.propose import PROPOSES, Evidence, holding, holding_pair, mean_of, pairs_of, strongest
+from saywhy.language.sentences import write_all
 from saywhy.language.verify import Confirming, Measured, points
 
-Reals = NDArray[np.floating]
-Act = tuple[Literal["hide", "keep"], tuple[int, ...]]
 Said = tuple[list["Found"], int]
 
-PROPOSES = 2  # points: a Shapley value or an interaction from here on is worth an experiment
 SPEAKABLE = 5  # points: of a less likely class nothing can be taken away that one would notice
 MOST_SENTENCES = 8
 
 # Kinds in the order of reading, with their weight: where there are too many sentences, the lightest stay unsaid.
 READING = {
-    "prediction": 9, "asked": 9, "nothing": 8, "counted_most": 9, "came_next": 5, "counted": 3, "against": 6,
-    "alone": 4, "contrast": 6, "flip": 7, "no_longer": 5, "needs": 4, "stands_in": 4,
+    "prediction": 9, "asked": 9, "nothing": 8, "unconfirmed": 5,
+    "counted_most": 9, "came_next": 5, "counted": 3, "against": 6, "alone": 4, "contrast": 6, "flip": 7, "no_longer": 5, "needs": 4, "stands_in": 4,
     "context_suffices": 8, "context_part": 4, "context_little": 5,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class RegionWords:
-    """A region's id, its appearance words and its place word."""
-
-    id: str
-    appearance: tuple[str, ...]
-    place: str
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What is known about one image: k regions, a game under F fills, and the confirming runs.
-
-    `shapley` (F, k), `interactions` (F, k, k) and `empty` (F,), the target's probability with every region hidden,
-    come from the game in probability; `contrast_*` are the same of target minus versus. `names` gives the name of a
-    class index. `runs` are others than the game's, `contrast` in them is target minus versus.
-    """
-
-    predicted: ClassScore
-    target: ClassScore
-    versus: ClassScore | None
-    names: Sequence[str] | Mapping[int, str]
-    regions: tuple[RegionWords, ...] = ()
-    shapley: Reals = np.zeros((1, 0))
-    contrast_shapley: Reals | None = None
-    interactions: Reals = np.zeros((1, 0, 0))
-    empty: Reals = np.zeros(0)
-    runs: tuple[Confirming, ...] = ()
-
-    def __post_init__(self) -> None:
-        k = len(self.regions)
-        shapes = [("shapley", self.shapley, (k,)), ("interactions", self.interactions, (k, k))]
-        shapes += [("contrast_shapley", self.contrast_shapley, (k,))] if self.contrast_shapley is not None else []
-        for name, values, shape in shapes:
-            if values.shape[1:] != shape:
-                raise UsageError(f"{name} of {k} regions must be (F, {', '.join(map(str, shape))}), not {values.shape}")
 
 
 @dataclass(frozen=True)
@@ -82,57 +39,6 @@ class Found:
     claim: Claim
     evidence: tuple[str, ...]
     effect: Effect | None
-
-
-# --------------------------------------------------------------------------------------------------
-# What the game proposes.
-
-
-def wanted(e: Evidence) -> list[Act]:
-    """The acts that would settle what the game proposes, as indices into `e.regions`; at most k + 7, no doubles.
-
-    Each region hidden, all hidden, the two strongest kept alone, the strongest pairs either way hidden, and the two
-    that hold the target above the other class.
-    """
-    k = len(e.regions)
-    if not k:
-        return []
-    acts: list[Act] = [("hide", (i,)) for i in range(k)] + [("hide", tuple(range(k)))]
-    acts += [("keep", (i,)) for i in _strongest(e)]
-    acts += [("hide", pair) for pair in (*_pairs(e).values(), *filter(None, [_holding_pair(e)]))]
-    return list(dict.fromkeys(acts))
-
-
-def _mean(values: Reals | None, k: int) -> Reals:
-    return np.zeros(k) if values is None else values.mean(axis=0)
-
-
-def _strongest(e: Evidence) -> list[int]:
-    phi = _mean(e.shapley, len(e.regions))
-    return [int(i) for i in np.argsort(-phi, kind="stable")[:2] if points(phi[i]) >= PROPOSES]
-
-
-def _pairs(e: Evidence) -> dict[str, tuple[int, int]]:
-    """The strongest pair that needs each other and the strongest that stands in for each other, if any."""
-    interaction = e.interactions.mean(axis=0)
-    pairs = sorted(combinations(range(len(e.regions)), 2), key=lambda p: float(interaction[p]))
-    out: dict[str, tuple[int, int]] = {}
-    if pairs and points(interaction[pairs[-1]]) >= PROPOSES:
-        out["needs"] = pairs[-1]
-    if pairs and points(interaction[pairs[0]]) <= -PROPOSES:
-        out["stands_in"] = pairs[0]
-    return out
-
-
-def _holding(e: Evidence) -> list[int]:
-    """The regions that hold the target above versus, strongest first."""
-    phi = _mean(e.contrast_shapley, len(e.regions))
-    return [int(i) for i in np.argsort(-phi, kind="stable") if points(phi[i]) >= PROPOSES]
-
-
-def _holding_pair(e: Evidence) -> tuple[int, int] | None:
-    pair = _holding(e)[:2]
-    return (min(pair), max(pair)) if len(pair) == 2 else None
 
 
 # --------------------------------------------------------------------------------------------------
@@ -172,7 +78,7 @@ def _hidden(e: Evidence, *which: int) -> list[Confirming]:
 
 def _lost(e: Evidence, i: int) -> Measured | None:
     change = verify.changes(_hidden(e, i), e.target.probability)
-    return change and change.times(-1)
+    return change.times(-1) if change is not None else None
 
 
 def _prediction(e: Evidence) -> Said:
@@ -193,7 +99,7 @@ def _asked_index(e: Evidence) -> int | None:
 
 
 def _counting(e: Evidence) -> Said:
-    phi = _mean(e.shapley, len(e.regions))
+    phi = mean_of(e.shapley, len(e.regions))
     proposed = [i for i in range(len(e.regions)) if points(phi[i]) >= PROPOSES]
     lost = {e.regions[i].id: m for i in proposed if (m := _lost(e, i)) is not None and verify.holds(m)}
     index = {r.id: i for i, r in enumerate(e.regions)}
@@ -206,19 +112,18 @@ def _counting(e: Evidence) -> Said:
         agreed = e.regions[left[0]].id in group
         skipped += ranked and not agreed
         ranked = ranked and agreed
-        kinds = ("counted_most" if not out else "came_next") if ranked else "counted"
-        out += _grouped(e, kinds, [index[id] for id in group], [lost[id] for id in group])
+        # "most" says nothing where every region is in the tie.
+        first = "counted_most" if len(group) < max(2, len(e.regions)) else "counted"
+        kind = (first if not out else "came_next") if ranked else "counted"
+        out += _grouped(e, kind, [index[id] for id in group], [lost[id] for id in group])
         left = [i for i in left if e.regions[i].id not in group]
     return out, skipped
 
 
 def _grouped(e: Evidence, kind: str, which: list[int], parts: list[Measured]) -> list[Found]:
     classes = () if kind == "came_next" else (e.target.class_name,)
-    if len(which) == 1 or kind == "counted":
-        return [
-            _found(e, kind, [i], m, classes=classes, effect=m.times(-1).effect())
-            for i, m in zip(which, parts, strict=True)
-        ]
+    if len(which) == 1:
+        return [_found(e, kind, which, parts[0], classes=classes, effect=parts[0].times(-1).effect())]
     both = verify.together(parts)
     fewest = min(len(m.values) for m in parts)
     claim = Claim(
@@ -233,7 +138,7 @@ def _grouped(e: Evidence, kind: str, which: list[int], parts: list[Measured]) ->
 
 
 def _against(e: Evidence) -> Said:
-    phi = _mean(e.shapley, len(e.regions))
+    phi = mean_of(e.shapley, len(e.regions))
     proposed = [int(i) for i in np.argsort(phi, kind="stable") if points(phi[i]) <= -PROPOSES]
     out = []
     for i in proposed:
@@ -256,22 +161,30 @@ def _nothing(e: Evidence) -> Said:
     return [Found(claim, tuple(r.id for r in e.regions), m.times(-1).effect())], 0
 
 
+def _unconfirmed(e: Evidence) -> Said:
+    single = [rule(e) for rule in (_counting, _against, _nothing)]
+    if any(said for said, _ in single) or not any(dropped for _, dropped in single):
+        return [], 0
+    return [Found(Claim("unconfirmed"), tuple(r.id for r in e.regions), None)], 0
+
+
 def _alone(e: Evidence) -> Said:
     full = e.target.probability
-    proposed = _strongest(e) if points(full) >= SPEAKABLE else []
+    proposed = strongest(e) if points(full) >= SPEAKABLE else []
     out = []
     for i in proposed:
         m = verify.scores(verify.runs_of(e.runs, "keep", (e.regions[i].id,)))
         if verify.one_level(m, full) == "suffices" and m is not None:
             out.append(_found(e, "alone", [i], m, classes=(e.target.class_name,), effect=m.effect(full)))
-    # Which of the two suffices by itself is not told by the game: only where neither does was a proposal wrong.
-    return out[:1], int(bool(proposed) and not out)
+    # The game proposes that a region suffices only where its own value is that large.
+    expected = any(mean_of(e.shapley, len(e.regions))[i] >= verify.ENOUGH * full for i in proposed)
+    return out[:1], int(expected and not out)
 
 
 def _contrast(e: Evidence) -> Said:
     if e.versus is None or e.contrast_shapley is None or not e.regions:
         return [], 0
-    phi = _mean(e.contrast_shapley, len(e.regions))
+    phi = mean_of(e.contrast_shapley, len(e.regions))
     full = e.target.probability - e.versus.probability
     out, skipped = [], 0
     for sign, i in ((1, int(phi.argmax())), (-1, int(phi.argmin()))):
@@ -281,6 +194,9 @@ def _contrast(e: Evidence) -> Said:
         if m is None or not verify.holds(m.times(-sign)):
             skipped += 1
             continue
+        lost = _lost(e, i)
+        if lost is not None and abs(points(m.value) + points(lost.value)) < verify.COUNTS:
+            continue  # the other class did not move: the sentence would say the loss a second time
         classes = (e.target.class_name, e.versus.class_name)[::sign]
         out.append(_found(e, "contrast", [i], m.times(-sign), classes=classes, effect=m.effect()))
     return out, skipped
@@ -289,9 +205,9 @@ def _contrast(e: Evidence) -> Said:
 def _flip(e: Evidence) -> Said:
     if e.versus is None or e.target.class_index != e.predicted.class_index:
         return [], 0
-    holding = _holding(e)
-    pair = _holding_pair(e)
-    for which in [*((i,) for i in holding[:2]), *([pair] if pair else [])]:
+    held_by = holding(e)
+    pair = holding_pair(e)
+    for which in [*((i,) for i in held_by[:2]), *([pair] if pair else [])]:
         runs = _hidden(e, *which)
         change = verify.changes(runs, e.target.probability)
         if change is None or any(c.winner == e.target.class_index for c in runs):
@@ -302,19 +218,20 @@ def _flip(e: Evidence) -> Said:
             "no_longer" if won is None else "flip", tuple(_region(e, i) for i in which), (name,), runs=len(runs)
         )
         return [Found(claim, tuple(r.id for r in claim.regions), change.effect())], 0
-    phi = _mean(e.contrast_shapley, len(e.regions))
+    phi = mean_of(e.contrast_shapley, len(e.regions))
     lead = e.target.probability - e.versus.probability
     # Only where the game says that one region alone makes up the whole lead was a flip to be expected.
-    return [], int(bool(holding) and float(phi[holding[0]]) >= lead)
+    return [], int(bool(held_by) and float(phi[held_by[0]]) >= lead)
 
 
 def _pairs_said(e: Evidence) -> Said:
-    out, proposed = [], _pairs(e)
+    out, proposed = [], pairs_of(e)
     for kind, (i, j) in proposed.items():
         a, b = e.regions[i].id, e.regions[j].id
         m = verify.joint(e.runs, a, b, e.target.probability)
         spoken = m.times(1 if kind == "needs" else -1) if m is not None else None
-        if m is not None and spoken is not None and verify.holds(spoken):
+        both = verify.changes(_hidden(e, i, j), e.target.probability)
+        if m and spoken and both and verify.holds(spoken) and verify.holds(both.times(-1)):
             out.append(_found(e, kind, [i, j], spoken, effect=m.effect(), evidence=(f"{a}-{b}",)))
     return out, len(proposed) - len(out)
 
@@ -335,7 +252,7 @@ def _context(e: Evidence) -> Said:
     return [Found(found.claim, ("context",), found.effect)], 0
 
 
-RULES = (_prediction, _nothing, _counting, _against, _alone, _contrast, _flip, _pairs_said, _context)
+RULES = (_prediction, _nothing, _unconfirmed, _counting, _against, _alone, _contrast, _flip, _pairs_said, _context)
 
 
 def describe(e: Evidence, *, limit: int = MOST_SENTENCES) -> tuple[list[Statement], int]:
@@ -351,7 +268,7 @@ def describe(e: Evidence, *, limit: int = MOST_SENTENCES) -> tuple[list[Statemen
     # write_all reads its own text back and refuses a text that does not give the same records.
     texts = write_all(claims)
     return [
-        Statement(text=text, kind=parse(text).kind, evidence=f.evidence, effect=f.effect, verified=True)
+        Statement(text=text, kind=f.claim.kind, evidence=f.evidence, effect=f.effect, verified=True)
         for text, f in zip(texts, found, strict=True)
     ], skipped
 

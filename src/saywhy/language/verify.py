@@ -7,11 +7,13 @@ An interval is the range of all confirming runs, from the smallest to the larges
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from saywhy.explanation import Effect, Run
+
+Way = tuple[str, int]  # fill and seed: runs of the same way can be compared one by one
 
 COUNTS = 2  # points: the median change from which a region is said to count
 AT_LEAST = 1  # point: what every single run must show, in the claimed direction
@@ -31,10 +33,10 @@ class Confirming:
 
 @dataclass(frozen=True)
 class Measured:
-    """The values of a quantity (a change or a probability) over confirming runs."""
+    """The values of a quantity (a change or a probability) over confirming runs, and the way each was run."""
 
     values: tuple[float, ...]
-    fills: tuple[str, ...]
+    ways: tuple[Way, ...]
     passes: int
 
     @property
@@ -54,12 +56,12 @@ class Measured:
 
     def times(self, factor: float) -> Measured:
         """Every value multiplied, for instance by -1 to speak of a loss as a positive number."""
-        return Measured(tuple(factor * v for v in self.values), self.fills, self.passes)
+        return Measured(tuple(factor * v for v in self.values), self.ways, self.passes)
 
     def effect(self, offset: float = 0.0) -> Effect:
         """As an Effect; `offset` is subtracted from each value (a probability becomes a change)."""
         change, low, high = (v - offset for v in (self.value, self.low, self.high))
-        fill = ", ".join(sorted(set(self.fills)))
+        fill = ", ".join(sorted({fill for fill, _ in self.ways}))
         return Effect(change=change, low=low, high=high, runs=len(self.values), passes=self.passes, fill=fill)
 
 
@@ -100,31 +102,30 @@ def joint(runs: Sequence[Confirming], one: str, other: str, full: float) -> Meas
     interaction at the full picture (positive: they need each other, negative: one stands in for the other).
     """
     sets = ((one,), (other,), (one, other))
-    by_way = [{(c.run.fill, c.run.seed): c for c in runs_of(runs, "hide", regions)} for regions in sets]
-    values: list[float] = []
-    fills: list[str] = []
-    used = 0
-    for way in by_way[2]:
-        if way in by_way[0] and way in by_way[1]:
-            a, b, both = (ways[way] for ways in by_way)
-            values.append(full - a.run.score - b.run.score + both.run.score)
-            used, fills = used + a.passes + b.passes + both.passes, [*fills, way[0]]
-    return Measured(tuple(values), tuple(fills), used) if values else None
+    by_way = [{_way(c): c for c in runs_of(runs, "hide", regions)} for regions in sets]
+    shared = [way for way in by_way[2] if way in by_way[0] and way in by_way[1]]
+    rows = [[ways[way] for ways in by_way] for way in shared]
+    values = tuple(full - a.run.score - b.run.score + both.run.score for a, b, both in rows)
+    return Measured(values, tuple(shared), sum(c.passes for row in rows for c in row)) if rows else None
 
 
 def together(parts: Sequence[Measured]) -> Measured:
     """Several measurements as one, with the values of all."""
     return Measured(
         tuple(v for m in parts for v in m.values),
-        tuple(f for m in parts for f in m.fills),
+        tuple(w for m in parts for w in m.ways),
         sum(m.passes for m in parts),
     )
+
+
+def _way(c: Confirming) -> Way:
+    return (c.run.fill, c.run.seed)
 
 
 def _measured(rows: Sequence[tuple[float, Confirming]]) -> Measured | None:
     if not rows:
         return None
-    return Measured(tuple(v for v, _ in rows), tuple(c.run.fill for _, c in rows), sum(c.passes for _, c in rows))
+    return Measured(tuple(v for v, _ in rows), tuple(_way(c) for _, c in rows), sum(c.passes for _, c in rows))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -141,20 +142,33 @@ def unnoticeable(m: Measured | None) -> bool:
     return m is not None and max(abs(points(m.low)), abs(points(m.high))) < NOTICEABLE
 
 
-def ranks(measured: dict[str, Measured]) -> list[list[str]]:
-    """Ids by size, largest first, in groups: between groups the intervals are apart, within a group they overlap.
+def ranks(measured: Mapping[str, Measured]) -> list[list[str]]:
+    """Ids by median, largest first, in groups; those of one group are a tie.
 
-    Overlap is chained: where a overlaps b and b overlaps c, no run has settled their order, and all three are a tie.
+    A tie is everything whose interval overlaps that of the group's first, and whatever the runs have not settled
+    against a member of it. So between groups the intervals of the first are apart, and the order holds in every run.
     """
-    order = sorted(measured, key=lambda id: (-measured[id].value, id))
+    left = sorted(measured, key=lambda id: (-measured[id].value, id))
     groups: list[list[str]] = []
-    for id in sorted(order, key=lambda id: -measured[id].high):
-        floor = min((points(measured[i].low) for i in groups[-1]), default=0) if groups else 0
-        if groups and points(measured[id].high) >= floor:
-            groups[-1].append(id)
-        else:
-            groups.append([id])
-    return [sorted(group, key=order.index) for group in groups]
+    while left:
+        first, group = measured[left[0]], left[:1]
+        group += [id for id in left[1:] if points(measured[id].high) >= points(first.low)]
+        while more := [
+            id for id in left if id not in group and not all(settled(measured[g], measured[id]) for g in group)
+        ]:
+            group += more
+        groups.append([id for id in left if id in group])
+        left = [id for id in left if id not in group]
+    return groups
+
+
+def settled(more: Measured, less: Measured) -> bool:
+    """Whether one quantity exceeds another in every run: by intervals apart, or run by run of the same way."""
+    if points(more.low) > points(less.high):
+        return True
+    other = dict(zip(less.ways, less.values, strict=True))
+    pairs = [(v, other[way]) for way, v in zip(more.ways, more.values, strict=True) if way in other]
+    return len(pairs) == len(more.values) and all(points(a) > points(b) for a, b in pairs)
 
 
 def level(share: float) -> str:
