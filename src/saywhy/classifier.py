@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from saywhy.errors import ModelError, UsageError
 from saywhy.image import Box, Picture, Preprocess, frame
-from saywhy.tap import Grid, Layers, Point, cut, forward_with, logits_of, untouched
+from saywhy.tap import Grid, Layers, Point, attend, cut, forward_with, logits_of, untouched
 from saywhy.targets import Target, Targets, class_index, resolve
 
 Activation = Literal["softmax", "sigmoid", "none"]
@@ -437,7 +437,9 @@ class Tap:
                 )
             rows = torch.arange(len(maps))
         own = self._raws[point.path].detach()
-        raw = point.grid.from_maps(maps.to(own), own[rows])
+        raw = point.grid.from_maps(maps.to(own), own, rows)
+        if point.tail.writes and raw.data_ptr() == maps.data_ptr():
+            raw = raw.clone()  # an in-place ReLU behind the layer would write into the caller's maps
         with _speaking_of(self.clf.name or "the model"), untouched(self.clf.net), torch.inference_mode(False):
             if point.tail.clean:
                 _count(tail=len(maps))
@@ -446,3 +448,20 @@ class Tap:
                 _count(forward=len(maps))
                 scores = forward_with(self.clf.net, self.clf.inputs(self.images[rows]), point, raw)
         return self.clf._expand(scores.float())
+
+    def attention(self) -> tuple[Tensor, list[Tensor]]:
+        """Scores (N, C) and every block's attention weights (N, heads, T, T), with their graph; one forward pass.
+
+        Raises:
+            UsageError: a black box, or a network that has no attention.
+        """
+        if not isinstance(self.clf.net, nn.Module):
+            raise UsageError(
+                "a black-box classifier shows no attention; use a method that needs only its scores (rise, occlusion)"
+            )
+        _count(forward=len(self.images))
+        with _speaking_of(self.clf.name or "the model"):
+            scores, weights = attend(self.clf.net, self.clf.inputs(self.images))
+        if not weights:
+            raise UsageError("this network has no attention; use a method for any network, such as grad-cam")
+        return self.clf._expand(scores), weights

@@ -102,12 +102,17 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     return F.conv2d(rows, kernel.view(1, 1, -1, 1).expand(C, 1, -1, 1), groups=C)
 
 
-def hide(image: Tensor, keep: Tensor, fill: str = "black", seed: int = 0) -> Tensor:
+def hide(image: Tensor, keep: Tensor, fill: str | Tensor = "black", seed: int = 0) -> Tensor:
     """The image (3, H, W) under masks `keep` (M, H, W): kept where 1, filled where 0; (M, 3, H, W).
+
+    `fill` is a row of FILLS, or a colour (3,) or picture (3, H, W) in [0, 1].
 
     Raises:
         UsageError: a fill that is not in FILLS.
     """
+    if isinstance(fill, Tensor):
+        shown = fill.to(image).reshape(1, 3, *(fill.shape[1:] or (1, 1)))
+        return torch.lerp(shown.expand_as(image[None]), image[None], keep[:, None])
     if fill not in FILLS:
         raise unknown("fill", fill, FILLS)
     weight = keep[:, None]
@@ -133,7 +138,7 @@ def masked_scores(
     make: MaskMaker,
     score: Score,
     *,
-    fill: str = "black",
+    fill: str | Tensor = "black",
     seed: int = 0,
     batch_size: int | None = None,
     each: Callable[[int, Tensor, Tensor], None] | None = None,

@@ -1,0 +1,293 @@
+"""Saliency: where in the image a score comes from. A method is one function and one row in METHODS.
+
+N images (N, 3, H, W); raw maps (N, h, w) signed, at the method's own resolution; display maps (N, H, W) in [0, 1].
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from saywhy.classifier import DEFAULT_BATCH, Classifier, Meter, Tap, check_images, counting
+from saywhy.errors import UsageError, unknown
+from saywhy.image import Picture, Source, read
+from saywhy.saliency import adapters, attention, cam, perturb
+from saywhy.tap import Point
+from saywhy.targets import Target, Targets
+
+Needs = Literal["maps", "gradients", "scores", "attention", "extra:captum"]
+Status = Literal["ok", "flat", "all_negative", "not_finite"]
+Progress = Callable[[int, int], None]
+Images = Tensor | Source | Picture | Sequence[Source | Picture]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A saliency method: `function(tap, targets, **options) -> (N, h, w)` raw and signed, and what is known of it.
+
+    `needs` says what it takes from the classifier, `passes` what it costs an image, `approximate` that it stands in
+    for another method, `flip_equivariant` that the map of a flipped photo is the flipped map whenever the network
+    itself does not tell left from right.
+    """
+
+    function: Callable[..., Tensor]
+    summary: str
+    source: str
+    needs: Needs
+    passes: str
+    approximate: bool = False
+    flip_equivariant: bool = True
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The method's options and their defaults."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+METHODS: dict[str, Method] = {
+    "cam": Method(
+        cam.cam,
+        "the class's own weights of the last layer's channels",
+        "Zhou et al. 2016",
+        "gradients",
+        "1 forward, 1 tail backward, 3 tails",
+    ),
+    "grad-cam": Method(
+        cam.grad_cam,
+        "channels weighted by their mean gradient",
+        "Selvaraju et al. 2017",
+        "gradients",
+        "1 forward, 1 tail backward",
+    ),
+    "grad-cam++": Method(
+        cam.grad_cam_pp,
+        "channels weighted by their positive gradients, small ones raised",
+        "Chattopadhay et al. 2018",
+        "gradients",
+        "1 forward, 1 tail backward",
+    ),
+    "hires-cam": Method(
+        cam.hires_cam,
+        "gradient times activation, cell by cell",
+        "Draelos and Carin 2020",
+        "gradients",
+        "1 forward, 1 tail backward",
+    ),
+    "layer-cam": Method(
+        cam.layer_cam,
+        "positive gradient times activation, cell by cell",
+        "Jiang et al. 2021",
+        "gradients",
+        "1 forward, 1 tail backward",
+    ),
+    "eigen-cam": Method(
+        cam.eigen_cam,
+        "the layer's first principal component, whatever the class",
+        "Muhammad and Yeasin 2020",
+        "maps",
+        "1 forward",
+    ),
+    "ablation-cam": Method(
+        cam.ablation_cam,
+        "channels weighted by what the score loses without them",
+        "Desai and Ramaswamy 2020",
+        "maps",
+        "1 forward, 1 tail a channel",
+    ),
+    "score-cam": Method(
+        perturb.score_cam,
+        "channels weighted by the probability of the image seen through them",
+        "Wang et al. 2020",
+        "maps",
+        "2 forward + 1 a channel",
+    ),
+    "score-cam-grouped": Method(
+        perturb.score_cam_grouped,
+        "score-cam with one mask for a group of similar channels",
+        "after Wang et al. 2020",
+        "maps",
+        "2 forward + 1 a group of channels (64)",
+        approximate=True,
+    ),
+    "rise": Method(
+        perturb.rise,
+        "mean of random masks, weighted by the probability that they leave",
+        "Petsiuk et al. 2018",
+        "scores",
+        "1 forward a mask (1000)",
+        flip_equivariant=False,
+    ),
+    "occlusion": Method(
+        perturb.occlusion,
+        "probability lost when a sliding square is hidden",
+        "Zeiler and Fergus 2014",
+        "scores",
+        "1 forward + 1 a square",
+    ),
+    "finer-cam": Method(
+        cam.finer_cam,
+        "grad-cam of the class minus its most similar classes",
+        "Zhang et al. 2025",
+        "gradients",
+        "1 forward, 1 tail backward",
+    ),
+    "attention-rollout": Method(
+        attention.attention_rollout,
+        "attention multiplied through the blocks, whatever the class",
+        "Abnar and Zuidema 2020",
+        "attention",
+        "2 forward",
+    ),
+    "legrad": Method(
+        attention.legrad,
+        "positive gradients of the score with respect to each block's attention",
+        "Bousselham et al. 2024",
+        "attention",
+        "2 forward, 1 backward",
+    ),
+    **{
+        name: Method(a.function, a.summary, a.source, "extra:captum", a.passes, flip_equivariant=False)
+        for name, a in adapters.ADAPTERS.items()
+    },
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Saliency of N images: `raw` (N, h, w) signed, `display` (N, H, W) in [0, 1], a `status` for each image.
+
+    A map is "flat" when it has one value everywhere, "all_negative" when nothing speaks for the target, and
+    "not_finite" when the network's gradients are; those display as zeros and their status says why. `passes` counts
+    the images sent through the network and through its tail.
+    """
+
+    raw: Tensor
+    display: Tensor
+    status: tuple[Status, ...]
+    method: str
+    layer: str | None
+    layer_reason: str
+    passes: Meter
+
+
+def saliency(
+    clf: Classifier,
+    images: Images,
+    targets: Target = None,
+    *,
+    method: str = "grad-cam",
+    layer: str | nn.Module | Point | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **options: object,
+) -> Maps:
+    """Saliency maps of images (N, 3, H, W) in [0, 1], or of photos given as paths or Pictures, one or a list.
+
+    `targets` is a class index or name, "predicted" (default), a list with one for each image, or a callable
+    scores -> (N,); `progress(done, all)` is called as images are done.
+
+    Raises:
+        UsageError: unknown method, option, layer or class; a method that the classifier cannot serve.
+        ModelError: the network raises, or returns NaN or a wrong shape.
+    """
+    row = _method(method)
+    batch = _tensor(clf, images)
+    N, size = len(batch), clf.batch_size or DEFAULT_BATCH
+    each = _split(targets, N)
+    raws: list[Tensor] = []
+    where: tuple[str | None, str] = (None, "none: only the scores are asked")
+    with counting() as meter:
+        for start in range(0, N, size):
+            part = batch[start : start + size]
+            tap = _scores_only(clf, part) if row.needs in ("scores", "extra:captum") else _tap(clf, part, layer)
+            asked = tap.resolve(each(start, start + len(part)))
+            raws.append(saliency_of(tap, asked, method, **_given(row, seed, progress if N == 1 else None), **options))
+            where = (tap.point().path, tap.point().reason) if tap.points else where
+            if progress is not None and N > 1:
+                progress(min(start + size, N), N)
+    raw = torch.cat(raws)
+    shown, status = display(raw, (int(batch.shape[2]), int(batch.shape[3])))
+    return Maps(raw, shown, status, method, where[0], where[1], meter)
+
+
+def saliency_of(tap: Tap, targets: Targets, method: str = "grad-cam", **options: object) -> Tensor:
+    """Raw signed maps (N, h, w) from a Tap that is there already; no further plain forward pass where none is needed.
+
+    Raises:
+        UsageError: unknown method or option, or a method that the classifier cannot serve.
+    """
+    row = _method(method)
+    for name in options:
+        if name not in row.options:
+            raise unknown(f"option of {method}", name, row.options)
+    return row.function(tap, targets, **options).detach().float()
+
+
+def display(raw: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, tuple[Status, ...]]:
+    """Maps (N, H, W) in [0, 1] of raw maps (N, h, w), and each one's status. The one place that does this.
+
+    Negative values are clipped at 0 (the papers' ReLU), the map is scaled up bilinearly, and its lowest and highest
+    value become 0 and 1. An "all positive" map therefore starts at 0 as well.
+    """
+    status = tuple(_status(m) for m in raw)
+    shown = F.interpolate(raw.clamp_min(0)[:, None], image_size, mode="bilinear", align_corners=False)[:, 0]
+    low, high = shown.amin(dim=(1, 2), keepdim=True), shown.amax(dim=(1, 2), keepdim=True)
+    shown = (shown - low) / (high - low).clamp_min(torch.finfo(shown.dtype).tiny)
+    good = torch.tensor([s == "ok" for s in status], device=raw.device)[:, None, None]
+    return torch.where(good, shown, 0.0).clamp(0, 1), status
+
+
+def _status(raw: Tensor) -> Status:
+    if not bool(torch.isfinite(raw).all()):
+        return "not_finite"
+    low, high = float(raw.min()), float(raw.max())
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
+        return "flat"
+    return "all_negative" if high <= 0 else "ok"
+
+
+def _method(name: str) -> Method:
+    if name not in METHODS:
+        raise unknown("saliency method", name, METHODS)
+    return METHODS[name]
+
+
+def _given(row: Method, seed: int, progress: Progress | None) -> dict[str, object]:
+    """Seed and progress, for the methods that take them."""
+    return {k: v for k, v in (("seed", seed), ("progress", progress)) if k in row.options}
+
+
+def _tensor(clf: Classifier, images: Images) -> Tensor:
+    if isinstance(images, Tensor):
+        check_images(images)
+        return images
+    photos = [read(p) for p in (images if isinstance(images, (list, tuple)) else [images])]
+    if not photos:
+        raise UsageError("no image was given")
+    return clf.prepare(photos)[0]
+
+
+def _tap(clf: Classifier, images: Tensor, layer: str | nn.Module | Point | None) -> Tap:
+    return clf.tap(images) if layer is None else clf.tap(images, [layer])
+
+
+def _scores_only(clf: Classifier, images: Tensor) -> Tap:
+    return Tap(clf, images, clf.logits(images), {}, {}, None)
+
+
+def _split(targets: Target, N: int) -> Callable[[int, int], Target]:
+    """The part of the targets that belongs to images start to stop; a wrong number is an error at once."""
+    many = isinstance(targets, Tensor) and targets.dim() == 1 or isinstance(targets, (list, tuple))
+    if not many:
+        return lambda start, stop: targets
+    assert isinstance(targets, (Tensor, list, tuple))
+    if len(targets) != N:
+        raise UsageError(f"{len(targets)} targets for {N} images; give one target for all, or one for each image")
+    return lambda start, stop: targets[start:stop]
