@@ -14,8 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-KEPT: list[Any] = []  # torch drops the schemas with the Library object
-
 
 class OperatorSchemas(MetaPathFinder):
     """Acts once, before torchvision's own finder is asked."""
@@ -48,7 +46,7 @@ def register() -> None:
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    KEPT.append(library)
+    torch.library._kept_torchvision = library  # type: ignore[attr-defined]  # the schemas die with this object
 
 
 if not any(type(finder).__name__ == "OperatorSchemas" for finder in sys.meta_path):

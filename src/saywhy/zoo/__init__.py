@@ -1,0 +1,187 @@
+"""Loads a classifier from a short text: the default network, model hubs, ONNX files, servers, the user's own code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from saywhy.classifier import Activation, Classifier
+from saywhy.errors import UsageError
+from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
+from saywhy.zoo.hub import load_hf, load_timm, load_torchvision
+from saywhy.zoo.lite0 import load_lite0
+from saywhy.zoo.onnx_file import load_onnx
+from saywhy.zoo.own import load_aviary, load_factory
+from saywhy.zoo.remote import load_http
+
+__all__ = ["DEFAULT", "LOADERS", "Loader", "imagenet_classes", "load_classifier"]
+
+DEFAULT = "efficientnet-lite0"
+
+
+@dataclass(frozen=True)
+class Loader:
+    """One kind of spec: `pattern` recognises it, `load` gets what the pattern's group caught."""
+
+    form: str
+    pattern: str
+    load: Callable[[str, Options], Found | Classifier]
+    what: str
+    weights: bool = True
+
+
+LOADERS: tuple[Loader, ...] = (
+    Loader(DEFAULT, r"(efficientnet-lite0)", load_lite0, "EfficientNet-lite0, ImageNet-1k; weights come with saywhy"),
+    Loader("aviary:NAME", r"aviary:(.*)", load_aviary, "a small network trained on the synthetic birds"),
+    Loader("timm:NAME", r"timm:(.*)", load_timm, "a network of timm; pretrained, or with --weights"),
+    Loader("torchvision:NAME", r"torchvision:(.*)", load_torchvision, "a network of torchvision, likewise"),
+    Loader("hf:ID-or-folder", r"hf:(.*)", load_hf, "an image classifier of Hugging Face transformers", False),
+    Loader("onnx:FILE", r"onnx:(.*)", load_onnx, "an ONNX file, as a black box", False),
+    Loader("http(s)://...", r"(https?://.*)", load_http, "a model server, as a black box", False),
+    Loader("python.module:factory", r"([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)", load_factory, "a function of your own"),
+)
+
+
+def load_classifier(
+    spec: str | Path | nn.Module | Callable[[Tensor], Tensor] | Classifier = DEFAULT,
+    *,
+    weights: str | Path | None = None,
+    classes: str | Path | Sequence[str] | None = None,
+    size: int | tuple[int, int] | None = None,
+    resize: int | None = None,
+    interpolation: str | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    layer: str | nn.Module | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    activation: Activation | None = None,
+    grid: tuple[int, int] | None = None,
+    prefix_tokens: int | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
+    config: str | Path | None = None,
+) -> Classifier:
+    """Loads the classifier that `spec` names: a row of LOADERS, a model.toml, an nn.Module or any callable.
+
+    What is not given is taken from `config`, else from a model.toml beside the weights, the ONNX file or in the
+    Hugging Face folder, else from what the loader knows. `size` is (H, W) in pixels, `mean` and `std` are of values
+    in [0, 1], `resize` is the short side before the centre crop (0: the whole photo is scaled to `size`), `timeout`
+    is in seconds, `weights="random"` builds the network with seeded random weights.
+
+    Raises:
+        UsageError: a spec, option or file that does not exist or does not fit; a hub that cannot be reached.
+        ModelError: a model that fails on its first image, or a server that does not answer.
+    """
+    given = {k: v for k, v in locals().items() if k not in ("spec", "config") and v is not None}
+    file = Path(config) if config is not None else None
+    if isinstance(spec, (str, Path)) and str(spec).endswith(".toml"):
+        file, spec = Path(spec), ""
+    named, said = _with_file(spec, given, file)
+    options = make_options(said)
+    return _assemble(_found(named, options), options)
+
+
+def _with_file(spec: object, given: dict[str, object], file: Path | None) -> tuple[object, dict[str, object]]:
+    """The spec, and the given options on top of those of the model.toml that belongs to it."""
+    file = file or _beside(spec, given.get("weights"))
+    if file is None:
+        return spec, given
+    named, values = read_toml(file)
+    from_file = make_options(values, file.parent)
+    written = {k: v for k, v in vars(from_file).items() if k in {key.replace("-", "_") for key in values}}
+    if not spec and not named:
+        raise UsageError(f'{file}: needs a line such as model = "timm:resnet50"')
+    return spec or named, {**written, **given}
+
+
+def _beside(spec: object, weights: object) -> Path | None:
+    places = []
+    if isinstance(weights, (str, Path)) and weights != "random":
+        places.append(Path(weights).parent)
+    if isinstance(spec, str) and spec.startswith("onnx:"):
+        places.append(Path(spec[5:]).parent)
+    if isinstance(spec, str) and spec.startswith("hf:") and Path(spec[3:]).is_dir():
+        places.append(Path(spec[3:]))
+    return next((p / CONFIG for p in places if (p / CONFIG).is_file()), None)
+
+
+def _found(spec: object, options: Options) -> Found | Classifier:
+    if isinstance(spec, Classifier) or callable(spec):
+        if options.weights is not None:
+            raise UsageError("weights are for models named by a text; load them into your own network yourself")
+        return spec if isinstance(spec, Classifier) else Found(spec, _name_of(spec))
+    if not isinstance(spec, (str, Path)):
+        raise UsageError(f"a model is named by a text, or is an nn.Module or a callable; got {type(spec).__name__}")
+    for loader in LOADERS:
+        match = re.fullmatch(loader.pattern, str(spec))
+        if match and not match[1]:
+            raise UsageError(f"{str(spec)!r} names no model; the form is {loader.form}")
+        if match and options.weights is not None and not loader.weights:
+            raise UsageError(f"{loader.form} takes no separate weights; leave `weights` out")
+        if match:
+            return loader.load(match[1], options)
+    hint = f"did you mean timm:{spec} or torchvision:{spec}? " if re.fullmatch(r"[\w.-]+", str(spec)) else ""
+    forms = ", ".join(row.form for row in LOADERS)
+    raise UsageError(f"unknown model {str(spec)!r}; {hint}Known forms: {forms}, FILE.toml")
+
+
+def _name_of(net: object) -> str:
+    return type(net).__name__ if isinstance(net, nn.Module) else getattr(net, "__name__", type(net).__name__)
+
+
+def _assemble(found: Found | Classifier, options: Options) -> Classifier:
+    """The Classifier of what was found and what the user said; the user wins."""
+    if isinstance(found, Classifier):
+        return _adjusted(found, options)
+    net, device = found.net, options.device or "cpu"
+    if isinstance(net, nn.Module):
+        tensors = [*net.parameters(), *net.buffers()]
+        device = options.device or (str(tensors[0].device) if tensors else "cpu")
+        net = net.to(device)
+        if found.channels_last:
+            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    clf = Classifier(
+        net,
+        layer=options.layer if options.layer is not None else found.layer,
+        classes=options.classes if options.classes is not None else found.classes,
+        preprocess=resized(found.preprocess, options),
+        activation=options.activation or found.activation or "softmax",
+        name=found.name,
+        device=device,
+        batch_size=options.batch_size or found.batch_size,
+        grid=options.grid,
+        prefix_tokens=options.prefix_tokens,
+        channels_last=found.channels_last,
+        black_box_fingerprint=found.fingerprint,
+    )
+    if options.activation is None and found.activation is None:
+        clf = replace(clf, activation=_measured_activation(clf), _points={})
+    if clf.classes is not None:
+        _ = clf.class_names  # a wrong number of names is told now, not at the first sentence
+    return clf
+
+
+def _adjusted(clf: Classifier, options: Options) -> Classifier:
+    """A ready Classifier with what the user said instead."""
+    names = ("layer", "classes", "device", "batch_size", "activation", "grid", "prefix_tokens")
+    said = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if isinstance(clf.net, nn.Module) and options.device is not None:
+        clf.net.to(options.device)
+    return replace(clf, **said, preprocess=resized(clf.preprocess, options), _points={})
+
+
+def _measured_activation(clf: Classifier) -> Activation:
+    """What the scores of two noise images are: one score a sigmoid's logit, rows that sum to 1 probabilities."""
+    noise = torch.rand(2, 3, *clf.preprocess.size, generator=torch.Generator().manual_seed(0))
+    scores = replace(clf, activation="softmax", classes=None, _points={}).logits(noise)
+    if scores.dim() == 2 and scores.shape[1] == 1:
+        return "sigmoid"
+    sums = scores.sum(dim=1)
+    probabilities = bool((scores >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
+    return "none" if probabilities else "softmax"

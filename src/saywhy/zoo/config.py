@@ -1,0 +1,305 @@
+"""What a user says about a model: the same keys as options, in a `model.toml`, and for every loader."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from saywhy.classifier import Activation
+from saywhy.errors import UsageError, unknown
+from saywhy.image import Preprocess
+
+CONFIG = "model.toml"
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+STATE_KEYS = ("state_dict", "model_state_dict", "model", "state_dict_ema")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user said; None means: as the loader knows it."""
+
+    weights: str | Path | None = None
+    classes: Sequence[str] | None = None
+    size: tuple[int, int] | None = None
+    resize: int | None = None
+    interpolation: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    layer: str | nn.Module | None = None
+    device: str | None = None
+    batch_size: int | None = None
+    activation: Activation | None = None
+    grid: tuple[int, int] | None = None
+    prefix_tokens: int | None = None
+    timeout: float = 30.0
+    retries: int = 2
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a loader found: the network or callable, and what it knows about it (None: it does not know)."""
+
+    net: nn.Module | Callable[[Tensor], Tensor]
+    name: str = ""
+    classes: Sequence[str] | None = None
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    activation: Activation | None = None
+    layer: str | None = None
+    batch_size: int | None = None
+    channels_last: bool = False
+    fingerprint: str = ""
+
+
+# --------------------------------------------------------------------------------------------------
+# Options from keywords and files.
+
+
+def make_options(given: Mapping[str, Any], folder: Path | None = None) -> Options:
+    """Options from keywords or the keys of a model.toml, checked; relative paths in it start at `folder`.
+
+    Raises:
+        UsageError: an unknown key, or a value that does not fit its key.
+    """
+    known = [f.name for f in fields(Options)]
+    said = {k.replace("-", "_"): v for k, v in given.items() if v is not None}
+    for key in said:
+        if key not in known:
+            raise unknown("model option", key, known)
+    return Options(**{k: _READ.get(k, _as_is)(k, v, folder) for k, v in said.items()})
+
+
+def read_toml(path: Path) -> tuple[str | None, dict[str, Any]]:
+    """The `model` spec (or None) and the other keys of a model.toml.
+
+    Raises:
+        UsageError: the file is missing or no TOML.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise UsageError(f"{path}: cannot be read as TOML ({e})") from e
+    spec = values.pop("model", None)
+    if spec is not None and not isinstance(spec, str):
+        raise UsageError(f'{path}: `model` must be a text such as "timm:resnet50", not {spec!r}')
+    return spec, values
+
+
+def _as_is(key: str, value: Any, folder: Path | None) -> Any:
+    return value
+
+
+def _path(key: str, value: Any, folder: Path | None) -> Any:
+    if not isinstance(value, (str, Path)):
+        raise UsageError(f"{key} must be a file path, not {value!r}")
+    return value if value == "random" or folder is None else folder / value
+
+
+def _classes(key: str, value: Any, folder: Path | None) -> Sequence[str]:
+    if isinstance(value, (str, Path)):
+        return read_classes(Path(value) if folder is None else folder / value)
+    names = [str(v) for v in value]
+    if not names:
+        raise UsageError("classes must be a file or a list of names, and not empty")
+    return names
+
+
+def _pair(key: str, value: Any, folder: Path | None) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in pair):
+        raise UsageError(
+            f"{key} must be one whole number or height and width, such as 224 or [224, 320]; got {value!r}"
+        )
+    return pair
+
+
+def _triple(key: str, value: Any, folder: Path | None) -> tuple[float, float, float]:
+    three = (
+        (value,) * 3 if isinstance(value, (int, float)) else tuple(value) if isinstance(value, (list, tuple)) else ()
+    )
+    if len(three) != 3 or not all(isinstance(v, (int, float)) for v in three):
+        raise UsageError(f"{key} must be one number or one for each of R, G, B; got {value!r}")
+    if key == "std" and not all(v > 0 for v in three):
+        raise UsageError(f"std must be above 0; got {value!r}")
+    if key == "mean" and max(abs(v) for v in three) > 10:
+        raise UsageError(f"mean and std are of pixel values in [0, 1]; got {value!r}: divide both by 255")
+    return (float(three[0]), float(three[1]), float(three[2]))
+
+
+def _number(low: float) -> Callable[[str, Any, Path | None], Any]:
+    def check(key: str, value: Any, folder: Path | None) -> Any:
+        whole = key != "timeout"
+        fits = isinstance(value, int) if whole else isinstance(value, (int, float))
+        if isinstance(value, bool) or not fits or not value >= low:
+            raise UsageError(f"{key} must be a {'whole ' if whole else ''}number of at least {low:g}; got {value!r}")
+        return value
+
+    return check
+
+
+def _one_of(names: Sequence[str]) -> Callable[[str, Any, Path | None], Any]:
+    def check(key: str, value: Any, folder: Path | None) -> Any:
+        if value not in names:
+            raise unknown(key, value, names)
+        return value
+
+    return check
+
+
+def _device(key: str, value: Any, folder: Path | None) -> str:
+    try:
+        device = torch.device(value)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as e:
+        raise UsageError(f'device {value!r} cannot be used here ({str(e).splitlines()[0]}); use "cpu"') from e
+    return str(device)
+
+
+_READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
+    "weights": _path,
+    "classes": _classes,
+    "size": _pair,
+    "resize": _number(0),
+    "interpolation": _one_of(INTERPOLATIONS),
+    "mean": _triple,
+    "std": _triple,
+    "device": _device,
+    "batch_size": _number(1),
+    "activation": _one_of(get_args(Activation)),
+    "grid": _pair,
+    "prefix_tokens": _number(0),
+    "timeout": _number(0.001),
+    "retries": _number(0),
+}
+
+
+# --------------------------------------------------------------------------------------------------
+# Class names.
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1000 English names of ImageNet-1k in their usual order."""
+    text = (resources.files("saywhy") / "data" / "imagenet_classes.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+def read_classes(path: Path) -> list[str]:
+    """Class names from a .txt file (one a line) or a .json file (a list, or an object index -> name).
+
+    Raises:
+        UsageError: missing, empty, not such a file, or indices that leave gaps.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        names = _json_names(path, json.loads(text)) if path.suffix.lower() == ".json" else text.strip("\n").splitlines()
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; classes come from a .txt (one a line) or .json file") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
+        raise UsageError(f"{path}: cannot be read as class names ({e})") from e
+    if not names or not all(n.strip() for n in names):
+        raise UsageError(f"{path}: needs one class name a line, and no empty line between them")
+    return [n.strip() for n in names]
+
+
+def _json_names(path: Path, value: Any) -> list[str]:
+    if isinstance(value, dict) and value and all(str(k).isdigit() for k in value):
+        by_index = {int(k): str(v) for k, v in value.items()}
+        if sorted(by_index) != list(range(len(by_index))):
+            raise UsageError(f"{path}: the indices must be 0 to {len(by_index) - 1} without gaps")
+        return [by_index[i] for i in range(len(by_index))]
+    if isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return value
+    raise UsageError(f"{path}: must hold a list of names, or an object from index to name")
+
+
+# --------------------------------------------------------------------------------------------------
+# Preprocessing.
+
+
+def resized(found: Preprocess, options: Options) -> Preprocess:
+    """The loader's preprocessing with what the user said instead. resize=0 scales the whole photo to the size.
+
+    Another size without a resize keeps the loader's proportion of the two.
+    """
+    size, resize = found.size, found.resize
+    if options.size is not None:
+        if resize is not None:
+            resize = round(resize * min(options.size) / min(size))
+        size = options.size
+    if options.resize is not None:
+        resize = options.resize or None
+        if resize is not None and resize < min(size):
+            raise UsageError(f"resize {resize} is smaller than the input size {size[0]} x {size[1]} cut out of it")
+    return replace(
+        found,
+        size=size,
+        resize=resize,
+        mean=options.mean or found.mean,
+        std=options.std or found.std,
+        interpolation=options.interpolation or found.interpolation,  # type: ignore[arg-type]
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# Weights.
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """A state dict from a .safetensors file, or from a torch file without running code of it.
+
+    Raises:
+        UsageError: missing, unreadable, a whole pickled model, or no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such weights file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:
+        raise UsageError(
+            f"{path}: cannot be read as weights ({type(e).__name__}: {str(e).splitlines()[0]}). Files that run code "
+            "when opened are refused; save the weights alone: torch.save(net.state_dict(), path), or as safetensors"
+        ) from e
+    for key in STATE_KEYS:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UsageError(f"{path}: holds no state dict of tensors; save it with torch.save(net.state_dict(), path)")
+    return {str(k).removeprefix("module."): v for k, v in state.items()}
+
+
+def head_size(net: nn.Module, state: Mapping[str, Tensor]) -> int | None:
+    """The number of classes of a state dict that differs from the network in its head alone; None otherwise."""
+    own = net.state_dict()
+    if own.keys() != state.keys():
+        return None
+    other = [k for k in own if own[k].shape != state[k].shape]
+    sizes = {state[k].shape[0] for k in other if state[k].dim() and own[k].shape[1:] == state[k].shape[1:]}
+    return sizes.pop() if len(sizes) == 1 and len(other) <= 4 else None
+
+
+def load_state(net: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Loads a state dict, all of it.
+
+    Raises:
+        UsageError: names or shapes do not match the network's.
+    """
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as e:
+        first = "; ".join(line.strip() for line in str(e).splitlines()[1:3])[:400]
+        raise UsageError(f"{path}: these weights are not of this network ({first})") from e

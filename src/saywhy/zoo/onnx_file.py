@@ -1,0 +1,113 @@
+"""ONNX files as black boxes: only their scores are known."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saywhy.errors import ExtraMissing, ModelError, UsageError
+from saywhy.image import Preprocess
+from saywhy.zoo.config import Found, Options, resized
+
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxScores:
+    """Images (N, 3, H, W) in [0, 1] -> scores (N, C) of an ONNX session; normalises, and orders axes, by itself.
+
+    A file with a fixed batch size is run in steps of it, the last one filled up with zeros.
+    """
+
+    session: Any
+    preprocess: Preprocess
+    channels_last: bool
+    batch: int | None
+    dtype: Any
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Scores (N, C)."""
+        x = images.detach().cpu().numpy().astype(np.float32)
+        if self.dtype is np.uint8:  # such files normalise inside
+            x = np.clip(np.round(x * 255), 0, 255)
+        else:
+            mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.preprocess.mean, self.preprocess.std))
+            x = (x - mean) / std
+        if self.channels_last:
+            x = x.transpose(0, 2, 3, 1)
+        x = np.ascontiguousarray(x.astype(self.dtype))
+        step = self.batch or len(x)
+        parts = [self._run(x[i : i + step], step if self.batch else None) for i in range(0, len(x), step)]
+        return torch.from_numpy(np.concatenate(parts).astype(np.float32))
+
+    def _run(self, x: np.ndarray[Any, Any], fill_to: int | None) -> np.ndarray[Any, Any]:
+        rows = len(x)
+        if fill_to is not None and rows < fill_to:
+            x = np.concatenate([x, np.zeros((fill_to - rows, *x.shape[1:]), x.dtype)])
+        outputs = self.session.run(None, {self.session.get_inputs()[0].name: x})
+        scores = next(
+            (o for o in outputs if isinstance(o, np.ndarray) and o.ndim in (1, 2) and o.dtype.kind == "f"), None
+        )
+        if scores is None:
+            shapes = [getattr(o, "shape", type(o).__name__) for o in outputs]
+            raise ModelError(f"the ONNX file returned {shapes}; expected class scores (N, C) among them")
+        return scores[:rows]
+
+
+def load_onnx(name: str, options: Options) -> Found:
+    """An ONNX file; layout, size, element type and batch size are read from its first input.
+
+    Raises:
+        ExtraMissing: onnxruntime is not installed.
+        UsageError: missing or broken file, no input of images, or another size than the file's.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as e:
+        raise ExtraMissing(str(e.name), "onnx", f"onnx:{name}") from e
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"onnx:{name}: no such file")
+    try:
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        settings.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    except Exception as e:
+        raise UsageError(
+            f"onnx:{name}: not an ONNX file that onnxruntime can run ({str(e).splitlines()[0][:200]})"
+        ) from e
+    inputs = session.get_inputs()
+    shape, dtype = inputs[0].shape, _DTYPES.get(inputs[0].type)
+    last = len(shape) == 4 and shape[1] != 3 and shape[3] == 3
+    first = len(shape) == 4 and (shape[1] == 3 or not isinstance(shape[1], int))
+    if len(inputs) != 1 or dtype is None or not (first or last):
+        taken = "; ".join(f"{i.type} {i.shape}" for i in inputs)
+        raise UsageError(f"onnx:{name}: it takes {taken}; expected images (N, 3, H, W) or (N, H, W, 3) alone")
+    preprocess = resized(Preprocess(), options)
+    fixed = tuple(v if isinstance(v, int) and v > 0 else None for v in (shape[1:3] if last else shape[2:4]))
+    size = (fixed[0] or preprocess.size[0], fixed[1] or preprocess.size[1])
+    if options.size is not None and size != options.size:
+        raise UsageError(f"onnx:{name} takes {size[0]} x {size[1]} pixels only; leave `size` out")
+    found = Preprocess(size=size, resize=round(min(size) * 256 / 224))
+    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+    scores = OnnxScores(session, resized(found, options), last, batch, dtype)
+    return Found(scores, f"onnx:{path.name}", None, found, fingerprint=_hash(path))
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    for part in sorted(path.parent.glob(f"{path.name}*")):  # large weights lie in files beside it: FILE.data
+        digest.update(part.read_bytes() if part.is_file() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,98 @@
+"""The user's own code, and the small networks of the synthetic birds."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from saywhy.classifier import Classifier
+from saywhy.errors import UsageError, unknown
+from saywhy.zoo.config import Found, Options, load_state, read_weights
+
+
+@contextmanager
+def _folder_on_path() -> Iterator[None]:
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+def load_factory(spec: str, options: Options) -> Found | Classifier:
+    """Calls `module:factory`, found from the working folder or installed; it returns an nn.Module, a Classifier or a
+    callable images (N, 3, H, W) in [0, 1] -> scores (N, C). Weights are loaded into the nn.Module.
+
+    Raises:
+        UsageError: no such module or function, it fails, or returns something else.
+    """
+    module_name, name = spec.split(":")
+    with _folder_on_path():
+        factory = _factory(module_name, name)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            try:
+                made = factory()
+            except Exception as e:
+                raise UsageError(f"{spec}() raised {type(e).__name__}: {e}; it must work without arguments") from e
+    net = made.net if isinstance(made, Classifier) else made
+    if not callable(net):
+        raise UsageError(
+            f"{spec}() returned {type(made).__name__}; it must return an nn.Module, a saywhy.Classifier, or a callable "
+            "images -> scores"
+        )
+    if options.weights not in (None, "random"):
+        if not isinstance(net, nn.Module):
+            raise UsageError(f"{spec}() returned no nn.Module that weights could be loaded into")
+        load_state(net, read_weights(str(options.weights)), str(options.weights))
+    return made if isinstance(made, Classifier) else Found(net, spec, fingerprint=spec)
+
+
+def _factory(module_name: str, name: str) -> Callable[[], Any]:
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as e:
+        raise UsageError(
+            f"no Python module {e.name!r} (for {module_name}:{name}); run from the folder that holds it, or install it"
+        ) from e
+    except Exception as e:
+        raise UsageError(f"importing {module_name} raised {type(e).__name__}: {e}") from e
+    factory = getattr(module, name, None)
+    if factory is None:
+        raise unknown(f"function of {module_name}", name, [n for n in vars(module) if not n.startswith("_")])
+    if not callable(factory):
+        raise UsageError(f"{module_name}:{name} is a {type(factory).__name__}, not a function that returns a model")
+    return factory  # type: ignore[no-any-return]
+
+
+def load_aviary(name: str, options: Options) -> Found:
+    """A classifier of the synthetic birds. `saywhy.aviary.classifiers.CLASSIFIERS` maps names to functions that return
+    the fields of a Found; it is asked only here, so that the birds stay independent of the classifiers.
+
+    Raises:
+        UsageError: no such classifier.
+    """
+    try:
+        known = importlib.import_module("saywhy.aviary.classifiers").CLASSIFIERS
+    except ModuleNotFoundError as e:
+        if not str(e.name).startswith("saywhy.aviary"):
+            raise
+        known = {}
+    if name not in known:
+        if not known:
+            raise UsageError(f"unknown aviary classifier {name!r}; this installation has none")
+        raise unknown("aviary classifier", name, known)
+    found = Found(**{"name": f"aviary:{name}", **known[name]()})
+    if options.weights not in (None, "random"):
+        assert isinstance(found.net, nn.Module)
+        load_state(found.net, read_weights(str(options.weights)), str(options.weights))
+    return found
