@@ -26,10 +26,24 @@ MOST_SENTENCES = 8
 
 # Kinds in the order of reading, with their weight: where there are too many sentences, the lightest stay unsaid.
 READING = {
-    "prediction": 9, "asked": 9, "nothing": 8, "unconfirmed": 5,
-    "counted_most": 9, "came_next": 5, "counted": 3, "against": 6, "alone": 4, "contrast": 6, "flip": 7, "no_longer": 5, "needs": 4, "stands_in": 4,
-    "context_suffices": 8, "context_part": 4, "context_little": 5,
-}  # fmt: skip
+    "prediction": 9,
+    "asked": 9,
+    "nothing": 8,
+    "unconfirmed": 5,
+    "counted_most": 9,
+    "came_next": 5,
+    "counted": 3,
+    "against": 6,
+    "alone": 4,
+    "contrast": 6,
+    "flip": 7,
+    "no_longer": 5,
+    "needs": 4,
+    "stands_in": 4,
+    "context_suffices": 8,
+    "context_part": 4,
+    "context_little": 5,
+}
 
 
 @dataclass(frozen=True)
