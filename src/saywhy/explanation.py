@@ -275,9 +275,14 @@ def json_schema() -> dict[str, Any]:
     return Explanation.model_json_schema(by_alias=True, mode="serialization")
 
 
-def json_text(records: Explanation | list[dict[str, Any]]) -> str:
-    """One JSON document: a record, or a list of records and `{"image", "error"}` rows."""
-    value = records.to_dict() if isinstance(records, Explanation) else records
+def json_text(explanation: Explanation) -> str:
+    """The record of one explanation as a JSON document."""
+    return json_document([explanation.to_dict()])
+
+
+def json_document(records: list[dict[str, Any]]) -> str:
+    """One JSON document: a record alone, or a list of several records and `{"image", "error"}` rows."""
+    value = records[0] if len(records) == 1 else records
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 

@@ -1,0 +1,116 @@
+"""Which pictures are meant: a file, a glob, a folder, a folder of class folders, or an images.jsonl with truth in it."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from saywhy.errors import InputError
+from saywhy.image import SUFFIXES, Bools
+
+LISTING = "images.jsonl"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture and what is known of it; `truth` keeps the row of images.jsonl (boxes, masks, keypoints, ...)."""
+
+    path: Path
+    class_name: str | None = None
+    class_index: int | None = None
+    split: str | None = None
+    truth: Mapping[str, Any] = field(default_factory=dict)
+
+    def masks(self, size: tuple[int, int]) -> dict[str, Bools]:
+        """The named masks (H, W) of the picture, drawn from polygons or read from their PNG files.
+
+        Raises:
+            InputError: a mask file that is missing or of another size.
+        """
+        out: dict[str, Bools] = {}
+        for row in self.truth.get("masks", ()):
+            mask = self._mask(row, size)
+            out[row["name"]] = out[row["name"]] | mask if row["name"] in out else mask
+        return out
+
+    def _mask(self, row: Mapping[str, Any], size: tuple[int, int]) -> Bools:
+        H, W = size
+        canvas = Image.new("1", (W, H))
+        if "png" in row:
+            file = Path(self.truth["_root"]) / row["png"]
+            if not file.is_file():
+                raise InputError(f"{self.path}: the mask {file} is missing")
+            canvas = Image.open(file).convert("L")
+            if canvas.size != (W, H):
+                raise InputError(f"{file}: {canvas.size} is not the picture's size {(W, H)}")
+            return np.asarray(canvas) > 0
+        draw = ImageDraw.Draw(canvas)
+        for polygon in row.get("polygons", ()):
+            draw.polygon([float(v) for v in polygon], fill=1)
+        return np.asarray(canvas, dtype=bool)
+
+
+def find_images(sources: str | Path | Sequence[str | Path]) -> list[Item]:
+    """The pictures that are meant, in a fixed order, each once.
+
+    A folder that holds an images.jsonl means only the files that it lists; any other folder means every picture below
+    it, and the name of a picture's own subfolder is its class when all pictures lie one level down.
+
+    Raises:
+        InputError: a folder, glob or listing without pictures, or a broken listing. A single missing file is no error
+            here: it is an Item, so that it can be named among the failures of a run.
+    """
+    given = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    items = [item for source in given for item in _items(source)]
+    return list({item.path: item for item in items}.values())
+
+
+def _items(source: str | Path) -> Iterable[Item]:
+    path = Path(source)
+    if path.is_dir():
+        return _listed(path / LISTING) if (path / LISTING).is_file() else _in_folder(path)
+    if path.suffix == ".jsonl":
+        return _listed(path)
+    if not path.exists() and glob.has_magic(str(source)):
+        found = sorted(Path(p) for p in glob.glob(str(source), recursive=True))
+        items = [item for p in found for item in ([Item(p)] if p.is_file() else [])]
+        if not items:
+            raise InputError(f"{source}: the pattern matches no file")
+        return items
+    return [Item(path)]
+
+
+def _in_folder(folder: Path) -> list[Item]:
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
+    if not all(p.parent.parent == folder for p in files):
+        return [Item(p) for p in files]
+    names = sorted({p.parent.name for p in files})
+    return [Item(p, class_name=p.parent.name, class_index=names.index(p.parent.name)) for p in files]
+
+
+def _listed(listing: Path) -> list[Item]:
+    if not listing.is_file():
+        raise InputError(f"{listing}: no such file")
+    items = []
+    for n, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            file = listing.parent / row["file"]
+        except (ValueError, KeyError, TypeError) as e:
+            raise InputError(f"{listing}, line {n}: every line is a JSON object with the key 'file' ({e})") from e
+        truth = {**row, "_root": str(listing.parent)}
+        items.append(Item(file, row.get("class_name"), row.get("class_index"), row.get("split"), truth))
+    if not items:
+        raise InputError(f"{listing}: lists no pictures")
+    return items
