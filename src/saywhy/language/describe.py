@@ -114,41 +114,39 @@ def _asked_index(e: Evidence) -> int | None:
 
 def _counting(e: Evidence) -> Said:
     phi = mean_of(e.shapley, len(e.regions))
-    proposed = [i for i in range(len(e.regions)) if points(phi[i]) >= PROPOSES]
-    lost = {e.regions[i].id: m for i in proposed if (m := _lost(e, i)) is not None and verify.holds(m)}
-    index = {r.id: i for i, r in enumerate(e.regions)}
-    skipped = len(proposed) - len(lost)
-    left = sorted(proposed, key=lambda i: -phi[i])
+    left = [int(i) for i in np.argsort(-phi, kind="stable") if points(phi[i]) >= PROPOSES]
+    measured = {i: m for i in range(len(e.regions)) if (m := _lost(e, i)) is not None}
+    lost = {str(i): measured[i] for i in left if i in measured and verify.holds(measured[i])}
+    unsaid = [m for i, m in measured.items() if str(i) not in lost]
+    skipped, ranked = len(left) - len(lost), True
     out: list[Found] = []
-    ranked = True
-    for group in verify.ranks(lost):
-        # The game and the runs must agree on who comes first among those that are left, or no rank is given.
-        agreed = e.regions[left[0]].id in group
+    for group in [[int(i) for i in ids] for ids in verify.ranks(lost)]:
+        # A rank holds if the game saw it too, and if no region that stays unsaid may have cost as much.
+        agreed = left[0] in group and all(verify.settled(measured[group[0]], m) for m in unsaid)
         skipped += ranked and not agreed
         ranked = ranked and agreed
         # "most" says nothing where every region is in the tie.
         first = "counted_most" if len(group) < max(2, len(e.regions)) else "counted"
         kind = (first if not out else "came_next") if ranked else "counted"
-        out += _grouped(e, kind, [index[id] for id in group], [lost[id] for id in group])
-        left = [i for i in left if e.regions[i].id not in group]
+        out.append(_grouped(e, kind, group, [measured[i] for i in group]))
+        left = [i for i in left if i not in group]
     return out, skipped
 
 
-def _grouped(e: Evidence, kind: str, which: list[int], parts: list[Measured]) -> list[Found]:
+def _grouped(e: Evidence, kind: str, which: list[int], parts: list[Measured]) -> Found:
     classes = () if kind == "came_next" else (e.target.class_name,)
     if len(which) == 1:
-        return [_found(e, kind, which, parts[0], classes=classes, effect=parts[0].times(-1).effect())]
+        return _found(e, kind, which, parts[0], classes=classes, effect=parts[0].times(-1).effect())
     both = verify.together(parts)
-    fewest = min(len(m.values) for m in parts)
     claim = Claim(
         kind,
         tuple(_region(e, i) for i in which),
         classes,
         low=points(both.low),
         high=points(both.high),
-        runs=fewest,
+        runs=min(len(m.values) for m in parts),
     )
-    return [Found(claim, tuple(r.id for r in claim.regions), both.times(-1).effect())]
+    return Found(claim, tuple(r.id for r in claim.regions), both.times(-1).effect())
 
 
 def _against(e: Evidence) -> Said:
