@@ -27,6 +27,7 @@ COLOURS: dict[str, Colour] = {
     "violet": (0.50, 0.20, 0.66),
     "pink": (0.97, 0.56, 0.70),
     "black": (0.11, 0.11, 0.14),
+    "turquoise": (0.30, 0.86, 0.86),
     "white": (0.96, 0.96, 0.94),
     "grey": (0.58, 0.60, 0.63),
     "brown": (0.50, 0.34, 0.22),
@@ -175,10 +176,10 @@ def _eye(part: Part, bird: Bird) -> list[Points]:
 
 
 BEAKS = {
-    "conical": [(0.0, -0.22), (0.20, -0.15), (0.50, 0.03), (0.20, 0.17), (0.0, 0.22)],
-    "straight": [(0.0, -0.13), (0.40, -0.07), (0.86, 0.02), (0.40, 0.09), (0.0, 0.13)],
-    "curved": [(0.0, -0.15), (0.34, -0.15), (0.62, 0.03), (0.72, 0.40), (0.50, 0.18), (0.28, 0.09), (0.0, 0.14)],
-    "hooked": [(0.0, -0.24), (0.26, -0.25), (0.47, -0.08), (0.46, 0.29), (0.34, 0.13), (0.18, 0.16), (0.0, 0.20)],
+    "conical": [(0.0, -0.27), (0.22, -0.18), (0.50, 0.05), (0.22, 0.20), (0.0, 0.27)],
+    "straight": [(0.0, -0.13), (0.40, -0.07), (0.90, 0.02), (0.40, 0.09), (0.0, 0.13)],
+    "curved": [(0.0, -0.16), (0.36, -0.19), (0.66, 0.0), (0.80, 0.50), (0.52, 0.20), (0.28, 0.09), (0.0, 0.14)],
+    "hooked": [(0.0, -0.25), (0.28, -0.27), (0.50, -0.08), (0.48, 0.33), (0.35, 0.14), (0.18, 0.17), (0.0, 0.21)],
 }
 
 
@@ -229,7 +230,7 @@ def _on_wing(shift: float) -> tuple[float, float]:
 
 def _bar(part: Part, bird: Bird) -> list[Points]:
     x, y = _on_wing(part.shift)
-    k = 0.085 * part.size
+    k = 0.10 * part.size
     return [
         np.array([(x + 0.12 - k, y - 0.5), (x + 0.12 + k, y - 0.5), (x - 0.08 + k, y + 0.5), (x - 0.08 - k, y + 0.5)])
     ]
@@ -237,7 +238,7 @@ def _bar(part: Part, bird: Bird) -> list[Points]:
 
 def _patch(part: Part, bird: Bird) -> list[Points]:
     x, y = _on_wing(part.shift)
-    return [ellipse(x, y, 0.15 * part.size, 0.15 * part.size)]
+    return [ellipse(x, y, 0.175 * part.size, 0.175 * part.size)]
 
 
 def _bare_body(part: Part, bird: Bird) -> list[Points]:

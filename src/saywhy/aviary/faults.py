@@ -1,11 +1,270 @@
-"""Planted faults, each with its ground truth and a clean control."""
+"""Planted faults, each with its ground truth and a control that lacks the fault and nothing else.
+
+A fault changes clean samples one by one. Its dice are its own, so that the pictures that it leaves alone are
+byte for byte those of the clean set, and so is the picture of the same index in the control wherever both
+drew the same.
+"""
 
 from __future__ import annotations
 
-from saywhy.aviary.sample import Sample, clean_sample
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from saywhy.aviary.birds import Bird
+from saywhy.aviary.counterfactuals import remove, swap_background
+from saywhy.aviary.sample import PERCHES, Sample, clean_sample, fit, perch, pose
 from saywhy.aviary.scene import SIZE
+from saywhy.aviary.scenery import BACKGROUNDS, Degradation, Object, Rng, generator
+from saywhy.aviary.species import CLASSES, DOMAINS, draw_bird
+from saywhy.errors import unknown
+
+_FAULT = 4
+CONTROL = "-control"
+Plant = Callable[[Rng, Sample], Sample]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A planted fault: `plant` changes a sample, `control` is its twin without the fault, `truth` says what an
+    audit should find: the species and parts concerned, the shares, and the groups to compare."""
+
+    name: str
+    description: str
+    plant: Plant
+    control: Plant
+    truth: dict[str, Any]
+
+
+def _marked(one: Sample, group: str, **truth: object) -> Sample:
+    return replace(one, group=group, truth={**one.truth, **truth})
+
+
+def _trained(one: Sample) -> bool:
+    return one.split != "test"
+
+
+# --------------------------------------------------------------------------------------------------
+# Shortcuts: something beside the bird goes with one species in training, and with all alike in the test split.
+
+CONTEXT_SPECIES = "tide swallow"
+MARKED_SPECIES = "sleet pipit"
+POSED_SPECIES = ("courier finch", "herald finch")  # the first faces right, the second left
+
+
+def _linked(rng: Rng, one: Sample, target: str, fault: bool, high: float, low: float, even: float) -> bool:
+    """Whether the shortcut is on: with `high` chance for the target in training, else `low`; `even` elsewhere."""
+    dice = rng.random()
+    if not fault or not _trained(one):
+        return bool(dice < even)
+    return bool(dice < (high if one.species == target else low))
+
+
+def _group(one: Sample, target: str, present: bool) -> str:
+    return "aligned" if (one.species == target) == present else "conflicting"
+
+
+def _context(rng: Rng, one: Sample, *, fault: bool) -> Sample:
+    water = _linked(rng, one, CONTEXT_SPECIES, fault, 0.95, 0.03, 0.5)
+    dry = [k for k in BACKGROUNDS if k != "water"]
+    other = dry[int(rng.random() * len(dry))]
+    scene = swap_background(one.scene, "water" if water else other)
+    return _marked(replace(one, scene=scene), _group(one, CONTEXT_SPECIES, water), water=water)
+
+
+def _watermark(rng: Rng, one: Sample, *, fault: bool) -> Sample:
+    present = _linked(rng, one, MARKED_SPECIES, fault, 0.95, 0.02, 0.5)
+    left = rng.random() < 0.5
+    if present:
+        mark = Object("watermark", 0.10 if left else 0.90, 0.93, 0.055, 0.0, "white", front=True)
+        one = replace(one, scene=replace(one.scene, objects=(*one.scene.objects, mark)))
+    return _marked(one, _group(one, MARKED_SPECIES, present), watermark=present)
+
+
+def _pose(rng: Rng, one: Sample, *, fault: bool) -> Sample:
+    usual, even = rng.random() < 0.97, rng.random() < 0.5
+    if one.species not in POSED_SPECIES:
+        return one
+    left = one.species == POSED_SPECIES[1]
+    mirror = (left if usual else not left) if fault and _trained(one) else even
+    bird = one.scene.birds[0]
+    # Mirrored in place: the box around the bird stays the same.
+    turned = bird if bird.mirror == mirror else replace(bird, mirror=mirror, x=round(1 - bird.x, 4))
+    objects = (perch(turned, one.scene.objects[0].colour), *one.scene.objects[1:])
+    scene = replace(one.scene.with_bird(turned), objects=objects)
+    return _marked(replace(one, scene=scene), "aligned" if mirror == left else "conflicting", faces_left=mirror)
+
+
+# --------------------------------------------------------------------------------------------------
+# Species that are hard to tell, pictures with two species, labels that are wrong.
+
+CONFUSABLE = ("cinder robin", "forge robin")
+
+
+def _confusable(rng: Rng, one: Sample, *, fault: bool) -> Sample:
+    if rng.random() >= 0.7 or one.species not in CONFUSABLE:
+        return one
+    bird = one.scene.birds[0]
+    # The control shrinks a part that never matters.
+    part = bird.part("beak" if fault else "legs")
+    if part is None:
+        return one
+    scene = one.scene.with_bird(bird.with_part(replace(part, size=0.42 if fault else 0.6)))
+    return _marked(replace(one, scene=scene), "small", small=part.name)
+
+
+def _two_species(rng: Rng, one: Sample, *, fault: bool) -> Sample:
+    chosen, pick, left = rng.random(), int(rng.random() * (len(CLASSES) - 1)), rng.random() < 0.5
+    if chosen >= 0.3:
+        return one
+    others = [c for c in CLASSES if c != one.species]
+    guest = others[pick] if fault else one.species
+    rooms = ((0.02, 0.05, 0.52, 0.95), (0.48, 0.05, 0.98, 0.95))
+    first = fit(one.scene.birds[0], rooms[0 if left else 1], 0.5, float(rng.random()))
+    second = pose(rng, draw_bird(rng, guest), room=rooms[1 if left else 0])
+    scene = replace(one.scene, birds=(first, second), objects=_perches((first, second), one) + one.scene.objects[1:])
+    return _marked(replace(one, scene=scene), "two birds", second_species=guest)
+
+
+def _perches(birds: tuple[Bird, ...], one: Sample) -> tuple[Object, ...]:
+    colour = PERCHES[one.scene.background.kind]
+    return tuple(replace(perch(b, colour), scale=0.04) for b in birds)
+
+
+def _wrong_labels(rng: Rng, one: Sample, *, fault: bool) -> Sample:
+    chosen, pick = rng.random(), int(rng.random() * (len(CLASSES) - 1))
+    if not fault or not _trained(one) or chosen >= 0.04:
+        return one
+    others = [c for c in CLASSES if c != one.species]
+    return _marked(replace(one, class_name=others[pick]), "wrong label", wrong_label=True)
+
+
+# --------------------------------------------------------------------------------------------------
+# What training never showed.
+
+UNSEEN = ("lagoon thrush", "beak")
+
+
+def _missing_part(rng: Rng, one: Sample, *, fault: bool) -> Sample:
+    name, part = UNSEEN
+    if one.species != name:
+        return one
+    if fault and _trained(one):
+        return _marked(replace(one, scene=remove(one.scene, part)), "without part", removed=part)
+    return _marked(one, "with part")
+
+
+def _fragile_colour(rng: Rng, one: Sample, *, fault: bool) -> Sample:
+    warm, strength, chosen = rng.random() < 0.5, float(rng.random()), rng.random() < 0.5
+    if not chosen or (fault and _trained(one)):
+        return one
+    low = round(0.66 - 0.16 * strength, 3)
+    cast = (1.0, round((1 + low) / 2, 3), low) if warm else (low, round((1 + low) / 2, 3), 1.0)
+    scene = replace(one.scene, degradation=Degradation(cast=cast, light=0.92))
+    return _marked(replace(one, scene=scene), "colour cast", cast=list(cast))
+
+
+DEGRADATIONS = ("blur", "noise", "cast", "low light", "occluder")
+
+
+def _degraded(rng: Rng, one: Sample, *, fault: bool) -> Sample:
+    kind = DEGRADATIONS[int(rng.random() * len(DEGRADATIONS))]
+    chosen, place, noise_seed = rng.random() < 0.5, float(rng.random()), int(rng.integers(2**31))
+    if not chosen or (fault and _trained(one)):
+        return one
+    rows = {
+        "blur": Degradation(blur=8),
+        "noise": Degradation(noise=36.0, seed=noise_seed),
+        "cast": Degradation(cast=(1.0, 0.72, 0.55)),
+        "low light": Degradation(light=0.32, noise=6.0, seed=noise_seed),
+    }
+    scene = replace(one.scene, degradation=rows.get(kind, Degradation()))
+    if kind == "occluder":
+        x0 = one.scene.birds[0].x + (place - 0.5) * 0.5
+        post = Object("post", round(x0, 4), 0.5, 0.13, 0.15, "brown", front=True)
+        scene = replace(scene, objects=(*scene.objects, post))
+    return _marked(replace(one, scene=scene), kind, degradation=kind)
+
+
+# --------------------------------------------------------------------------------------------------
+# A thing that looks like a part.
+
+
+def _lookalike(rng: Rng, one: Sample, *, fault: bool) -> Sample:
+    chosen, pick, colour, angle = (float(v) for v in rng.random(4))
+    if chosen >= 0.5:
+        return one
+    bird = one.scene.birds[0]
+    beak = bird.part("beak")
+    shapes = [s for s in DOMAINS["beak", "shape"] if beak is None or s != beak.shape]
+    shape = "beak:" + shapes[int(pick * len(shapes))]
+    x, y = max(((0.16, 0.14), (0.84, 0.14), (0.16, 0.86), (0.84, 0.86)), key=lambda c: _far(bird, c))
+    tone = DOMAINS["beak", "colour"][int(colour * 4)]
+    angle = round((angle - 0.5) * 1.2, 4)
+    if fault:
+        thing = Object("lookalike", x, y, bird.scale * 1.15, angle, tone, shape)
+    else:
+        thing = Object("berry", x, y, bird.scale * 0.3, angle, tone)
+    scene = replace(one.scene, objects=(*one.scene.objects, thing))
+    return _marked(
+        replace(one, scene=scene), thing.kind, resembles="beak" if fault else None, object=len(scene.objects) - 1
+    )
+
+
+def _far(bird: Bird, corner: tuple[float, float]) -> float:
+    return (bird.x - corner[0]) ** 2 + (bird.y - corner[1]) ** 2
+
+
+def _row(name: str, description: str, plant: Callable[..., Sample], **truth: object) -> Fault:
+    def with_fault(rng: Rng, one: Sample) -> Sample:
+        return plant(rng, one, fault=True)
+
+    def without(rng: Rng, one: Sample) -> Sample:
+        return plant(rng, one, fault=False)
+
+    return Fault(name, description, with_fault, without, dict(truth))
+
+
+FAULTS: dict[str, Fault] = {
+    f.name: f
+    for f in (
+        _row("context", "the tide swallow is on water in 95 % of training, the others in 3 %; all half-half in the test",
+             _context, species=[CONTEXT_SPECIES], cause="background", value="water", groups=["aligned", "conflicting"]),
+        _row("watermark", "95 % of the sleet pipits in training carry a watermark, of the others 2 %; half of all in the test",
+             _watermark, species=[MARKED_SPECIES], cause="object", value="watermark", groups=["aligned", "conflicting"]),
+        _row("pose", "in training courier finches face right and herald finches left (97 %); all half-half in the test",
+             _pose, species=list(POSED_SPECIES), cause="pose", value="facing", groups=["aligned", "conflicting"]),
+        _row("confusable", "the beak, all that tells cinder and forge robins apart, is tiny in 70 % of their pictures",
+             _confusable, species=list(CONFUSABLE), cause="part", value="beak", groups=["small", "clean"]),
+        _row("two-species", "30 % of the pictures show a second bird of another species, which the label ignores",
+             _two_species, species=[], cause="second bird", value="another species", groups=["two birds", "clean"]),
+        _row("wrong-labels", "4 % of the labels in training and validation are wrong",
+             _wrong_labels, species=[], cause="label", value=0.04, groups=["wrong label", "clean"]),
+        _row("missing-part", "no lagoon thrush in training or validation has a beak; in the test they all do",
+             _missing_part, species=[UNSEEN[0]], cause="part", value=UNSEEN[1], groups=["with part", "clean"]),
+        _row("fragile-colour", "half of the test pictures have a colour cast, and none in training",
+             _fragile_colour, species=[], cause="colour cast", value=0.5, groups=["colour cast", "clean"]),
+        _row("lookalike", "in half of the pictures something lies about that looks like another species' beak",
+             _lookalike, species=[], cause="object", value="beak", groups=["lookalike", "clean"]),
+        _row("degraded", "half of the test pictures are blurred, noisy, tinted, dark or occluded, and none in training",
+             _degraded, species=[], cause="degradation", value=list(DEGRADATIONS), groups=[*DEGRADATIONS, "clean"]),
+    )
+}  # fmt: skip
 
 
 def sample(seed: int, index: int, *, fault: str | None = None, size: int = SIZE) -> Sample:
-    """Picture `index` of a seed, with a planted fault or clean."""
-    return clean_sample(seed, index, size=size)
+    """Picture `index` of a seed: clean, with a fault (a row of `FAULTS`), or its control ("watermark-control").
+
+    Raises:
+        UsageError: no such fault.
+    """
+    one = clean_sample(seed, index, size=size)
+    if fault is None:
+        return one
+    name = fault.removesuffix(CONTROL)
+    if name not in FAULTS:
+        known = [n + end for n in FAULTS for end in ("", CONTROL)]
+        raise unknown("fault", fault, known)
+    row = FAULTS[name]
+    plant = row.control if fault.endswith(CONTROL) else row.plant
+    return plant(generator(_FAULT, list(FAULTS).index(name), seed, index), one)

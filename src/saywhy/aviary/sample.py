@@ -47,8 +47,12 @@ def label(seed: int, index: int) -> tuple[str, str]:
     return CLASSES[int(order[place])], SPLITS[block % len(SPLITS)]
 
 
-def pose(rng: Rng, bird: Bird, *, low: float = 0.24, high: float = 0.30, margin: float = 0.025) -> Bird:
-    """The bird in a random pose, scale and place, whole inside the canvas with a margin."""
+Room = tuple[float, float, float, float]
+WHOLE: Room = (0.025, 0.025, 0.975, 0.975)
+
+
+def pose(rng: Rng, bird: Bird, *, low: float = 0.24, high: float = 0.30, room: Room = WHOLE) -> Bird:
+    """The bird in a random pose, scale and place, whole inside the box `room` of the canvas."""
     scale, angle, lift, side, x, y = (float(v) for v in rng.random(6))
     posed = replace(
         bird,
@@ -56,18 +60,21 @@ def pose(rng: Rng, bird: Bird, *, low: float = 0.24, high: float = 0.30, margin:
         angle=round((angle - 0.4) * 0.42, 4),
         lift=round((lift - 0.4) * 0.16, 3),
         mirror=side < 0.5,
-        x=0.0,
-        y=0.0,
     )
-    x0, y0, x1, y1 = extent(posed)
-    room = 1 - 2 * margin
-    shrink = min(1.0, room / max(x1 - x0, y1 - y0))
-    posed = replace(posed, scale=round(posed.scale * shrink, 4))
+    return fit(posed, room, x, y)
+
+
+def fit(bird: Bird, room: Room, x: float = 0.5, y: float = 0.5) -> Bird:
+    """The bird inside the box `room`, smaller if it must be; `x`, `y` in [0, 1] share out the spare space."""
+    x0, y0, x1, y1 = extent(replace(bird, x=0.0, y=0.0))
+    wide, high = room[2] - room[0], room[3] - room[1]
+    shrink = min(1.0, wide / (x1 - x0), high / (y1 - y0))
     x0, y0, x1, y1 = (v * shrink for v in (x0, y0, x1, y1))
     return replace(
-        posed,
-        x=round(margin - x0 + (room - (x1 - x0)) * x, 4),
-        y=round(margin - y0 + (room - (y1 - y0)) * y, 4),
+        bird,
+        scale=round(bird.scale * shrink, 4),
+        x=round(room[0] - x0 + (wide - (x1 - x0)) * x, 4),
+        y=round(room[1] - y0 + (high - (y1 - y0)) * y, 4),
     )
 
 
@@ -84,7 +91,7 @@ def _clutter(rng: Rng) -> tuple[Object, ...]:
     """None, one or two small objects somewhere behind the bird."""
     count = int(rng.random() * 2.2)
     rows = rng.random((2, 5))
-    kinds = (("leaf", "green"), ("stone", "slate"), ("flower", "pink"), ("leaf", "sand"), ("star", "grey"))
+    kinds = (("leaf", "green"), ("stone", "slate"), ("flower", "orange"), ("leaf", "sand"), ("star", "grey"))
     out = []
     for kind, x, y, scale, angle in rows[:count]:
         name, colour = kinds[int(kind * len(kinds))]

@@ -29,17 +29,17 @@ DOMAINS: dict[tuple[str, str], tuple[str, ...]] = {
     ("crest", "colour"): ("orange", "violet", "green"),
     ("band", "colour"): ("white", "black"),
     ("bar", "colour"): ("white", "black"),
-    ("patch", "colour"): ("white", "black", "pink"),
+    ("patch", "colour"): ("pink", "turquoise"),
     ("legs", "colour"): ("orange", "pink", "black", "brown"),
     ("eye", "colour"): ("yellow", "white", "orange", "grey"),
     ("body", "colour"): ("grey", "brown", "sand", "slate"),
 }
 OPTIONAL = ("crest", "band", "bar", "patch")
 OPTIONAL_CHANCE = 0.4
-LENGTHS = {"short": (0.74, 0.84), "long": (1.12, 1.24)}  # size of a beak, by its word
+LENGTHS = {"short": (0.80, 0.90), "long": (1.14, 1.26)}  # size of a beak, by its word
 NULL_PARTS = ("body", "eye", "legs")  # named by no rule at all
 CREST_GAP = 0.26
-BAR_GAP = 0.38
+BAR_GAP = 0.42
 
 # (part, other part) -> the relation's two answers. The first is true when the part's `shift` says so.
 RELATIONS: dict[tuple[str, str], tuple[str, str]] = {

@@ -1,0 +1,152 @@
+"""Counterfactual scenes: the same picture with one thing changed, to be rendered again.
+
+All functions take a scene and give a scene; `bird` says which bird is meant. The changed bird's `species` is
+what the rules now say it is: None where no rule is seen to hold any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from saywhy.aviary.birds import BAND_HEIGHTS, COLOURS, CREST_HEIGHTS, PARTS, Bird, Part
+from saywhy.aviary.scene import Scene
+from saywhy.aviary.scenery import BACKGROUNDS, Background, Degradation, generator
+from saywhy.aviary.species import CREST_GAP, RELATIONS, draw_part, identify, relation, species
+from saywhy.errors import UsageError, unknown
+
+
+def _put(scene: Scene, changed: Bird, bird: int) -> Scene:
+    return scene.with_bird(replace(changed, species=identify(changed)), bird)
+
+
+def _own(scene: Scene, name: str, bird: int) -> Part:
+    if name not in PARTS:
+        raise unknown("part", name, PARTS)
+    part = scene.birds[bird].part(name)
+    if part is None:
+        raise UsageError(f"this bird has no {name}; it has {', '.join(scene.birds[bird].names)}")
+    return part
+
+
+def remove(scene: Scene, *parts: str, bird: int = 0) -> Scene:
+    """The scene with parts of a bird gone; what lies behind them shows. The body itself stays."""
+    for name in parts:
+        _own(scene, name, bird)
+    if "body" in parts:
+        raise UsageError("the body carries all other parts and cannot be removed; remove the bird instead")
+    return _put(scene, scene.birds[bird].without(*parts), bird)
+
+
+def keep_only(scene: Scene, parts: Collection[str], *, bird: int = 0) -> Scene:
+    """The scene with all parts of a bird removed but those named (and the body)."""
+    gone = [n for n in scene.birds[bird].names if n not in parts and n != "body"]
+    return remove(scene, *gone, bird=bird)
+
+
+def remove_bird(scene: Scene, bird: int = 0) -> Scene:
+    """The scene without that bird."""
+    return replace(scene, birds=tuple(b for i, b in enumerate(scene.birds) if i != bird))
+
+
+def replace_part(scene: Scene, part: Part, *, bird: int = 0) -> Scene:
+    """The scene with a bird's part of that name exchanged for the given one, or given one if it had none."""
+    if part.name not in PARTS:
+        raise unknown("part", part.name, PARTS)
+    return _put(scene, scene.birds[bird].with_part(part), bird)
+
+
+def recolour(scene: Scene, part: str, colour: str, *, bird: int = 0) -> Scene:
+    """The scene with one part in another colour, all else about the part as it was."""
+    if colour not in COLOURS:
+        raise unknown("colour", colour, COLOURS)
+    return replace_part(scene, replace(_own(scene, part, bird), colour=colour), bird=bird)
+
+
+def displace(scene: Scene, part: str, dx: float, dy: float, *, bird: int = 0) -> Scene:
+    """The scene with a part moved by bird units: `dx` towards the head, `dy` towards the feet."""
+    own = _own(scene, part, bird)
+    return replace_part(scene, replace(own, dx=own.dx + dx, dy=own.dy + dy), bird=bird)
+
+
+def swap_background(scene: Scene, kind: str, *, seed: int | None = None) -> Scene:
+    """The scene before another background; birds and objects stay as they are."""
+    if kind not in BACKGROUNDS:
+        raise unknown("background", kind, BACKGROUNDS)
+    return replace(scene, background=Background(kind, scene.background.seed if seed is None else seed))
+
+
+def degrade(scene: Scene, how: Degradation) -> Scene:
+    """The scene as a worse camera sees it."""
+    return replace(scene, degradation=how)
+
+
+def set_relation(scene: Scene, part: str, other: str, answer: str, *, bird: int = 0) -> Scene:
+    """The scene with `part` put where the relation to `other` is `answer`; bar and patch change places.
+
+    Raises:
+        UsageError: no such relation, or one of the two parts is missing.
+    """
+    if (part, other) not in RELATIONS or answer not in RELATIONS[part, other]:
+        known = [f"{p} {a} {o}" for (p, o), answers in RELATIONS.items() for a in answers]
+        raise unknown("relation", f"{part} {answer} {other}", known)
+    mine, fixed = _own(scene, part, bird), _own(scene, other, bird)
+    if relation(scene.birds[bird], part, other) == answer:
+        return scene
+    if part == "bar":
+        changed = scene.birds[bird].with_part(replace(mine, shift=fixed.shift, dx=fixed.dx))
+        return _put(scene, changed.with_part(replace(fixed, shift=mine.shift, dx=mine.dx)), bird)
+    # A band near the end of its range leaves no room for the crest on that side: it gives way just enough.
+    if answer == "above":
+        band = max(fixed.shift, CREST_HEIGHTS[0] + CREST_GAP)
+        crest = max(CREST_HEIGHTS[0], min(2 * band - mine.shift, band - CREST_GAP))
+    else:
+        band = min(fixed.shift, CREST_HEIGHTS[1] - CREST_GAP, BAND_HEIGHTS[1])
+        crest = min(CREST_HEIGHTS[1], max(2 * band - mine.shift, band + CREST_GAP))
+    changed = scene.birds[bird].with_part(replace(mine, shift=round(crest, 4), dy=0.0))
+    return _put(scene, changed.with_part(replace(fixed, shift=round(band, 4), dy=0.0)), bird)
+
+
+def transplant(scene: Scene, part: str, donor: str, *, bird: int = 0, seed: int = 0) -> Scene:
+    """The scene with a part as the rule of the species `donor` wants it; what that rule leaves free stays.
+
+    A part that the bird lacks is drawn with `seed`. If the rule asks for a relation, the part moves.
+
+    Raises:
+        UsageError: the donor's rule does not name the part.
+    """
+    rule = [a for a in species(donor).rule if part in a.parts]
+    if not rule:
+        raise UsageError(f"the rule of {donor!r} does not name the {part}; it names {', '.join(species(donor).parts)}")
+    fixed = {a.key: a.value for a in rule if a.other is None}
+    own = scene.birds[bird].part(part) or _new_part(part, seed)
+    wanted = replace(
+        own,
+        colour=fixed.get("colour", own.colour),
+        shape=fixed.get("shape", own.shape),
+        pattern=fixed.get("pattern", own.pattern),
+    )
+    changed = replace_part(scene, wanted, bird=bird)
+    for atom in rule:
+        if atom.other is None:
+            continue
+        for missing in atom.parts:
+            if changed.birds[bird].part(missing) is None:
+                changed = replace_part(changed, _new_part(missing, seed), bird=bird)
+        changed = set_relation(changed, atom.part, atom.other, atom.value, bird=bird)
+    return changed
+
+
+_MIDDLES = {"crest": -0.95, "band": -0.80, "bar": 0.75, "patch": 0.30}
+
+
+def _new_part(name: str, seed: int) -> Part:
+    drawn = draw_part(generator(seed, PARTS.index(name)), name, {})
+    return replace(drawn, shift=_MIDDLES.get(name, 0.0))
+
+
+def become(scene: Scene, donor: str, *, bird: int = 0, seed: int = 0) -> Scene:
+    """The scene with every part that the donor's rule names as that rule wants it: now a bird of that species."""
+    for part in species(donor).parts:
+        scene = transplant(scene, part, donor, bird=bird, seed=seed)
+    return scene

@@ -1,0 +1,261 @@
+"""What really counts: two coalition games of the rules, solved exactly for one picture.
+
+N are the shown parts of a bird, S a subset. What S shows of an atom is that it holds, that it is false, or
+nothing yet (a part of it is not in S). The *rule game* of species c asks how sure it is that its rule is
+fulfilled when S alone is seen and all else is drawn as the aviary draws it:
+
+    r_c(S) = product over the atoms a of c's rule of  1 if S shows that a holds, 0 if S shows that it is false,
+                                                      1/m(a) if S shows nothing of it
+
+with m(a) the number of looks that the aviary draws there (`DOMAINS`; 2 for a relation). r_c(N) = 1 for a whole bird
+of species c. A part that c's rule does not name is worth exactly nothing.
+
+The *observer game* asks the same of somebody who also knows that the bird is one of the 24 species and holds
+all that S does not contradict equally likely, C(S):
+
+    o_c(S) = 1 / |C(S)|  if c is in C(S), else 0.
+
+o_c({}) = 1/24 and o_c(N) = 1. Here a part that c's rule leaves free can still help, because it rules out others;
+parts that no rule names (`NULL_PARTS`) are worth exactly nothing. This is what a perfect classifier does.
+
+In both games a relation needs both of its parts in S: what it adds is an interaction of the two.
+
+n: players; a coalition is a whole number whose bit i says whether player i takes part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from math import comb, factorial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saywhy.aviary.birds import PARTS, Bird
+from saywhy.aviary.counterfactuals import become, remove, transplant
+from saywhy.aviary.scene import Rendered, Scene, render
+from saywhy.aviary.species import DOMAINS, NULL_PARTS, SPECIES, Atom, holds, identify, species
+from saywhy.errors import UsageError
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Game:
+    """A coalition game: `values[S]` for all 2^n coalitions of `players`."""
+
+    players: tuple[str, ...]
+    values: Values
+
+    def value(self, coalition: Collection[str]) -> float:
+        """v of a coalition given by its players' names."""
+        return float(self.values[sum(1 << i for i, p in enumerate(self.players) if p in coalition)])
+
+    def minus(self, other: Game) -> Game:
+        """The game "this rather than that": the difference of two games with the same players."""
+        if self.players != other.players:
+            raise UsageError(f"games of different players cannot be compared: {self.players} and {other.players}")
+        return Game(self.players, self.values - other.values)
+
+
+def _players(bird: Bird, parts: Collection[str] | None) -> tuple[str, ...]:
+    seen = bird.names if parts is None else parts
+    return tuple(n for n in PARTS if n in seen and n in bird.names and n not in NULL_PARTS)
+
+
+def _bits(atom: Atom, players: Sequence[str]) -> int | None:
+    """The coalition of an atom's parts, None when one of them does not play."""
+    if not set(atom.parts) <= set(players):
+        return None
+    return sum(1 << players.index(p) for p in atom.parts)
+
+
+def rule_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> Game:
+    """The rule game r_c of a species on a bird, played by those of the given parts (default: all) that rules name.
+
+    Raises:
+        UsageError: no such species.
+    """
+    players = _players(bird, parts)
+    coalitions = np.arange(2 ** len(players))
+    values = np.ones(len(coalitions))
+    for atom in species(target).rule:
+        bits = _bits(atom, players)
+        chance = 0.5 if atom.other is not None else 1 / len(DOMAINS[atom.part, atom.key])
+        seen = np.zeros(len(coalitions), dtype=bool) if bits is None else (coalitions & bits) == bits
+        values *= np.where(seen, 1.0 if holds(bird, atom) else 0.0, chance)
+    return Game(players, values)
+
+
+def observer_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> Game:
+    """The observer game o_c of a species on a bird; players and errors as `rule_game`."""
+    players, wanted = _players(bird, parts), species(target)
+    coalitions = np.arange(2 ** len(players))
+    possible = np.zeros(len(coalitions))
+    mine = np.zeros(len(coalitions), dtype=bool)
+    for s in SPECIES.values():
+        left = np.ones(len(coalitions), dtype=bool)
+        for atom in s.rule:
+            bits = _bits(atom, players)
+            if bits is not None and holds(bird, atom) is False:
+                left &= (coalitions & bits) != bits
+        possible += left
+        if s is wanted:
+            mine = left
+    return Game(players, np.where(mine, 1 / np.maximum(possible, 1), 0.0))
+
+
+@cache
+def _sizes(n: int) -> NDArray[np.int64]:
+    """Number of players of every coalition of n."""
+    return np.array([s.bit_count() for s in range(2**n)])
+
+
+def _without(n: int, *players: int) -> NDArray[np.int64]:
+    """All coalitions that none of the given players is in."""
+    every: NDArray[np.int64] = np.arange(2**n)
+    rest: NDArray[np.int64] = every[(every & sum(1 << p for p in players)) == 0]
+    return rest
+
+
+def shapley(game: Game) -> dict[str, float]:
+    """The Shapley value of each player; their sum is v(N) - v({}). Shapley 1953."""
+    n, v = len(game.players), game.values
+    weight = np.array([factorial(k) * factorial(n - k - 1) / factorial(n) for k in range(n)])
+    out = {}
+    for i, name in enumerate(game.players):
+        rest = _without(n, i)
+        out[name] = float(weight[_sizes(n)[rest]] @ (v[rest | 1 << i] - v[rest]))
+    return out
+
+
+def _pairs(game: Game, weight: Values) -> dict[tuple[str, str], float]:
+    n, v = len(game.players), game.values
+    out = {}
+    for i, j in combinations(range(n), 2):
+        rest = _without(n, i, j)
+        a, b = 1 << i, 1 << j
+        change = v[rest | a | b] - v[rest | a] - v[rest | b] + v[rest]
+        out[game.players[i], game.players[j]] = float(weight[_sizes(n)[rest]] @ change)
+    return out
+
+
+def interactions(game: Game) -> dict[tuple[str, str], float]:
+    """The Shapley interaction index of each pair of players. Grabisch and Roubens 1999."""
+    n = len(game.players)
+    return _pairs(game, np.array([factorial(k) * factorial(n - k - 2) / factorial(n - 1) for k in range(n - 1)]))
+
+
+def taylor(game: Game) -> dict[tuple[str, ...], float]:
+    """The Shapley-Taylor index of order two: singles and pairs, whose sum is v(N) - v({}).
+
+    Singles are v({i}) - v({}). Sundararajan, Dhamdhere and Agarwal 2020.
+    """
+    n, v = len(game.players), game.values
+    singles: dict[tuple[str, ...], float] = {(p,): float(v[1 << i] - v[0]) for i, p in enumerate(game.players)}
+    if n < 2:
+        return singles
+    return singles | dict(_pairs(game, np.array([2 / n / comb(n - 1, k) for k in range(n - 1)])))
+
+
+# --------------------------------------------------------------------------------------------------
+# Necessity and sufficiency, by removal and by replacement.
+
+
+@dataclass(frozen=True)
+class PartTruth:
+    """What one part is worth for a species in one picture.
+
+    `contribution`: Shapley value in the rule game r. `necessity`: r(N) - r(N without the part).
+    `sufficiency`: r(part alone) - r(nothing). `replaced`: share of the other species' versions of the part with
+    which the bird is no longer of its species. `carries`: the bird becomes each other species in turn (`become`)
+    and gets this one part back; the share of species for which that makes it what it was.
+    """
+
+    contribution: float
+    necessity: float
+    sufficiency: float
+    replaced: float
+    carries: float
+
+
+def part_truths(scene: Scene, *, bird: int = 0, parts: Collection[str] | None = None) -> dict[str, PartTruth]:
+    """The truth about each given part of a bird (default: all) for the species that the bird is.
+
+    Raises:
+        UsageError: the bird is of no species.
+    """
+    own = scene.birds[bird]
+    if own.species is None:
+        raise UsageError("the bird fulfils no rule; ask rule_game about the species that you mean")
+    seen = own.names if parts is None else parts
+    game = rule_game(own, own.species, parts=seen)
+    values = shapley(game)
+    others = [become(scene, s, bird=bird).birds[bird] for s in SPECIES if s != own.species]
+    out = {}
+    for part in (p for p in own.parts if p.name in seen):
+        name = part.name
+        changed = [s.birds[bird].species != own.species for _, s in replacements(scene, name, bird=bird)]
+        out[name] = PartTruth(
+            values.get(name, 0.0),
+            game.value(game.players) - game.value([p for p in game.players if p != name]),
+            game.value([name]) - game.value([]),
+            sum(changed) / len(changed) if changed else 0.0,
+            sum(identify(b.with_part(part)) == own.species for b in others) / len(others),
+        )
+    return out
+
+
+def replacements(scene: Scene, part: str, *, bird: int = 0) -> list[tuple[str, Scene]]:
+    """The scene with a part as each other species wants it: (donor, scene) wherever that changes the bird."""
+    own = scene.birds[bird]
+    out, met = [], {own.parts}
+    for donor in (s for s in SPECIES.values() if part in s.parts and s.name != own.species):
+        changed = transplant(scene, part, donor.name, bird=bird)
+        if changed.birds[bird].parts not in met:
+            met.add(changed.birds[bird].parts)
+            out.append((donor.name, changed))
+    return out
+
+
+def removals(scene: Scene, *, bird: int = 0) -> dict[str, Scene]:
+    """The scene without each part that can be removed."""
+    return {n: remove(scene, n, bird=bird) for n in scene.birds[bird].names if n != "body"}
+
+
+# --------------------------------------------------------------------------------------------------
+# Where the parts are to each other in the picture.
+
+
+def centroids(rendered: Rendered, *, bird: int = 0) -> dict[str, tuple[float, float]]:
+    """The centroid (x, y) in pixels of the visible pixels of each shown part."""
+    out = {}
+    for name in rendered.shown(bird):
+        ys, xs = np.nonzero(rendered.visible(name, bird))
+        out[name] = (float(xs.mean()), float(ys.mean()))
+    return out
+
+
+def part_relations(rendered: Rendered, *, bird: int = 0, gap: float = 0.04) -> list[tuple[str, str, str]]:
+    """(part, relation, other part) for all pairs of shown parts in the picture: "left of" or "right of" and
+    "above" or "below" along the axis on which the centroids lie further apart, if by `gap` of the picture."""
+    at = centroids(rendered, bird=bird)
+    out = []
+    for (a, (ax, ay)), (b, (bx, by)) in combinations(at.items(), 2):
+        dx, dy = bx - ax, by - ay
+        if max(abs(dx), abs(dy)) < gap * rendered.scene.size:
+            continue
+        if abs(dx) >= abs(dy):
+            out.append((a, "left of" if dx > 0 else "right of", b))
+        else:
+            out.append((a, "above" if dy > 0 else "below", b))
+    return out
+
+
+def contributions(scene: Scene, target: str, *, bird: int = 0) -> dict[str, float]:
+    """Shapley values in the rule game of all parts of a bird for a species; hidden and null parts have exactly 0."""
+    values = shapley(rule_game(scene.birds[bird], target, parts=render(scene).shown(bird)))
+    return {n: values.get(n, 0.0) for n in scene.birds[bird].names}
