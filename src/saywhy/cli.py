@@ -42,9 +42,9 @@ notes = Console(stderr=True)
 # The options that say which model; every verb that takes a model gets them all.
 
 MODEL_OPTIONS: dict[str, tuple[Any, Any, str]] = {
-    "model": (str, "efficientnet-lite0", "The classifier: efficientnet-lite0, aviary:NAME, timm:NAME, torchvision:NAME, "
+    "model": (str, "efficientnet-lite0", "efficientnet-lite0, aviary:NAME, timm:NAME, torchvision:NAME, "
               "hf:ID-or-folder, onnx:FILE, http(s)://..., python.module:factory, or a model.toml."),
-    "weights": (Path | None, None, "Weights for the model: safetensors, or torch with weights_only; 'random' for none."),
+    "weights": (Path | None, None, "A weights file: safetensors, or torch with weights_only; 'random' for none."),
     "classes": (Path | None, None, "Class names, one a line, or a JSON list."),
     "size": (int | None, None, "Side of the model's input in pixels."),
     "resize": (int | None, None, "Short side before the centre crop; 0 scales the whole photo."),
@@ -131,7 +131,7 @@ def explain(
     clf = load()
     for name in (target, versus):
         if name not in (None, "predicted"):
-            clf.class_index(name)  # type: ignore[arg-type]
+            clf.class_index(name)
     writer = _Writer(out, formats)
     with _progress(quiet, len(items)) as tell:
         for n, item in enumerate(items):
@@ -279,12 +279,12 @@ def _tables() -> dict[str, list[dict[str, Any]]]:
         for n, m in METHODS.items()
     ]  # fmt: skip
     metrics = [
-        {"name": n, "summary": m.summary, "source": m.source, "kind": m.kind, "higher_is_better": m.better,
+        {"name": n, "summary": m.summary, "source": m.source, "kind": m.kind, "higher_is_better": m.higher_is_better,
          "conventions": dict(m.conventions)}
         for n, m in METRICS.items()
     ]  # fmt: skip
     return {
-        "models": [{"name": row.form, "summary": row.what, "extra": row.extra} for row in LOADERS],
+        "models": [{"name": row.form, "summary": row.what, "extra": getattr(row, "extra", "")} for row in LOADERS],
         "saliency": saliency,
         "metrics": metrics,
         "fills": [{"name": n, "summary": f.summary} for n, f in FILLS.items()],

@@ -1,11 +1,11 @@
-"""Which pictures are meant: a file, a glob, a folder, a folder of class folders, or an images.jsonl with truth in it."""
+"""Which pictures are meant: a file, a glob, a folder, a folder of class folders, or a listing with truth in it."""
 
 from __future__ import annotations
 
-import glob
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,8 @@ def _items(source: str | Path) -> Iterable[Item]:
         return _listed(path / LISTING) if (path / LISTING).is_file() else _in_folder(path)
     if path.suffix == ".jsonl":
         return _listed(path)
-    if not path.exists() and glob.has_magic(str(source)):
-        found = sorted(Path(p) for p in glob.glob(str(source), recursive=True))
+    if not path.exists() and has_magic(str(source)):
+        found = sorted(Path(p) for p in glob(str(source), recursive=True))  # noqa: PTH207
         items = [item for p in found for item in ([Item(p)] if p.is_file() else [])]
         if not items:
             raise InputError(f"{source}: the pattern matches no file")
