@@ -25,6 +25,7 @@ from saywhy.errors import ModelError, UsageError, unknown
 
 KEPT_CALLS = 250  # outputs held in the dry run: those of the last calls, where the tapped layer is looked for
 MAX_CANDIDATES = 80
+MAX_PREFIX = 16  # class, distillation and register tokens before the grid
 
 
 # --------------------------------------------------------------------------------------------------
@@ -81,15 +82,28 @@ def find_grid(raw: Tensor, image_size: tuple[int, int], patch_grids: Sequence[tu
         if first and last:  # both readings have the right proportions: channels outnumber rows nearly always
             return Grid("nchw") if a >= c else Grid("nhwc")
         return Grid("nchw") if first else Grid("nhwc") if last else None
-    if raw.dim() == 3:
-        T = raw.shape[1]
-        for h, w in reversed(patch_grids):
-            if 0 <= T - h * w <= 16 and h * w >= 4:
-                return Grid("tokens", prefix=T - h * w, shape=None if _factor(h * w, image_size) == (h, w) else (h, w))
-        for prefix in range(17):
-            if T - prefix >= 4 and _fits(*_factor(T - prefix, image_size), image_size):
-                return Grid("tokens", prefix=prefix)
+    if raw.dim() == 3 and raw.shape[2] > 1:  # (N, K, 1) is a pooled vector
+        return _token_grid(raw.shape[1], image_size, patch_grids)
     return None
+
+
+def _token_grid(T: int, image_size: tuple[int, int], patch_grids: Sequence[tuple[int, int]]) -> Grid | None:
+    """The grid of T tokens: one of the convolutions' or a halving of it (merged patches), fewest other tokens."""
+    sizes = {size for grid in patch_grids for size in _halvings(grid) if 0 <= T - size[0] * size[1] <= MAX_PREFIX}
+    if sizes:
+        h, w = max(sizes, key=lambda size: size[0] * size[1])
+        return Grid("tokens", prefix=T - h * w, shape=None if _factor(h * w, image_size) == (h, w) else (h, w))
+    for prefix in range(0 if patch_grids else MAX_PREFIX + 1):
+        if T - prefix >= 4 and _fits(*_factor(T - prefix, image_size), image_size):
+            return Grid("tokens", prefix=prefix)
+    return None
+
+
+def _halvings(grid: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    h, w = grid
+    while h * w >= 4:
+        yield h, w
+        h, w = (h + 1) // 2, (w + 1) // 2
 
 
 # --------------------------------------------------------------------------------------------------
@@ -525,15 +539,16 @@ class _Attention(TorchFunctionMode):
         asked, averaged = given.get("need_weights", True), given.get("average_attn_weights", True)
         if given["bias_k"] is not None or given["add_zero_attn"]:
             raise UsageError("attention with added key tokens (bias_k, add_zero_attn) is not understood")
-        _, weights = F.multi_head_attention_forward(**given | {"need_weights": True, "average_attn_weights": False})
+        shown = F.multi_head_attention_forward(**given | {"need_weights": True, "average_attn_weights": False})[1]
+        assert shown is not None
         # The weights that torch returns are not the ones that it used, as far as gradients go: multiply them again.
-        weights = self.keep(weights if weights.dim() == 4 else weights[None])
+        weights = self.keep(shown if shown.dim() == 4 else shown[None])
         E = query.shape[-1]
         w_in, b_in = given["in_proj_weight"], given["in_proj_bias"]
         w_v = given["v_proj_weight"] if given.get("use_separate_proj_weight") else w_in[2 * E :]
         v = F.linear(value, w_v, None if b_in is None else b_in[2 * E :])
         v = v if v.dim() == 3 else v[:, None]
-        v = v.unflatten(2, (given["num_heads"], -1)).permute(1, 2, 0, 3)  # (N, heads, T, d)
+        v = v.reshape(*v.shape[:2], given["num_heads"], -1).permute(1, 2, 0, 3)  # (N, heads, T, d)
         out = F.linear((weights @ v).permute(2, 0, 1, 3).flatten(2), given["out_proj_weight"], given["out_proj_bias"])
         shown = weights.mean(dim=1) if averaged else weights
         if query.dim() == 2:

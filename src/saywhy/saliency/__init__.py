@@ -6,12 +6,17 @@ N images (N, 3, H, W); raw maps (N, h, w) signed, at the method's own resolution
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from saywhy.classifier import DEFAULT_BATCH, Classifier, Meter, Tap, check_images, counting
@@ -268,7 +273,8 @@ def _tensor(clf: Classifier, images: Images) -> Tensor:
     if isinstance(images, Tensor):
         check_images(images)
         return images
-    photos = [read(p) for p in (images if isinstance(images, (list, tuple)) else [images])]
+    given = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray, Picture)) else images
+    photos = [read(p) for p in given]
     if not photos:
         raise UsageError("no image was given")
     return clf.prepare(photos)[0]
@@ -284,10 +290,20 @@ def _scores_only(clf: Classifier, images: Tensor) -> Tap:
 
 def _split(targets: Target, N: int) -> Callable[[int, int], Target]:
     """The part of the targets that belongs to images start to stop; a wrong number is an error at once."""
-    many = isinstance(targets, Tensor) and targets.dim() == 1 or isinstance(targets, (list, tuple))
+    many = (isinstance(targets, Tensor) and targets.dim() == 1) or isinstance(targets, (list, tuple))
     if not many:
         return lambda start, stop: targets
     assert isinstance(targets, (Tensor, list, tuple))
     if len(targets) != N:
         raise UsageError(f"{len(targets)} targets for {N} images; give one target for all, or one for each image")
     return lambda start, stop: targets[start:stop]
+
+
+class _CallableModule(ModuleType):
+    """This folder as `saywhy.saliency`: a module whose call is the function of the same name."""
+
+    def __call__(self, clf: Classifier, images: Images, targets: Target = None, **options: Any) -> Maps:
+        return saliency(clf, images, targets, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

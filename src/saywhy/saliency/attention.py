@@ -71,7 +71,7 @@ def _prefix(tap: Tap, weights: list[Tensor], layer: str | None) -> int:
     N, T = next(iter(shapes))
     grid = tap.point(layer).grid
     fits = 0 <= T - h * w <= 16 and (grid.kind != "tokens" or T - h * w == grid.prefix)
-    if len(shapes) > 1 or N != len(tap.images) or not fits:
+    if len(shapes) > 1 or len(tap.images) != N or not fits:
         raise UsageError(
             f"this method needs attention over the whole image in every block; here it is {sorted(shapes)} "
             f"(rows, tokens) for {len(tap.images)} images on a grid of {h} x {w}, as in networks with windows. "

@@ -87,7 +87,7 @@ def layer_cam(tap: Tap, targets: Targets, *, layer: str | None = None) -> Tensor
 
 
 def eigen_cam(tap: Tap, targets: Targets, *, layer: str | None = None, centred: bool = False) -> Tensor:
-    """Eigen-CAM: L = O v_1, the layer's activations O (h w, K) on their first right singular vector.
+    """Eigen-CAM: L = X v_1, the layer's activations X (h w, K) on their first right singular vector.
 
     It does not depend on the target. The sign, which the decomposition leaves open, is the one with
     sum_ij L(i, j) |A(i, j)|^2 >= 0: high where the layer is active. `centred` takes each channel's mean off before.
@@ -95,22 +95,22 @@ def eigen_cam(tap: Tap, targets: Targets, *, layer: str | None = None, centred: 
     Source: Muhammad and Yeasin 2020, equations 4 to 6.
     """
     A = tap.maps(layer)
-    O = A.flatten(2).transpose(1, 2).double()  # (N, h w, K)
-    energy = O.square().sum(dim=2)
+    X = A.flatten(2).transpose(1, 2).double()  # (N, h w, K)
+    energy = X.square().sum(dim=2)
     if centred:
-        O = O - O.mean(dim=1, keepdim=True)
-    L = _first_component(O)
+        X = X - X.mean(dim=1, keepdim=True)
+    L = _first_component(X)
     sign = torch.where((L * energy).sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
     return (L * sign).float().reshape(len(A), *A.shape[2:])
 
 
-def _first_component(O: Tensor) -> Tensor:
-    """O v_1 (N, P) of O (N, P, K), by the smaller of its two Gram matrices."""
-    P, K = O.shape[1:]
-    if P <= K:
-        values, vectors = torch.linalg.eigh(O @ O.transpose(1, 2))
-        return vectors[..., -1] * values[:, -1:].clamp_min(0).sqrt()
-    return (O @ torch.linalg.eigh(O.transpose(1, 2) @ O)[1][..., -1:])[..., 0]
+def _first_component(X: Tensor) -> Tensor:
+    """X v_1 (N, P) of X (N, P, K), by the smaller of its two Gram matrices."""
+    P, K = X.shape[1:]
+    across = X @ X.transpose(1, 2) if P <= K else X.transpose(1, 2) @ X
+    values, vectors = torch.linalg.eigh(across)
+    top: Tensor = vectors[..., -1]
+    return top * values[:, -1:].clamp_min(0).sqrt() if P <= K else (X @ top[..., None])[..., 0]
 
 
 def finer_cam(
@@ -183,7 +183,7 @@ def _ablated(
     out = []
     rows = torch.full((min(chunk, max(len(live), 1)),), image)
     buffer = maps.expand(len(rows), -1, -1, -1).clone(memory_format=torch.contiguous_format)
-    for part in live.split(chunk):
+    for part in torch.split(live, chunk):
         at = torch.arange(len(part), device=maps.device)
         buffer[at, part] = 0
         out.append((part, tap.replay(buffer[: len(part)], layer, rows[: len(part)])))

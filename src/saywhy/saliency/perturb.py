@@ -116,18 +116,18 @@ def score_cam_grouped(
 def group_channels(A: Tensor, groups: int, seed: int = 0, rounds: int = 12) -> Tensor:
     """The group (K,) of each channel of A (K, h, w): k-means on stretched maps, groups numbered without gaps."""
     X = _stretched(A).flatten(1)
-    K = len(X)
-    if K <= groups:
-        return torch.arange(K)
+    if len(X) <= groups:
+        return torch.arange(len(X))
     X = X / X.norm(dim=1, keepdim=True).clamp_min(1e-12)
     centres = _spread(X, groups, seed)
-    group = torch.zeros(K, dtype=torch.long)
+    group = torch.zeros(len(X), dtype=torch.long)
     for _ in range(rounds):
         group = (X @ centres.T).argmax(dim=1)
         sums = torch.zeros_like(centres).index_add_(0, group, X)
         norms = sums.norm(dim=1, keepdim=True)
         centres = torch.where(norms > 0, sums / norms.clamp_min(1e-12), centres)
-    return torch.unique(group, return_inverse=True)[1]
+    numbers: Tensor = torch.unique(group, return_inverse=True)[1]
+    return numbers
 
 
 def _spread(X: Tensor, groups: int, seed: int) -> Tensor:
@@ -238,7 +238,7 @@ def rise(
         score = asked_score(tap.clf, targets, i, unit)
         options = {"fill": fill, "seed": seed, "batch_size": batch_size, "progress": progress}
         scores = masked_scores(tap.clf, image, masks, make, score, **options)  # type: ignore[arg-type]
-        for part in torch.arange(masks).split(256):
+        for part in torch.split(torch.arange(masks), 256):
             small = pooled_rows[down[part]] @ coins[part] @ pooled_columns[right[part]].transpose(1, 2)
             total += torch.einsum("m,mhw->hw", scores[part].cpu(), small)
         out.append(total / (masks * keep))
