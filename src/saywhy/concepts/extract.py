@@ -107,7 +107,7 @@ def _cluster(
         score = (
             silhouette_score(points, found, sample_size=sample, random_state=seed) if 1 < distinct < sample else -1.0
         )
-        score += FINER * distinct
+        score += FINER * min(distinct, 5)
         if best is None or score > best[0]:
             best = (float(score), found)
     assert best is not None
