@@ -423,6 +423,7 @@ class Layers:
     def last(self, at_least: int = 2) -> Point | None:
         """The last layer through which all information flows, whose positions reach the scores, grid >= at_least."""
         skipped: list[str] = []
+        unread: Point | None = None
         tried: set[int] = set()
         for call in sorted(self.calls, key=lambda c: -c.end):
             raw = first_tensor(call.output)
@@ -438,12 +439,18 @@ class Layers:
                 continue
             if not _reaches(point.tail, grid, raw, self.image_size):
                 skipped.append(call.path)
+                unread = unread or point
                 continue
             size = f"{point.size[0]} x {point.size[1]}"
             why = f"{call.path} ({size}), the last layer with a grid that everything flows through"
             if skipped:
                 why += f"; {skipped[-1]} comes later, but the scores read no position of it"
             return replace(point, reason=why)
+        if unread is not None:  # a head of zeros, as several networks are initialised with: nothing is read
+            size = f"{unread.size[0]} x {unread.size[1]}"
+            return replace(
+                unread, reason=f"{unread.path} ({size}), the last with a grid; the scores depend on no layer"
+            )
         return None
 
 
