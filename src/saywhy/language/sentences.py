@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from saywhy.errors import UsageError
@@ -242,7 +242,7 @@ def parse(text: str) -> Claim:
 
 def _has(claim: Claim) -> frozenset[str]:
     count = len(claim.regions)
-    have = {f.name for f in fields(claim) if getattr(claim, f.name) is not None}
+    have = {name for name in ("value", "low", "high", "runs") if getattr(claim, name) is not None}
     have |= {f"class {i}" for i in range(len(claim.classes))} | {f"percent {i}" for i in range(len(claim.percents))}
     have |= {"1 region"} if count == 1 else {"regions"} if count else set()
     return frozenset(have | ({"2 regions"} if count == 2 else set()))
