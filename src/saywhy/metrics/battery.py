@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saywhy.metrics.curves import area, deletion_curve, insertion_curve
 from saywhy.metrics.faithfulness import RISE, Drop, Explain, adcc, drop, gain, increase, kept_scores, mean_value
-from saywhy.metrics.maps import check_maps
+from saywhy.metrics.maps import check_maps, equalise
 from saywhy.metrics.masking import Fill, Hiding, Probabilities, Reference, reference
 
 NUS = (100.0, 50.0, 15.0)
@@ -65,13 +65,14 @@ def faithfulness_all(
     whole = known or reference(counted, images, targets, batch_size=hiding.get("batch_size", 16))
     values = {"mean-value": mean_value(maps)}
     kept = None
-    for suffix, ranked in (("", False), ("-ranked", True))[: 2 if equalised else 1]:
+    variants = {"": maps} | ({"-ranked": equalise(maps)} if equalised else {})
+    for suffix, shown in variants.items():
         for nu in nus:
-            q = kept_scores(counted, images, maps, whole, nu=nu, equalised=ranked, **hiding)
+            q = kept_scores(counted, images, shown, whole, nu=nu, **hiding)
             values[f"ad{nu:g}{suffix}"] = drop(whole.scores, q, kind=kind)
             values[f"ic{nu:g}{suffix}"] = increase(whole.scores, q, rise=rise)
             values[f"ag{nu:g}{suffix}"] = gain(whole.scores, q)
-            kept = q if nu == 100 and not ranked else kept
+            kept = q if nu == 100 and not suffix else kept
     if curves:
         values |= _curves(counted, images, maps, whole, steps, insertion_fill, hiding)
     if explain is not None:

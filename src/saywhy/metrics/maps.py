@@ -76,7 +76,7 @@ def keep_top(maps: Tensor, nu: float) -> Tensor:
         raise UsageError(f"nu is the percentage of pixels kept, in (0, 100], got {nu}")
     flat = maps.flatten(1)
     count = min(flat.shape[1], max(1, math.ceil(nu / 100 * flat.shape[1] - 1e-9)))
-    threshold = flat.topk(count, dim=1).values[:, -1:]
+    threshold = flat.kthvalue(flat.shape[1] - count + 1, dim=1, keepdim=True).values
     return torch.where(flat >= threshold, flat, 0).reshape(maps.shape)
 
 
@@ -87,9 +87,9 @@ def order(maps: Tensor, *, seed: int = 0) -> Tensor:
     for every image: raster order would favour the top of the picture.
     """
     size = (int(maps.shape[1]), int(maps.shape[2]))
-    breaker = random_maps(1, size, seed=seed).to(maps.device).reshape(1, -1).expand(len(maps), -1)
-    first = breaker.argsort(dim=1, descending=True, stable=True)
-    return first.gather(1, grains(maps).gather(1, first).argsort(dim=1, descending=True, stable=True))
+    first = random_maps(1, size, seed=seed).flatten().argsort(descending=True, stable=True).to(maps.device)
+    whole = grains(maps)[:, first].nan_to_num(0).to(torch.int32)  # integers sort twice as fast
+    return first[whole.neg().argsort(dim=1, stable=True)]
 
 
 def equalise(maps: Tensor, *, seed: int = 0) -> Tensor:
