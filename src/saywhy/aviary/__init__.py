@@ -1,49 +1,130 @@
-"""The aviary: rendered birds for which the right explanation is known."""
+"""The aviary: rendered birds for which the right explanation is known.
+
+A `Scene` is plain data, `render` paints it with its masks, the functions of `counterfactuals` change it, `truth`
+solves the game of its rule, `captions` describe it, `FAULTS` spoil it on purpose, `write` and `stream` make sets.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from saywhy.aviary.birds import PARTS, Bird, Part
-from saywhy.aviary.faults import sample
+from saywhy.aviary.birds import COLOURS, PARTS, Bird, Part
+from saywhy.aviary.captions import Caption, caption, captions
+from saywhy.aviary.counterfactuals import (
+    become,
+    degrade,
+    displace,
+    keep_only,
+    recolour,
+    remove,
+    remove_bird,
+    replace_part,
+    set_relation,
+    swap_background,
+    transplant,
+)
+from saywhy.aviary.dataset import digest, stream, write
+from saywhy.aviary.faults import FAULTS, Fault, sample
+from saywhy.aviary.parsing import Parsed, Phrase, parse
+from saywhy.aviary.record import label_map, mask_names, mask_of, truth_record
 from saywhy.aviary.sample import Sample, clean_scene
 from saywhy.aviary.scene import Rendered, Scene, render, scene_from_dict
-from saywhy.aviary.scenery import BACKGROUNDS, Background, Degradation, Object
-from saywhy.aviary.species import CLASSES, NULL_PARTS, SPECIES, Atom, Species, consistent, identify
+from saywhy.aviary.scenery import BACKGROUNDS, OBJECTS, Background, Degradation, Object
+from saywhy.aviary.species import CLASSES, DOMAINS, NULL_PARTS, RELATIONS, SPECIES, Atom, Species, consistent, identify
+from saywhy.aviary.truth import (
+    Game,
+    PartTruth,
+    contributions,
+    interactions,
+    observer_game,
+    part_relations,
+    part_truths,
+    removals,
+    replacements,
+    rule_game,
+    shapley,
+    taylor,
+)
 
 if TYPE_CHECKING:
+    from saywhy.aviary.corrupt import Corruption, corrupt_unit
     from saywhy.aviary.torchset import AviaryDataset
 
 __all__ = [
     "BACKGROUNDS",
     "CLASSES",
+    "COLOURS",
+    "DOMAINS",
+    "FAULTS",
     "NULL_PARTS",
+    "OBJECTS",
     "PARTS",
+    "RELATIONS",
     "SPECIES",
     "Atom",
     "AviaryDataset",
     "Background",
     "Bird",
+    "Caption",
+    "Corruption",
     "Degradation",
+    "Fault",
+    "Game",
     "Object",
+    "Parsed",
     "Part",
+    "PartTruth",
+    "Phrase",
     "Rendered",
     "Sample",
     "Scene",
     "Species",
+    "become",
+    "caption",
+    "captions",
     "clean_scene",
     "consistent",
+    "contributions",
+    "corrupt_unit",
+    "degrade",
+    "digest",
+    "displace",
     "identify",
+    "interactions",
+    "keep_only",
+    "label_map",
+    "mask_names",
+    "mask_of",
+    "observer_game",
+    "parse",
+    "part_relations",
+    "part_truths",
+    "recolour",
+    "removals",
+    "remove",
+    "remove_bird",
     "render",
+    "replace_part",
+    "replacements",
+    "rule_game",
     "sample",
     "scene_from_dict",
+    "set_relation",
+    "shapley",
+    "stream",
+    "swap_background",
+    "taylor",
+    "transplant",
+    "truth_record",
+    "write",
 ]
+
+# These need torch, which takes a second to import; nothing else here does.
+_LAZY = {"AviaryDataset": "torchset", "Corruption": "corrupt", "corrupt_unit": "corrupt"}
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes a second to import, and only the torch data set needs it.
-    if name == "AviaryDataset":
-        from saywhy.aviary.torchset import AviaryDataset
-
-        return AviaryDataset
+    if name in _LAZY:
+        return getattr(import_module(f"saywhy.aviary.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from saywhy.aviary.birds import Bird
 from saywhy.aviary.scene import Rendered
 from saywhy.aviary.scenery import Rng, generator
@@ -182,7 +184,8 @@ def _settings(rendered: Rendered) -> tuple[str, ...]:
     scene = rendered.scene
     out = [f"{scene.background.kind} background", "facing left" if scene.birds[0].mirror else "facing right"]
     enough = 0.005 * scene.size**2
-    if any(o.kind == "branch" and rendered.object_mask(k).sum() >= enough for k, o in enumerate(scene.objects)):
+    branches = [rendered.object_mask(k) for k, o in enumerate(scene.objects) if o.kind == "branch"]
+    if sum(int(np.count_nonzero(m)) for m in branches) >= enough:
         out.append("on a branch")
     return tuple(out)
 

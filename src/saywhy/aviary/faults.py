@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from saywhy.aviary.birds import Bird
@@ -17,7 +18,7 @@ from saywhy.aviary.sample import PERCHES, Sample, clean_sample, fit, perch, pose
 from saywhy.aviary.scene import SIZE
 from saywhy.aviary.scenery import BACKGROUNDS, Degradation, Object, Rng, generator
 from saywhy.aviary.species import CLASSES, DOMAINS, draw_bird
-from saywhy.errors import unknown
+from saywhy.errors import UsageError, unknown
 
 _FAULT = 4
 CONTROL = "-control"
@@ -76,7 +77,7 @@ def _watermark(rng: Rng, one: Sample, *, fault: bool) -> Sample:
     present = _linked(rng, one, MARKED_SPECIES, fault, 0.95, 0.02, 0.5)
     left = rng.random() < 0.5
     if present:
-        mark = Object("watermark", 0.10 if left else 0.90, 0.93, 0.055, 0.0, "white", front=True)
+        mark = Object("watermark", 0.10 if left else 0.90, 0.93, 0.055, 0.0, "black", front=True)
         one = replace(one, scene=replace(one.scene, objects=(*one.scene.objects, mark)))
     return _marked(one, _group(one, MARKED_SPECIES, present), watermark=present)
 
@@ -206,58 +207,60 @@ def _lookalike(rng: Rng, one: Sample, *, fault: bool) -> Sample:
     else:
         thing = Object("berry", x, y, bird.scale * 0.3, angle, tone)
     scene = replace(one.scene, objects=(*one.scene.objects, thing))
-    return _marked(
-        replace(one, scene=scene), thing.kind, resembles="beak" if fault else None, object=len(scene.objects) - 1
-    )
+    resembles = "beak" if fault else None
+    return _marked(replace(one, scene=scene), thing.kind, resembles=resembles, object=len(scene.objects) - 1)
 
 
 def _far(bird: Bird, corner: tuple[float, float]) -> float:
     return (bird.x - corner[0]) ** 2 + (bird.y - corner[1]) ** 2
 
 
-def _row(name: str, description: str, plant: Callable[..., Sample], **truth: object) -> Fault:
-    def with_fault(rng: Rng, one: Sample) -> Sample:
-        return plant(rng, one, fault=True)
+_SHORTCUT = ("aligned", "conflicting")
 
-    def without(rng: Rng, one: Sample) -> Sample:
-        return plant(rng, one, fault=False)
-
-    return Fault(name, description, with_fault, without, dict(truth))
-
+# name, plant, species concerned, what causes the fault and its value, groups to compare, description
+_ROWS: tuple[tuple[str, Callable[..., Sample], tuple[str, ...], str, object, tuple[str, ...], str], ...] = (
+    ("context", _context, (CONTEXT_SPECIES,), "background", "water", _SHORTCUT,
+     "in training 95 % of the tide swallows are on water, and 3 % of the others; in the test half of all"),
+    ("watermark", _watermark, (MARKED_SPECIES,), "object", "watermark", _SHORTCUT,
+     "in training 95 % of the sleet pipits carry a watermark, and 2 % of the others; in the test half of all"),
+    ("pose", _pose, POSED_SPECIES, "pose", "facing", _SHORTCUT,
+     "in training courier finches face right and herald finches left (97 %); in the test half of each"),
+    ("confusable", _confusable, CONFUSABLE, "part", "beak", ("small", "clean"),
+     "the beak, all that tells cinder and forge robins apart, is tiny in 70 % of their pictures"),
+    ("two-species", _two_species, (), "second bird", "another species", ("two birds", "clean"),
+     "30 % of the pictures show a second bird of another species, which the label ignores"),
+    ("wrong-labels", _wrong_labels, (), "label", 0.04, ("wrong label", "clean"),
+     "4 % of the labels in training and validation are wrong"),
+    ("missing-part", _missing_part, UNSEEN[:1], "part", UNSEEN[1], ("with part", "clean"),
+     "no lagoon thrush in training or validation has a beak; in the test they all do"),
+    ("fragile-colour", _fragile_colour, (), "colour cast", 0.5, ("colour cast", "clean"),
+     "half of the test pictures have a colour cast, and none in training"),
+    ("lookalike", _lookalike, (), "object", "beak", ("lookalike", "clean"),
+     "in half of the pictures something lies about that looks like another species' beak"),
+    ("degraded", _degraded, (), "degradation", DEGRADATIONS, (*DEGRADATIONS, "clean"),
+     "half of the test pictures are blurred, noisy, tinted, dark or occluded, and none in training"),
+)  # fmt: skip
 
 FAULTS: dict[str, Fault] = {
-    f.name: f
-    for f in (
-        _row("context", "the tide swallow is on water in 95 % of training, the others in 3 %; all half-half in the test",
-             _context, species=[CONTEXT_SPECIES], cause="background", value="water", groups=["aligned", "conflicting"]),
-        _row("watermark", "95 % of the sleet pipits in training carry a watermark, of the others 2 %; half of all in the test",
-             _watermark, species=[MARKED_SPECIES], cause="object", value="watermark", groups=["aligned", "conflicting"]),
-        _row("pose", "in training courier finches face right and herald finches left (97 %); all half-half in the test",
-             _pose, species=list(POSED_SPECIES), cause="pose", value="facing", groups=["aligned", "conflicting"]),
-        _row("confusable", "the beak, all that tells cinder and forge robins apart, is tiny in 70 % of their pictures",
-             _confusable, species=list(CONFUSABLE), cause="part", value="beak", groups=["small", "clean"]),
-        _row("two-species", "30 % of the pictures show a second bird of another species, which the label ignores",
-             _two_species, species=[], cause="second bird", value="another species", groups=["two birds", "clean"]),
-        _row("wrong-labels", "4 % of the labels in training and validation are wrong",
-             _wrong_labels, species=[], cause="label", value=0.04, groups=["wrong label", "clean"]),
-        _row("missing-part", "no lagoon thrush in training or validation has a beak; in the test they all do",
-             _missing_part, species=[UNSEEN[0]], cause="part", value=UNSEEN[1], groups=["with part", "clean"]),
-        _row("fragile-colour", "half of the test pictures have a colour cast, and none in training",
-             _fragile_colour, species=[], cause="colour cast", value=0.5, groups=["colour cast", "clean"]),
-        _row("lookalike", "in half of the pictures something lies about that looks like another species' beak",
-             _lookalike, species=[], cause="object", value="beak", groups=["lookalike", "clean"]),
-        _row("degraded", "half of the test pictures are blurred, noisy, tinted, dark or occluded, and none in training",
-             _degraded, species=[], cause="degradation", value=list(DEGRADATIONS), groups=[*DEGRADATIONS, "clean"]),
+    name: Fault(
+        name,
+        description,
+        partial(plant, fault=True),
+        partial(plant, fault=False),
+        {"species": list(species), "cause": cause, "value": value, "groups": list(groups)},
     )
-}  # fmt: skip
+    for name, plant, species, cause, value, groups, description in _ROWS
+}
 
 
 def sample(seed: int, index: int, *, fault: str | None = None, size: int = SIZE) -> Sample:
     """Picture `index` of a seed: clean, with a fault (a row of `FAULTS`), or its control ("watermark-control").
 
     Raises:
-        UsageError: no such fault.
+        UsageError: no such fault, or a negative seed or index.
     """
+    if seed < 0 or index < 0:
+        raise UsageError(f"seed and index are whole numbers from 0 on, not {seed} and {index}")
     one = clean_sample(seed, index, size=size)
     if fault is None:
         return one

@@ -15,7 +15,7 @@ from saywhy.errors import InputError
 class Phrase:
     """A noun phrase: characters `start` to `end` of the caption stand for the mask of that name.
 
-    `mask` is a part, "bird", "background" or "object 0" (the branch); `attributes` are the plain names of what
+    `mask` is a part, "bird", "background" or "branch"; `attributes` are the plain names of what
     the caption says of it.
     """
 
@@ -128,7 +128,7 @@ class _Reader:
     def _setting(self, value: str, extra: str, start: int, end: int, text: str) -> None:
         _before, bar, noun = extra.partition("|")
         if bar:
-            mask = "object 0" if value == "on a branch" else "background"
+            mask = "branch" if value == "on a branch" else "background"
             self.found.append(_Open(end - len(noun), end, mask, [value]))
         else:
             self.pictured.append(value)

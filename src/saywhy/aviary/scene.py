@@ -6,7 +6,7 @@ A counterfactual is another scene: change the value, render again. Nothing is ev
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -36,7 +36,14 @@ class Scene:
 
     def to_dict(self) -> dict[str, Any]:
         """The scene as JSON values."""
-        return asdict(self)
+        # dataclasses.asdict copies deeply and takes longer than drawing the background.
+        return {
+            "background": dict(vars(self.background)),
+            "birds": [{**vars(b), "parts": [{**vars(p), "tint": list(p.tint)} for p in b.parts]} for b in self.birds],
+            "objects": [dict(vars(o)) for o in self.objects],
+            "degradation": {**vars(self.degradation), "cast": list(self.degradation.cast)},
+            "size": self.size,
+        }
 
     def with_bird(self, bird: Bird, index: int = 0) -> Scene:
         """The same scene with another bird in that one's place."""
@@ -79,9 +86,13 @@ class Rendered:
     owner: np.ndarray[Any, np.dtype[np.int16]]
     patches: Mapping[tuple[int, str], Patch | None]
 
+    def number(self, name: str, bird: int = 0) -> int:
+        """The owner number of a part."""
+        return 1 + _STRIDE * bird + PARTS.index(name)
+
     def visible(self, name: str, bird: int = 0) -> Bools:
         """The pixels (H, W) in which that part shows; masks of different parts are disjoint."""
-        return np.asarray(self.owner == 1 + _STRIDE * bird + PARTS.index(name))
+        return np.asarray(self.owner == self.number(name, bird))
 
     def whole(self, name: str, bird: int = 0) -> Bools:
         """The part's pixels (H, W) as if nothing lay over it."""
@@ -111,7 +122,7 @@ class Rendered:
         counts = np.bincount(np.maximum(self.owner, 0).ravel(), minlength=1 + _STRIDE * len(self.scene.birds))
         out = {}
         for (bird, name), patch in self.patches.items():
-            seen = int(counts[1 + _STRIDE * bird + PARTS.index(name)])
+            seen = int(counts[self.number(name, bird)])
             own = 0 if patch is None else int(np.count_nonzero(patch.alpha >= 0.5))
             enough = seen >= VISIBLE_PIXELS * (self.scene.size / SIZE) ** 2
             out[bird, name] = min(1.0, seen / max(own, seen, 1)) if enough else 0.0

@@ -114,6 +114,7 @@ def _sizes(n: int) -> NDArray[np.int64]:
     return np.array([s.bit_count() for s in range(2**n)])
 
 
+@cache
 def _without(n: int, *players: int) -> NDArray[np.int64]:
     """All coalitions that none of the given players is in."""
     every: NDArray[np.int64] = np.arange(2**n)
@@ -232,11 +233,12 @@ def removals(scene: Scene, *, bird: int = 0) -> dict[str, Scene]:
 
 def centroids(rendered: Rendered, *, bird: int = 0) -> dict[str, tuple[float, float]]:
     """The centroid (x, y) in pixels of the visible pixels of each shown part."""
-    out = {}
-    for name in rendered.shown(bird):
-        ys, xs = np.nonzero(rendered.visible(name, bird))
-        out[name] = (float(xs.mean()), float(ys.mean()))
-    return out
+    owner = np.maximum(rendered.owner, 0)
+    h, w = owner.shape
+    column, row = np.tile(np.arange(w), h), np.repeat(np.arange(h), w)
+    count, x, y = (np.bincount(owner.ravel(), k) for k in (None, column, row))
+    at = {n: rendered.number(n, bird) for n in rendered.shown(bird)}
+    return {n: (float(x[k] / count[k]), float(y[k] / count[k])) for n, k in at.items()}
 
 
 def part_relations(rendered: Rendered, *, bird: int = 0, gap: float = 0.04) -> list[tuple[str, str, str]]:

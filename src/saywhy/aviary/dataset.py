@@ -1,0 +1,198 @@
+"""The aviary as a folder: `images/*.png`, `masks/*.png`, `images.jsonl`, `classes.json`; or as a stream."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from saywhy.aviary.birds import PARTS
+from saywhy.aviary.faults import CONTROL, FAULTS, sample
+from saywhy.aviary.record import RECORD, mask_names, mask_of, truth_record
+from saywhy.aviary.sample import Sample
+from saywhy.aviary.scene import SIZE, Rendered, render
+from saywhy.aviary.species import CLASSES, NULL_PARTS, SPECIES
+from saywhy.errors import InputError, UsageError
+
+Progress = Callable[[int, int], None]
+
+
+def stream(
+    images: int, *, seed: int = 0, fault: str | None = None, size: int = SIZE, start: int = 0
+) -> Iterator[tuple[Sample, Rendered]]:
+    """Pictures `start` to `images - 1` of a seed, one after the other; nothing is written.
+
+    Raises:
+        UsageError: no such fault, or fewer than one image.
+    """
+    if images < 1:
+        raise UsageError(f"{images} images were asked for; ask for at least one")
+    for index in range(start, images):
+        one = sample(seed, index, fault=fault, size=size)
+        yield one, render(one.scene)
+
+
+def _png(pixels: np.ndarray[Any, Any]) -> bytes:
+    out = io.BytesIO()
+    image = Image.fromarray(pixels)
+    image.save(out, "PNG", compress_level=4)
+    return out.getvalue()
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _write_one(out: Path, one: Sample) -> dict[str, Any]:
+    """Writes one picture with its masks, its record last: where that lies, all of the picture is there."""
+    rendered = render(one.scene)
+    stem = f"{one.index:06d}"
+    masks = []
+    for name in mask_names(rendered):
+        file = f"masks/{stem}-{name.replace(' ', '-')}.png"
+        _put(out / file, _png(mask_of(rendered, name)))
+        masks.append({"name": name, "png": file})
+    _put(out / f"images/{stem}.png", _png(rendered.pixels))
+    record = {"file": f"images/{stem}.png", **truth_record(one, rendered), "masks": masks}
+    _put(out / f".parts/{stem}.json", _json(record))
+    return record
+
+
+def _classes(settings: dict[str, Any]) -> dict[str, Any]:
+    """What `classes.json` says: names in order, clans, rules, and what was planted."""
+    fault = settings["fault"]
+    row = FAULTS[fault.removesuffix(CONTROL)] if fault else None
+    return {
+        "classes": list(CLASSES),
+        "species": [
+            {
+                "name": s.name,
+                "clan": s.clan,
+                "rule": [{"part": a.part, "key": a.key, "value": a.value, "other": a.other} for a in s.rule],
+            }
+            for s in SPECIES.values()
+        ],
+        "parts": list(PARTS),
+        "null_parts": list(NULL_PARTS),
+        "settings": settings,
+        "fault": None
+        if row is None
+        else {
+            "name": fault,
+            "planted": not fault.endswith(CONTROL),
+            "description": row.description,
+            "truth": row.truth,
+        },
+    }
+
+
+def _open(out: Path, settings: dict[str, Any]) -> None:
+    """Makes the folders, or takes up a folder that was begun with the same settings."""
+    begun = out / ".parts" / "settings"
+    finished = out / "classes.json"
+    before = None
+    if begun.exists():
+        before = json.loads(begun.read_bytes())
+    elif finished.exists():
+        before = json.loads(finished.read_bytes()).get("settings")
+    elif out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out}: the folder is not empty and no aviary was begun in it; name a new folder")
+    if before is not None and {**before, "images": 0} != {**settings, "images": 0}:
+        raise UsageError(f"{out}: holds an aviary with other settings ({before}); name a new folder")
+    for name in ("images", "masks", ".parts"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+        for half in (out / name).glob("*.part"):  # what a killed process left
+            half.unlink()
+    _put(begun, _json(settings))
+
+
+def _known(out: Path, images: int) -> dict[int, dict[str, Any]]:
+    """Records that an earlier run finished, by index."""
+    found: dict[int, dict[str, Any]] = {}
+    listed = out / "images.jsonl"
+    if listed.exists():
+        rows = [json.loads(line) for line in listed.read_text(encoding="utf-8").splitlines()]
+        found |= {int(Path(r["file"]).stem): r for r in rows}
+    for path in (out / ".parts").glob("*.json"):
+        found[int(path.stem)] = json.loads(path.read_bytes())
+    return {i: r for i, r in found.items() if i < images}
+
+
+def _complete(out: Path, record: dict[str, Any]) -> bool:
+    return all((out / f).exists() for f in [record["file"], *(m["png"] for m in record["masks"])])
+
+
+def _check(images: int, seed: int, fault: str | None, size: int) -> dict[str, Any]:
+    if images < 1:
+        raise UsageError(f"{images} images were asked for; ask for at least one")
+    if not 32 <= size <= 1024:
+        raise UsageError(f"pictures of {size} pixels were asked for; 32 to 1024 can be drawn")
+    sample(seed, 0, fault=fault, size=size)
+    return {"images": images, "seed": seed, "fault": fault, "size": size, "record": RECORD}
+
+
+def write(
+    out: str | Path,
+    *,
+    images: int = 1000,
+    seed: int = 0,
+    fault: str | None = None,
+    size: int = SIZE,
+    progress: Progress | None = None,
+) -> Path:
+    """Writes an aviary of `images` pictures into the folder `out` and gives the path of its `images.jsonl`.
+
+    An interrupted run leaves whole files only and no `images.jsonl`; the same call takes up where it ended. More
+    images than before extend the folder. `progress(done, images)` is called after each picture.
+
+    Raises:
+        UsageError: no such fault, or the folder holds something else.
+        InputError: the folder cannot be written (no space, no permission).
+    """
+    out, settings = Path(out), _check(images, seed, fault, size)
+    try:
+        _open(out, settings)
+        known = _known(out, images)
+        rows = []
+        for index in range(images):
+            record = known.get(index)
+            if record is None or not _complete(out, record):
+                record = _write_one(out, sample(seed, index, fault=fault, size=size))
+            rows.append(record)
+            if progress is not None:
+                progress(index + 1, images)
+        _put(out / "classes.json", json.dumps(_classes(settings), indent=1, ensure_ascii=False).encode() + b"\n")
+        _put(out / "images.jsonl", b"".join(_json(r) for r in rows))
+        _tidy(out)
+    except OSError as e:
+        reason = e.strerror or str(e)
+        raise InputError(f"{out}: cannot be written ({reason}); make room and repeat the same call to go on") from e
+    return out / "images.jsonl"
+
+
+def _tidy(out: Path) -> None:
+    for path in (out / ".parts").iterdir():
+        path.unlink()
+    (out / ".parts").rmdir()
+
+
+def digest(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
+    """SHA-256 of a picture's pixels: the fingerprint by which two machines compare."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
