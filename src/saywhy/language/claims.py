@@ -38,7 +38,7 @@ class Claim:
 CLAIMS: dict[str, tuple[str, ...]] = {
     "prediction": (
         "The model says {class0} ({percent0}).",
-        "The model says {class0} ({percent0}), ahead of {class1} ({percent1}).",
+        "The model says {class0} ({percent0}), {ahead} {class1} ({percent1}).",
     ),
     "asked": (
         "You asked about {class0} ({percent0}); the model itself says {class1} ({percent1}).",

@@ -149,6 +149,11 @@ def _any(claim: Claim) -> str:
     return "either" if len(claim.regions) == 2 else "any one of them"
 
 
+def _ahead(claim: Claim) -> str:
+    first, second = claim.percents[:2]
+    return "just ahead of" if first == second else "ahead of"
+
+
 _FULL = frozenset({"value", "low", "high", "runs"})
 _SPAN = frozenset({"low", "high", "runs"})
 _ONE_REGION, _REGIONS, _BOTH = frozenset({"1 region"}), frozenset({"regions"}), frozenset({"2 regions"})
@@ -173,6 +178,7 @@ SLOTS: dict[str, Slot] = {
     "regions": Slot(_MANY, _list, _read_regions, _REGIONS),
     "both": Slot(_MANY, _list, _read_regions, _BOTH),
     "both,": Slot(rf"{_MANY},?", lambda c: _list(c, comma=True), _read_regions, _BOTH),
+    "ahead": Slot("(?:just )?ahead of", _ahead, lambda t: {}, frozenset()),
     "any": Slot("either|any one of them", _any, lambda t: {}, frozenset()),
     "points": Slot(
         rf"\d+ points? \({_RANGE}\)", lambda c: f"{_points(c.value or 0)} ({_range(c, '')})", _read_range, _FULL
