@@ -446,11 +446,10 @@ class Layers:
             if skipped:
                 why += f"; {skipped[-1]} comes later, but the scores read no position of it"
             return replace(point, reason=why)
-        if unread is not None:  # a head of zeros, as several networks are initialised with: nothing is read
+        if unread is not None and torch.equal(self.scores[:1], self.scores[1:2]):  # a head of zeros: not yet trained
             size = f"{unread.size[0]} x {unread.size[1]}"
-            return replace(
-                unread, reason=f"{unread.path} ({size}), the last with a grid; the scores depend on no layer"
-            )
+            why = f"{unread.path} ({size}), the last layer with a grid; the scores depend on no layer"
+            return replace(unread, reason=why)
         return None
 
 
