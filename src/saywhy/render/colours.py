@@ -18,7 +18,7 @@ AGAINST = "#d55e00"
 FOR_ON_DARK = "#56b4e9"
 AGAINST_ON_DARK = "#e69f00"
 
-# Five stops of cividis (Nuñez, Anderton and Renslow 2018): lightness grows evenly, no hue is lost to red-green blindness.
+# Five stops of cividis (Nuñez, Anderton and Renslow 2018): lightness grows evenly, also for the colour-blind.
 RAMP = ((0, 34, 78), (67, 78, 108), (125, 124, 120), (188, 174, 108), (254, 232, 56))
 MOST_OPAQUE = 0.85
 
@@ -46,5 +46,5 @@ def ramp(values: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     stops = np.linspace(0, 1, len(RAMP))
     channels = [np.interp(values, stops, [colour[c] for colour in RAMP]) for c in range(3)]
     # A little above the straight line, or middle values would drown in the photo.
-    channels.append(255 * MOST_OPAQUE * values**0.7)
+    channels.append(255 * MOST_OPAQUE * values.astype(np.float64) ** 0.7)
     return np.stack(channels, axis=-1).round().astype(np.uint8)

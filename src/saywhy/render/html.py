@@ -12,9 +12,7 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
-from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +20,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from saywhy.explanation import Effect, Explanation, GraphRecord, Run, Statement
+from saywhy.explanation import Effect, Explanation, Run, Statement
 from saywhy.render import colours, words
+from saywhy.render.graph import graph_rows
 from saywhy.render.outline import svg_path
 from saywhy.render.scene import LONG_SIDE, Scene, Shape, hidden, kept_alone, scene_of
 
 Row = dict[str, Any]
 
-ALONG = (0.5, 0.42, 0.58, 0.34, 0.66, 0.28, 0.72)
-GRAPH_SIDE = 400
 HEAT_SIDE, BACKDROP_SIDE, CARD_SIDE = 96, 280, 260
 MENTION = r"\b(?:[Rr]egion|[Cc]oncept|[Pp]attern)s?\s+\w+(?:(?:,\s*(?:and\s+)?|\s+and\s+|\s+or\s+)\d+)*"
 
@@ -56,7 +53,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    env.globals["css"] = Markup((folder / "explanation.css").read_text("utf-8"))  # noqa: S704  our own file
+    env.globals["css"] = Markup((folder / "explanation.css").read_text("utf-8"))
     return env
 
 
@@ -66,8 +63,7 @@ def _content(e: Explanation) -> Row:
     title, rest = words.title(e)
     unit = words.unit_of(e)
     return {
-        "uid": "sw"
-        + hashlib.sha256(e.image.sha256.encode() + repr((e.model, e.target, e.versus)).encode()).hexdigest()[:8],
+        "uid": "sw" + hashlib.sha256(e.model_dump_json().encode()).hexdigest()[:8],
         "e": e,
         "title": title,
         "probability": words.percent(e.target.probability),
@@ -80,7 +76,7 @@ def _content(e: Explanation) -> Row:
         "statements": [_statement(s, e, names) for s in e.statements],
         "plain": [words.clean(line) for line in e.text.splitlines()],
         "table": _table(e, names),
-        "graph": _graph(e, scene, names),
+        "graph": graph_rows(e, scene, names),
         "cards": [_card(e, scene, shape, names, unit) for shape in scene.shapes],
         "unsaid": words.not_said(e),
         "steps": words.next_steps(e),
@@ -125,7 +121,8 @@ def _picture(e: Explanation, scene: Scene, names: dict[str, str]) -> Row:
                 "path": svg_path(s.rings),
                 "x": round(s.at[0], 1),
                 "y": round(s.at[1], 1),
-                "label": f"Region {s.concept.id}, {words.label_of(s.concept, e)}, {words.points(s.concept.contribution, unit)}",
+                "label": f"Region {s.concept.id}, {words.label_of(s.concept, e)}, "
+                + words.points(s.concept.contribution, unit),
             }
             for s in scene.shapes
         ],
@@ -200,7 +197,7 @@ def _table(e: Explanation, names: dict[str, str]) -> Row:
         "unit": words.unit_name(unit),
         "zero": f"{place(0):.2f}",
         "versus": words.clean(e.versus.class_name) if e.versus else None,
-        "combinations": 2 ** len(e.concepts),
+        "how": words.bars_are(len(e.concepts)),
         "sum": words.game_sum(e),
         "rows": [
             {
@@ -215,87 +212,6 @@ def _table(e: Explanation, names: dict[str, str]) -> Row:
             for c in e.concepts
         ],
     }
-
-
-def _graph(e: Explanation, scene: Scene, names: dict[str, str]) -> Row | None:
-    # The graph shows the crop alone, scaled to one size, so that its numbers stay legible on any photo.
-    k = GRAPH_SIDE / max(scene.crop[2] - scene.crop[0], scene.crop[3] - scene.crop[1])
-    shapes = [replace(s, rings=[r * k for r in s.rings], at=(s.at[0] * k, s.at[1] * k)) for s in scene.shapes]
-    at = {s.concept.id: s for s in shapes}
-    if e.graph is None or len(at) < 2:
-        return None
-    unit = words.unit_of(e)
-    edges = [edge for edge in e.graph.edges if edge.source in at and edge.target in at]
-    strongest = max([abs(edge.contribution) for edge in edges], default=0.0)
-    # Under half a point an edge is no more than the noise of the fills; the list below the picture has them all.
-    least = 0.005 if unit == "probability" else 0.05 * strongest
-    order = sorted(edges, key=lambda edge: -abs(edge.contribution))
-    drawn = [_edge(edge, at, names, unit, strongest) for edge in order if abs(edge.contribution) >= least]
-    _place_values(drawn[:3], [s.at for s in shapes])
-    most = max([abs(s.concept.contribution) for s in shapes], default=0.0) or 1.0
-    return {
-        "edges": drawn[::-1],
-        "small": len(edges) - len(drawn),
-        "all": [_edge(edge, at, names, unit, strongest) for edge in order],
-        "box": _graph_box(scene, k),
-        "photo": {"w": round(scene.view[0] * k, 1), "h": round(scene.view[1] * k, 1)},
-        "nodes": [_node(s, names, unit, most) for s in shapes],
-        "fidelity": _fidelity(e.graph),
-    }
-
-
-def _graph_box(scene: Scene, k: float) -> str:
-    """The part of the photo that the graph shows: the crop, where the regions are."""
-    x0, y0, x1, y1 = (v * k for v in scene.crop)
-    return f"{x0:.1f} {y0:.1f} {x1 - x0:.1f} {y1 - y0:.1f}"
-
-
-def _edge(edge: Any, at: dict[str, Shape], names: dict[str, str], unit: str, strongest: float) -> Row:
-    (x1, y1), (x2, y2) = at[edge.source].at, at[edge.target].at
-    return {
-        "a": edge.source,
-        "b": edge.target,
-        "lights": f"{names[edge.source]} {names[edge.target]}",
-        "side": "for" if edge.contribution >= 0 else "against",
-        "x1": round(x1, 1),
-        "y1": round(y1, 1),
-        "x2": round(x2, 1),
-        "y2": round(y2, 1),
-        "x": None,
-        "y": None,
-        "thick": f"{2 + 8 * abs(edge.contribution) / (strongest or 1.0):.1f}",
-        "relation": words.clean(edge.relation),
-        "number": words.points(edge.contribution, unit),
-        "contrast": "" if edge.contrast is None else words.points(edge.contrast, unit),
-    }
-
-
-def _place_values(edges: list[Row], taken: list[tuple[float, float]]) -> None:
-    """Puts the value of each edge on the point of it that is farthest from all other numbers."""
-    taken = list(taken)
-    for edge in edges:
-        ways = [(edge["x1"] + t * (edge["x2"] - edge["x1"]), edge["y1"] + t * (edge["y2"] - edge["y1"])) for t in ALONG]
-        best = max(ways, key=lambda at: min(hypot(at[0] - x, at[1] - y) for x, y in taken))
-        taken.append(best)
-        edge["x"], edge["y"] = round(best[0], 1), round(best[1], 1)
-
-
-def _node(s: Shape, names: dict[str, str], unit: str, most: float) -> Row:
-    value = s.concept.contribution
-    return {
-        "id": s.concept.id,
-        "light": names[s.concept.id],
-        "x": round(s.at[0], 1),
-        "y": round(s.at[1], 1),
-        "r": f"{13 + 14 * (abs(value) / most) ** 0.5:.1f}",
-        "side": "for" if value >= 0 else "against",
-        "path": svg_path(s.rings),
-        "label": f"Region {s.concept.id}, {words.points(value, unit)}",
-    }
-
-
-def _fidelity(graph: GraphRecord) -> str:
-    return ", ".join(f"{words.clean(key)} {value:.2f}" for key, value in graph.fidelity.items())
 
 
 def _card(e: Explanation, scene: Scene, shape: Shape, names: dict[str, str], unit: str) -> Row:

@@ -43,7 +43,8 @@ def soften(mask: Bools, size: tuple[int, int], *, blur: float) -> Floats:
     stride = max(1, min(mask.shape[0] // (3 * size[1]), mask.shape[1] // (3 * size[0])))
     small = np.ascontiguousarray(mask[::stride, ::stride]).astype(np.uint8) * 255
     image = Image.fromarray(small).resize(size, Image.Resampling.BOX)
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(blur)), dtype=np.float32) / 255
+    blurred: Floats = np.asarray(image.filter(ImageFilter.GaussianBlur(blur)), dtype=np.float32) / np.float32(255)
+    return blurred
 
 
 def rings_of(mask: Bools, view: tuple[float, float]) -> list[Points]:

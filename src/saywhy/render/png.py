@@ -239,7 +239,7 @@ def _bars(canvas: Image.Image, e: Explanation, y: int) -> int:
     for concept in e.concepts:
         y = _bar_row(canvas, concept, words.label_of(concept, e), y, columns, width, (low, high), unit)
     y = _paragraph(canvas, (MARGIN, y + 10), words.game_sum(e), 15, SLOT, SOFT)
-    return _bar_key(canvas, y + 4, 2 ** len(e.concepts))
+    return _bar_key(canvas, y + 4, len(e.concepts))
 
 
 def _bar_row(
@@ -301,15 +301,14 @@ def _fill(canvas: Image.Image, box: tuple[int, int, int, int], value: float) -> 
     canvas.paste(bar, (x0, y0))
 
 
-def _bar_key(canvas: Image.Image, y: int, combinations: int) -> int:
+def _bar_key(canvas: Image.Image, y: int, regions: int) -> int:
     x = MARGIN
     for value, what in ((1.0, "speaks for"), (-1.0, "speaks against")):
         _fill(canvas, (x, y + 4, x + 28, y + 16), value)
         x += 36 + round(_write(canvas, (x + 34, y + 10), what, 15, SOFT, "lm")) + 22
     ImageDraw.Draw(canvas).rectangle((x, y + 9, x + 28, y + 11), fill=INK)
     _write(canvas, (x + 34, y + 10), "hiding it alone, all runs", 15, SOFT, "lm")
-    said = f"Bars: each region's share over all {combinations} combinations of regions (Shapley value)."
-    return _paragraph(canvas, (MARGIN, y + 26), said, 15, SLOT, SOFT)
+    return _paragraph(canvas, (MARGIN, y + 26), words.bars_are(regions), 15, SLOT, SOFT)
 
 
 def _sentences(canvas: Image.Image, e: Explanation, y: int) -> int:

@@ -14,6 +14,9 @@ SURROUNDINGS_SUFFICE = 0.5
 # A first and second class closer than this are a close race.
 CLOSE_RACE = 0.1
 
+# Up to here all combinations of regions are measured, beyond it orders are sampled.
+MOST_EXACT = 6
+
 STATUS = {
     "flat": "is flat: it does not say where the model looked, so it is not drawn",
     "all_negative": "has no positive part: nothing in it speaks for the class, so it is not drawn",
@@ -115,6 +118,12 @@ def game_sum(explanation: Explanation) -> str:
         f"{score(game.empty, game.unit)} with every region hidden, {total} from the regions together: "
         f"{score(game.full, game.unit)} with all of them in view."
     )
+
+
+def bars_are(regions: int) -> str:
+    """What a bar shows."""
+    over = f"all {2**regions} combinations" if regions <= MOST_EXACT else "sampled combinations"
+    return f"Bars: each region's share over {over} of regions (Shapley value)."
 
 
 def crop_is_whole(explanation: Explanation) -> bool:
