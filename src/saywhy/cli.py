@@ -106,7 +106,7 @@ def _numbers(name: str, text: str) -> list[float]:
 @app.command()
 @takes_model
 def explain(
-    load: Callable[[], Classifier],
+    load: Callable[[], Any],
     images: Annotated[list[str], typer.Argument(help="Photos: files, globs, folders, or an images.jsonl.")],
     target: Annotated[
         str | None, typer.Option(help="The class to explain: index or name; default: the predicted.")
