@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saywhy.errors import ModelError, UsageError
+from saywhy.errors import ModelError, UsageError, unknown
 from saywhy.image import Box, Picture, Preprocess, frame
 from saywhy.tap import Grid, Layers, Point, attend, cut, forward_with, logits_of, untouched
 from saywhy.targets import Target, Targets, class_index, resolve
@@ -98,12 +98,7 @@ class Classifier:
             raise UsageError(f"activation must be softmax, sigmoid or none, not {self.activation!r}")
         if isinstance(self.net, nn.Module):
             if isinstance(self.layer, str):
-                try:
-                    self.net.get_submodule(self.layer)
-                except AttributeError:
-                    from saywhy.errors import unknown
-
-                    raise unknown("layer", self.layer, [p for p, _ in self.net.named_modules() if p]) from None
+                self._submodule(self.layer)
         elif self.layer is not None:
             raise UsageError("a black-box classifier has no layers; leave `layer` out")
 
@@ -279,9 +274,16 @@ class Classifier:
                 self._points[layer] = self._layers().last()
             else:
                 assert isinstance(self.net, nn.Module)
-                module = self.net.get_submodule(layer) if isinstance(layer, str) else layer
+                module = self._submodule(layer) if isinstance(layer, str) else layer
                 self._points[layer] = self._layers([module]).named(layer, grid)
         return self._points[layer]
+
+    def _submodule(self, path: str) -> nn.Module:
+        assert isinstance(self.net, nn.Module)
+        try:
+            return self.net.get_submodule(path)
+        except AttributeError:
+            raise unknown("layer", path, [p for p, _ in self.net.named_modules() if p]) from None
 
     def _layers(self, keep: Sequence[nn.Module] = ()) -> Layers:
         assert isinstance(self.net, nn.Module)
@@ -305,9 +307,10 @@ class Classifier:
         assert isinstance(self.net, nn.Module)
         points = [p if isinstance(p, Point) else self._named(p) for p in layers or ()] or [self.point]
         _count(forward=len(images))
-        with _speaking_of(self.name or "the model"):
+        # A caller in inference mode must not break the graph, nor one without gradients.
+        with _speaking_of(self.name or "the model"), torch.inference_mode(False), torch.enable_grad():
             scores, raws = cut(self.net, self.inputs(images), points)
-        graph = self._expand(scores)
+            graph = self._expand(scores)
         logits = self._checked(scores, len(images))
         return Tap(self, images, logits, {p.path: p for p in points}, raws, graph)
 
@@ -395,7 +398,8 @@ class Tap:
 
     def grads(self, targets: Targets, layer: str | None = None) -> Tensor:
         """Gradient (N, K, h, w) of each image's target with respect to the layer."""
-        return self.grads_of(targets.of(self._scores()), layer)
+        with torch.inference_mode(False), torch.enable_grad():
+            return self.grads_of(targets.of(self._scores()), layer)
 
     def grads_of(self, values: Tensor, layer: str | None = None) -> Tensor:
         """Gradient (N, K, h, w) of the sum of `values`, computed from `scores_graph`, with respect to the layer."""
@@ -436,11 +440,13 @@ class Tap:
                     f"{len(maps)} maps for {len(self.images)} images: say with `rows` which belongs to which"
                 )
             rows = torch.arange(len(maps))
-        own = self._raws[point.path].detach()
-        raw = point.grid.from_maps(maps.to(own), own, rows)
-        if point.tail.writes and raw.data_ptr() == maps.data_ptr():
-            raw = raw.clone()  # an in-place ReLU behind the layer would write into the caller's maps
-        with _speaking_of(self.clf.name or "the model"), untouched(self.clf.net), torch.inference_mode(False):
+        # Leaving inference mode switches gradients on: they stay as the caller has them.
+        graph = torch.set_grad_enabled(torch.is_grad_enabled())
+        with _speaking_of(self.clf.name or "the model"), untouched(self.clf.net), torch.inference_mode(False), graph:
+            own = self._raws[point.path].detach()
+            raw = point.grid.from_maps(maps.to(own), own, rows)
+            if raw.is_inference() or (point.tail.writes and raw.data_ptr() == maps.data_ptr()):
+                raw = raw.clone()  # an in-place ReLU behind the layer would write into the caller's maps
             if point.tail.clean:
                 _count(tail=len(maps))
                 scores = point.tail(raw)
@@ -460,8 +466,9 @@ class Tap:
                 "a black-box classifier shows no attention; use a method that needs only its scores (rise, occlusion)"
             )
         _count(forward=len(self.images))
-        with _speaking_of(self.clf.name or "the model"):
+        with _speaking_of(self.clf.name or "the model"), torch.inference_mode(False), torch.enable_grad():
             scores, weights = attend(self.clf.net, self.clf.inputs(self.images))
+            scores = self.clf._expand(scores)
         if not weights:
             raise UsageError("this network has no attention; use a method for any network, such as grad-cam")
-        return self.clf._expand(scores), weights
+        return scores, weights

@@ -326,7 +326,8 @@ def make_tail(net: nn.Module, call: Call, calls: Sequence[Call], inputs: Tensor,
     raw = first_tensor(call.output)
     assert raw is not None
     picked = torch.tensor([1, 0, 1]) % inputs.shape[0]
-    given = raw[picked]
+    with torch.inference_mode(False):  # the caller's inference mode would give a tensor without a version
+        given = raw[picked]
     version = given._version
     try:
         with untouched(net), torch.inference_mode(False), torch.no_grad():
@@ -378,6 +379,11 @@ class Layers:
         self.net, self.inputs = net, inputs
         self.image_size = (int(inputs.shape[-2]), int(inputs.shape[-1]))
         self.calls, self.scores = record_calls(net, inputs, keep)
+        if len(self.scores) != len(inputs) or not torch.isfinite(self.scores).all():
+            raise ModelError(
+                f"for {len(inputs)} images the network gave scores {tuple(self.scores.shape)}, "
+                + ("not one row an image" if len(self.scores) != len(inputs) else "with NaN or infinite values in them")
+            )
         self.patch_grids = [
             (int(t.shape[2]), int(t.shape[3]))
             for c in self.calls

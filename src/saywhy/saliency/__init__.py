@@ -208,7 +208,8 @@ def saliency(
     each = _split(targets, N)
     raws: list[Tensor] = []
     where: tuple[str | None, str] = (None, "none: only the scores are asked")
-    with counting() as meter:
+    with counting() as meter, torch.inference_mode(False):
+        batch = batch.clone() if batch.is_inference() else batch
         for start in range(0, N, size):
             part = batch[start : start + size]
             tap = _scores_only(clf, part) if row.needs in ("scores", "extra:captum") else _tap(clf, part, layer)
@@ -232,7 +233,9 @@ def saliency_of(tap: Tap, targets: Targets, method: str = "grad-cam", **options:
     for name in options:
         if name not in row.options:
             raise unknown(f"option of {method}", name, row.options)
-    return row.function(tap, targets, **options).detach().float()
+    # A caller in inference mode would otherwise get gradients without a graph.
+    with torch.inference_mode(False), torch.enable_grad():
+        return row.function(tap, targets, **options).detach().float()
 
 
 def display(raw: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, tuple[Status, ...]]:

@@ -308,8 +308,10 @@ def _starts(size: int, window: int, stride: int) -> Tensor:
     """Where the squares start: evenly from one border to the other, at most `stride` apart."""
     count = math.ceil((size - window) / stride) + 1
     if count == 1:
-        return torch.tensor([(size - window) // 2])
-    # Mirrored from the middle, so that the squares of a flipped photo are the flipped squares.
+        return torch.tensor([0])
+    # Mirrored from the middle, so that the squares of a flipped photo are the flipped squares; a middle square that
+    # cannot stand in the middle is made two.
+    count += (size - window) % 2 * (count % 2)
     half = (torch.arange((count + 1) // 2) * (size - window) / (count - 1)).floor().long()
     return torch.cat([half, (size - window - half).flip(0)[count % 2 :]])
 
