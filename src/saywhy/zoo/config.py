@@ -94,6 +94,11 @@ def read_toml(path: Path) -> tuple[str | None, dict[str, Any]]:
     return spec, values
 
 
+def said_of(error: Exception) -> str:
+    """The kind and first line of an error, for a message of ours."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+
+
 def _as_is(key: str, value: Any, folder: Path | None) -> Any:
     return value
 
@@ -160,7 +165,7 @@ def _device(key: str, value: Any, folder: Path | None) -> str:
         device = torch.device(value)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as e:
-        raise UsageError(f'device {value!r} cannot be used here ({str(e).splitlines()[0]}); use "cpu"') from e
+        raise UsageError(f'device {value!r} cannot be used here ({said_of(e)}); use "cpu"') from e
     return str(device)
 
 
@@ -271,7 +276,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:
         raise UsageError(
-            f"{path}: cannot be read as weights ({type(e).__name__}: {str(e).splitlines()[0]}). Files that run code "
+            f"{path}: cannot be read as weights ({said_of(e)}). Files that run code "
             "when opened are refused; save the weights alone: torch.save(net.state_dict(), path), or as safetensors"
         ) from e
     for key in STATE_KEYS:

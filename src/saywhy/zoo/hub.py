@@ -19,7 +19,7 @@ from torch import nn
 
 from saywhy.errors import ExtraMissing, SaywhyError, UsageError, unknown
 from saywhy.image import Preprocess
-from saywhy.zoo.config import Found, Options, head_size, imagenet_classes, load_state, read_weights
+from saywhy.zoo.config import Found, Options, head_size, imagenet_classes, load_state, read_weights, said_of
 
 _RESAMPLE = {0: "nearest", 1: "bicubic", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers; 1 is Lanczos
 # These two turn ImageNet's normalisation into their own, in the pretrained variants alone.
@@ -55,7 +55,7 @@ def _hub(name: str) -> Iterator[None]:
         raise
     except Exception as e:
         raise UsageError(
-            f"{name}: its pretrained weights could not be had ({type(e).__name__}: {str(e).splitlines()[0][:200]}). "
+            f"{name}: its pretrained weights could not be had ({said_of(e)}). "
             'They are downloaded on first use: connect once, or give weights=FILE, or weights="random" for tests'
         ) from e
 
@@ -247,9 +247,7 @@ def load_hf(name: str, options: Options) -> Found:
             if local
             else "it is downloaded on first use: connect once, or give a folder"
         )
-        raise UsageError(
-            f"hf:{name} cannot be loaded ({type(e).__name__}: {str(e).splitlines()[0][:200]}); {way}"
-        ) from e
+        raise UsageError(f"hf:{name} cannot be loaded ({said_of(e)}); {way}") from e
     config = net.config
     names = [str(config.id2label[i]) for i in range(config.num_labels)]
     multi = getattr(config, "problem_type", None) == "multi_label_classification" or config.num_labels == 1

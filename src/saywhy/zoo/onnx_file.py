@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saywhy.errors import ExtraMissing, ModelError, UsageError
 from saywhy.image import Preprocess
-from saywhy.zoo.config import Found, Options, resized
+from saywhy.zoo.config import Found, Options, resized, said_of
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -85,9 +85,7 @@ def load_onnx(name: str, options: Options) -> Found:
         settings.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except Exception as e:
-        raise UsageError(
-            f"onnx:{name}: not an ONNX file that onnxruntime can run ({str(e).splitlines()[0][:200]})"
-        ) from e
+        raise UsageError(f"onnx:{name}: not an ONNX file that onnxruntime can run ({said_of(e)})") from e
     inputs = session.get_inputs()
     shape, dtype = inputs[0].shape, _DTYPES.get(inputs[0].type)
     last = len(shape) == 4 and shape[1] != 3 and shape[3] == 3
