@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -337,6 +339,17 @@ def test_weights_that_cannot_be_used_are_wrong_usage_and_run_no_code(tmp_path, c
     with pytest.raises(UsageError, match=r"weights\.pt"):
         load_classifier("test_zoo:make_small", weights=path)
     assert "code was run" not in capsys.readouterr().out
+
+
+def test_a_classifier_of_the_birds_is_asked_for_only_when_named(monkeypatch):
+    module = types.ModuleType("saywhy.aviary.classifiers")
+    parts = {"net": small(), "classes": ("heron", "egret", "stork"), "preprocess": Preprocess((32, 32), None)}
+    module.CLASSIFIERS = {"small": lambda: parts}
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    clf = load_classifier("aviary:small")
+    assert (clf.name, clf.class_names, clf.preprocess.resize) == ("aviary:small", parts["classes"], None)
+    with pytest.raises(UsageError, match="did you mean 'small'"):
+        load_classifier("aviary:smal")
 
 
 # -- hubs, with random networks --------------------------------------------------------------------
