@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from saywhy.aviary.birds import COLOURS, PARTS, Bird, Part
-from saywhy.aviary.captions import Caption, caption, captions
+from saywhy.aviary.birds import COLOURS, PARTS, Bird, Part, forward
+from saywhy.aviary.captions import Caption, caption, captions_of
 from saywhy.aviary.counterfactuals import (
     become,
     degrade,
@@ -28,10 +28,22 @@ from saywhy.aviary.dataset import digest, stream, write
 from saywhy.aviary.faults import FAULTS, Fault, sample
 from saywhy.aviary.parsing import Parsed, Phrase, parse
 from saywhy.aviary.record import label_map, mask_names, mask_of, truth_record
-from saywhy.aviary.sample import Sample, clean_scene
+from saywhy.aviary.sampling import Sample, clean_scene
 from saywhy.aviary.scene import Rendered, Scene, render, scene_from_dict
 from saywhy.aviary.scenery import BACKGROUNDS, OBJECTS, Background, Degradation, Object
-from saywhy.aviary.species import CLASSES, DOMAINS, NULL_PARTS, RELATIONS, SPECIES, Atom, Species, consistent, identify
+from saywhy.aviary.species import (
+    CLASSES,
+    DOMAINS,
+    NULL_PARTS,
+    RELATIONS,
+    SPECIES,
+    Atom,
+    Species,
+    consistent,
+    holds,
+    identify,
+    relation,
+)
 from saywhy.aviary.truth import (
     Game,
     PartTruth,
@@ -82,7 +94,7 @@ __all__ = [
     "Species",
     "become",
     "caption",
-    "captions",
+    "captions_of",
     "clean_scene",
     "consistent",
     "contributions",
@@ -90,6 +102,8 @@ __all__ = [
     "degrade",
     "digest",
     "displace",
+    "forward",
+    "holds",
     "identify",
     "interactions",
     "keep_only",
@@ -101,6 +115,7 @@ __all__ = [
     "part_relations",
     "part_truths",
     "recolour",
+    "relation",
     "removals",
     "remove",
     "remove_bird",

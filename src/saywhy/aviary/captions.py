@@ -207,7 +207,7 @@ def caption(rendered: Rendered, rng: Rng, *, shown: tuple[str, ...] | None = Non
     return Caption(text[0].upper() + text[1:] + ".", tuple(sorted(talk.said)))
 
 
-def captions(rendered: Rendered, *, seed: int = 0, index: int = 0, count: int = COUNT) -> tuple[Caption, ...]:
+def captions_of(rendered: Rendered, *, seed: int = 0, index: int = 0, count: int = COUNT) -> tuple[Caption, ...]:
     """`count` different captions of the picture's first bird; the same for the same picture, seed and index."""
     rng, shown = generator(_CAPTION, seed, index), rendered.shown()
     found: dict[str, Caption] = {}

@@ -15,7 +15,7 @@ from PIL import Image
 from saywhy.aviary.birds import PARTS
 from saywhy.aviary.faults import CONTROL, FAULTS, sample
 from saywhy.aviary.record import RECORD, mask_names, mask_of, truth_record
-from saywhy.aviary.sample import Sample
+from saywhy.aviary.sampling import Sample
 from saywhy.aviary.scene import SIZE, Rendered, render
 from saywhy.aviary.species import CLASSES, NULL_PARTS, SPECIES
 from saywhy.errors import InputError, UsageError
@@ -112,8 +112,8 @@ def _open(out: Path, settings: dict[str, Any]) -> None:
         before = json.loads(begun.read_bytes())
     elif finished.exists():
         before = json.loads(finished.read_bytes()).get("settings")
-    elif out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out}: the folder is not empty and no aviary was begun in it; name a new folder")
+    elif out.exists() and (not out.is_dir() or any(p.is_file() for p in out.rglob("*"))):
+        raise UsageError(f"{out}: holds files, and no aviary was begun in it; name a new folder")
     if before is not None and {**before, "images": 0} != {**settings, "images": 0}:
         raise UsageError(f"{out}: holds an aviary with other settings ({before}); name a new folder")
     for name in ("images", "masks", ".parts"):

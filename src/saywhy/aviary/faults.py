@@ -14,7 +14,7 @@ from typing import Any
 
 from saywhy.aviary.birds import Bird
 from saywhy.aviary.counterfactuals import remove, swap_background
-from saywhy.aviary.sample import PERCHES, Sample, clean_sample, fit, perch, pose
+from saywhy.aviary.sampling import PERCHES, Sample, clean_sample, fit, perch, pose
 from saywhy.aviary.scene import SIZE
 from saywhy.aviary.scenery import BACKGROUNDS, Degradation, Object, Rng, generator
 from saywhy.aviary.species import CLASSES, DOMAINS, draw_bird

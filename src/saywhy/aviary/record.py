@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from saywhy.aviary.birds import PARTS
-from saywhy.aviary.captions import captions
+from saywhy.aviary.captions import captions_of
 from saywhy.aviary.parsing import Phrase, parse
-from saywhy.aviary.sample import Sample
+from saywhy.aviary.sampling import Sample
 from saywhy.aviary.scene import Rendered
 from saywhy.aviary.species import RELATIONS, relation, species
 from saywhy.aviary.truth import Game, interactions, observer_game, part_relations, rule_game, shapley
@@ -99,7 +99,7 @@ def truth_record(one: Sample, rendered: Rendered) -> dict[str, Any]:
     """
     shown = rendered.shown()
     bird = one.scene.birds[0]
-    said = captions(rendered, seed=one.seed, index=one.index)
+    said = captions_of(rendered, seed=one.seed, index=one.index)
     parsed = [parse(c.text) for c in said]
     return {
         "class_name": one.class_name,

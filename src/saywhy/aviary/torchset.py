@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 from saywhy.aviary.faults import sample
-from saywhy.aviary.sample import Sample, label
+from saywhy.aviary.sampling import Sample, label
 from saywhy.aviary.scene import SIZE, render
 from saywhy.errors import UsageError
 
