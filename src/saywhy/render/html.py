@@ -82,7 +82,8 @@ def _content(e: Explanation) -> Row:
         "steps": words.next_steps(e),
         "runs": [_run(r, names, unit) for r in e.runs],
         "cost": words.cost_line(e),
-        "fills": words.listed([words.clean(f) for f in e.game.fills]) if e.game else "",
+        "fills": words.listed(sorted({words.clean(r.fill) for r in e.runs})),
+        "layer": words.layer_line(e.model),
     }
 
 

@@ -37,7 +37,7 @@ def _table(explanation: Explanation) -> str:
         ).rstrip()
         for row in [heads, *rows]
     ]
-    return "\n".join([*lines, f"in {unit_name(unit)}; {game_sum(explanation)}"])
+    return "\n".join([*lines, f"In {unit_name(unit)}. {game_sum(explanation)}".rstrip()])
 
 
 def _short(name: str, longest: int = 24) -> str:

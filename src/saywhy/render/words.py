@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from saywhy.explanation import ClassScore, ConceptRecord, Explanation, Run, SaliencyRecord
+from saywhy.explanation import ClassScore, ConceptRecord, Explanation, ModelRecord, Run, SaliencyRecord
 
 # The rest of the picture "alone suffices" from this share of the full score on.
 SURROUNDINGS_SUFFICE = 0.5
@@ -113,10 +113,12 @@ def game_sum(explanation: Explanation) -> str:
     game = explanation.game
     if game is None or not explanation.concepts:
         return ""
+    # The sentences rest on other runs with other fills, so their numbers for the same act may differ from these.
+    fills = f" (by {listed([clean(f) for f in game.fills])})" if game.fills else ""
     total = points(sum(c.contribution for c in explanation.concepts), game.unit)
     return (
-        f"{score(game.empty, game.unit)} with every region hidden, {total} from the regions together: "
-        f"{score(game.full, game.unit)} with all of them in view."
+        f"With every region hidden{fills} {score(game.empty, game.unit)}, from the regions together {total}, "
+        f"with all of them in view {score(game.full, game.unit)}."
     )
 
 
@@ -201,41 +203,33 @@ def _seen_share(explanation: Explanation) -> str:
     return percent((x1 - x0) * (y1 - y0) / (image.width * image.height))
 
 
-def next_steps(explanation: Explanation) -> list[tuple[str, str]]:
-    """What to do next, each with a command line or an empty string."""
+def next_steps(explanation: Explanation) -> list[tuple[str, list[str]]]:
+    """What to do next, at most four, each with the words of a command line or none."""
     e, steps = explanation, []
-    photo = shlex.quote(e.image.path) if e.image.path else "PHOTO"
-    rivals = [c for c in e.prediction.top if c.class_index != e.target.class_index]
-    known = {e.target.class_index} | ({e.versus.class_index} if e.versus else set())
+    photo, target, versus = e.image.path, e.target, e.versus
+    known = {target.class_index} | ({versus.class_index} if versus else set())
+    third = next((c for c in e.prediction.top if c.class_index not in known), None)
+    nothing: list[str] = []
     if surroundings_suffice(e):
-        steps.append(("Try the same object before another background.", ""))
+        steps.append(("Try the same object before another background.", nothing))
     if cut_regions(e):
-        steps.append(("Crop the photo closer around the object, or leave more room, and explain it again.", ""))
+        steps.append(("Crop the photo closer around the object, or leave more room, and explain it again.", nothing))
     if e.saliency and e.saliency.status != "ok":
-        steps.append(("Try another saliency method.", f"saywhy explain {photo} --method hires-cam"))
-    if e.versus and abs(e.target.probability - e.versus.probability) < CLOSE_RACE:
-        steps.append(
-            (
-                "It is a close race: see what speaks for the other class.",
-                _command(photo, e.versus.class_name, e.target.class_name),
-            )
-        )
-    third = next((c for c in rivals if c.class_index not in known), None)
+        steps.append(("Try another saliency method.", _command(photo, "--method", "hires-cam")))
+    if versus and abs(target.probability - versus.probability) < CLOSE_RACE:
+        swapped = _command(photo, "--target", versus.class_name, "--versus", target.class_name)
+        steps.append(("It is a close race: see what speaks for the other class.", swapped))
     if third is not None:
-        steps.append(
-            (f"Ask why it is not {clean(third.class_name)}.", _command(photo, e.target.class_name, third.class_name))
-        )
-    steps.append(
-        (
-            "Explain it with another seed: what holds is no accident.",
-            f"saywhy explain {photo} --seed {e.provenance.seed + 1}",
-        )
-    )
+        other = _command(photo, "--target", target.class_name, "--versus", third.class_name)
+        steps.append((f"Ask why it is not {clean(third.class_name)}.", other))
+    seed = str(e.provenance.seed + 1)
+    steps.append(("Explain it with another seed: what holds is no accident.", _command(photo, "--seed", seed)))
     return steps[:4]
 
 
-def _command(photo: str, target: str, versus: str) -> str:
-    return f"saywhy explain {photo} --target {shlex.quote(clean(target))} --versus {shlex.quote(clean(versus))}"
+def _command(photo: str | None, *options: str) -> list[str]:
+    """The words of a command line, each quoted for a shell."""
+    return ["saywhy", "explain", shlex.quote(photo or "PHOTO"), *(shlex.quote(clean(o)) for o in options)]
 
 
 def cost_line(explanation: Explanation) -> str:
@@ -245,6 +239,12 @@ def cost_line(explanation: Explanation) -> str:
     if cost.tail_passes:
         passes += f" and {cost.tail_passes} of the tail alone"
     return f"{clean(model.name)}, {passes}, {cost.seconds:.1f} s, seed {made.seed}, saywhy {made.saywhy}"
+
+
+def layer_line(model: ModelRecord) -> str:
+    """The tapped layer and why that one; the reason may name the layer itself."""
+    layer, reason = clean(model.layer or "none"), clean(model.layer_reason)
+    return reason if reason.startswith(layer) else f"{layer}: {reason}"
 
 
 def evidence_ids(evidence: Sequence[str], known: Sequence[str]) -> list[str]:
