@@ -136,7 +136,7 @@ def class_index(name: object, classes: Sequence[str], count: int) -> int:
 
 
 def region_target(index: int, mask: Tensor) -> Scalar:
-    """For a segmentation model: the sum of one class's logits (N, C, H, W) over a region (requirements row P23).
+    """For a segmentation model: the sum of one class's logits (N, C, H, W) over a region.
 
     `mask` (H, W), boolean or weights, is scaled to the logits' size when it differs.
     """
