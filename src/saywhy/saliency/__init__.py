@@ -118,7 +118,7 @@ METHODS: dict[str, Method] = {
         "score-cam with one mask for a group of similar channels",
         "after Wang et al. 2020",
         "maps",
-        "2 forward + 1 a group of channels (64)",
+        "2 forward + 1 for ten channels",
         approximate=True,
     ),
     "rise": Method(

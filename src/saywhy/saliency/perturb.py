@@ -83,7 +83,7 @@ def score_cam_grouped(
     targets: Targets,
     *,
     layer: str | None = None,
-    groups: int = 64,
+    groups: int | None = None,
     unit: Unit = "probability",
     fill: str | Tensor = "black",
     seed: int = 0,
@@ -92,18 +92,19 @@ def score_cam_grouped(
 ) -> Tensor:
     """Score-CAM with one pass for a group of channels that are active in the same places; approximate.
 
-    The channels' maps, each stretched to [0, 1], are clustered by seeded k-means into `groups`; every channel of a
-    group gets the weight w_g = f(x * U(mean of the group's stretched maps)) - f(x * 0).
+    The channels' maps, each stretched to [0, 1], are clustered by seeded k-means into `groups` (a tenth of the live
+    channels, at least 8); every channel of a group gets the weight
+    w_g = f(x * U(mean of the group's stretched maps)) - f(x * 0).
 
     Source: after Wang et al. 2020; grouping is this package's own.
     """
-    if groups < 1:
+    if groups is not None and groups < 1:
         raise UsageError(f"score-cam-grouped needs at least one group; groups={groups}")
     maps = tap.maps(layer)
     out = []
     for i, A in enumerate(maps):
         A = A[_live(A)]
-        group = group_channels(A, groups, seed)
+        group = group_channels(A, groups or max(8, len(A) // 10), seed)
         count = int(group.max()) + 1 if len(A) else 0
         mean = torch.zeros(count, *A.shape[1:]).index_add_(0, group, _stretched(A))
         sums = torch.zeros(count, *A.shape[1:]).index_add_(0, group, A)
