@@ -306,16 +306,15 @@ def main() -> None:
     """Runs the command line; errors raised on purpose become one line and an exit code."""
     try:
         app()
-    except UsageError as e:
-        _stop(e, 2)
     except SaywhyError as e:
-        _stop(e, 1)
+        stop_with(e)
     except BrokenPipeError:
         # The reader went away (`| head`): nothing to report, and nothing more to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
-def _stop(error: SaywhyError, code: int) -> None:
+def stop_with(error: SaywhyError) -> None:
+    """Says the error in one line and ends: 2 for wrong usage, 1 for inputs and models that fail."""
     notes.print(f"saywhy: {error}", markup=False, highlight=False, soft_wrap=True)
-    sys.exit(code)
+    sys.exit(2 if isinstance(error, UsageError) else 1)

@@ -96,9 +96,10 @@ def explain(
         seen = _look(clf, read(source), target, versus)
         method = method or (WHITE_BOX_METHOD if clf.white_box else BLACK_BOX_METHOD)
         tell(f"looking where: {method}")
-        attention = _attention(seen, method, seed)
+        attention = _saliency(seen, seen.target, method, seed)
+        looked = _both(attention, seen, method, seed)
         maps = [seen.tap.maps(name)[0] for name in seen.tap.points]
-        found = find_regions(seen.image, maps, attention, count=regions, seed=seed)
+        found = find_regions(seen.image, maps, looked, count=regions, seed=seed)
         tell(f"hiding and showing {len(found)} regions in all combinations")
         game = play(clf, seen.image, found, fills=GAME_FILLS, seed=seed)
         found, game = _by_contribution(found, game, seen.target)
@@ -187,13 +188,26 @@ def _candidates(seen: _Seen) -> list[int]:
     return list(dict.fromkeys([seen.target, *best, *([] if seen.versus is None else [seen.versus])]))
 
 
-def _attention(seen: _Seen, method: str, seed: int) -> Tensor:
-    targets = Targets(torch.tensor([seen.target]), ())
+def _saliency(seen: _Seen, index: int, method: str, seed: int) -> Tensor:
+    """The raw map (h, w) of one class."""
     known = METHODS[method].options if method in METHODS else {}
     options: dict[str, object] = {"seed": seed} if "seed" in known else {}
     if method == BLACK_BOX_METHOD and not seen.tap.clf.white_box:
         options["masks"] = BLACK_BOX_MASKS
-    return saliency_of(seen.tap, targets, method, **options)[0]
+    return saliency_of(seen.tap, Targets(torch.tensor([index]), ()), method, **options)[0]
+
+
+def _both(attention: Tensor, seen: _Seen, method: str, seed: int) -> Tensor:
+    """Where the target or its rival is seen: what speaks against the target lies where the rival looks.
+
+    Only where a second class costs no further passes through the whole network (gradients of the same tap).
+    """
+    if seen.versus is None or METHODS[method].needs != "gradients":
+        return attention
+    maps = [m.clamp_min(0) for m in (attention, _saliency(seen, seen.versus, method, seed))]
+    return torch.stack([m / m.max() for m in maps if bool(torch.isfinite(m).all()) and m.max() > 0] or [attention]).sum(
+        0
+    )
 
 
 # --------------------------------------------------------------------------------------------------

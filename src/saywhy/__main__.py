@@ -1,0 +1,5 @@
+"""`python -m saywhy`: the command line."""
+
+from saywhy.cli import main
+
+main()

@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saywhy.collection import find_images
+from saywhy.errors import InputError
+
+
+def put(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 10), "red").save(path)
+    return path
+
+
+def test_a_folder_of_class_folders_gives_classes(tmp_path: Path) -> None:
+    for name in ("dogs/1.png", "cats/1.png", "cats/2.jpg"):
+        put(tmp_path / name)
+    (tmp_path / "cats" / "notes.txt").write_text("no picture")
+    found = [(i.path.name, i.class_name, i.class_index) for i in find_images(tmp_path)]
+    assert found == [("1.png", "cats", 0), ("2.jpg", "cats", 0), ("1.png", "dogs", 1)]
+
+
+def test_a_flat_folder_has_no_classes(tmp_path: Path) -> None:
+    put(tmp_path / "a.png")
+    put(tmp_path / "deep" / "er" / "b.png")
+    assert [i.class_name for i in find_images(tmp_path)] == [None, None]
+
+
+def test_a_folder_with_a_listing_means_only_what_is_listed(tmp_path: Path) -> None:
+    put(tmp_path / "a.png")
+    put(tmp_path / "b.png")
+    row = {"file": "b.png", "class_name": "bee", "class_index": 3, "split": "test", "mine": 1}
+    (tmp_path / "images.jsonl").write_text(json.dumps(row) + "\n\n")
+    (item,) = find_images(tmp_path)
+    assert (item.path.name, item.class_name, item.class_index, item.split) == ("b.png", "bee", 3, "test")
+    assert item.truth["mine"] == 1
+
+
+def test_masks_come_from_polygons_and_from_files(tmp_path: Path) -> None:
+    put(tmp_path / "a.png")
+    drawn = np.zeros((10, 20), dtype=np.uint8)
+    drawn[2:4] = 255
+    Image.fromarray(drawn).save(tmp_path / "m.png")
+    masks = [
+        {"name": "wheel", "polygons": [[0, 0, 5, 0, 5, 5, 0, 5]]},
+        {"name": "wheel", "polygons": [[10, 0, 15, 0, 15, 5, 10, 5]]},
+        {"name": "door", "png": "m.png"},
+    ]
+    (tmp_path / "images.jsonl").write_text(json.dumps({"file": "a.png", "masks": masks}))
+    (item,) = find_images(tmp_path)
+    got = item.masks((10, 20))
+    assert sorted(got) == ["door", "wheel"]
+    assert got["wheel"].sum() == 2 * 36, "both polygons, their borders included"
+    assert (got["door"] == (drawn > 0)).all()
+    with pytest.raises(InputError, match="size"):
+        item.masks((10, 21))
+
+
+def test_globs_keep_their_order_and_every_picture_comes_once(tmp_path: Path) -> None:
+    b, a = put(tmp_path / "b.png"), put(tmp_path / "a.png")
+    assert [i.path for i in find_images([str(tmp_path / "*.png"), str(a)])] == [a, b]
+
+
+@pytest.mark.parametrize("what", ["empty folder", "glob", "listing", "no file", "empty listing"])
+def test_nothing_to_explain_is_an_error(tmp_path: Path, what: str) -> None:
+    listing = tmp_path / "images.jsonl"
+    if what == "listing":
+        listing.write_text('{"class": 1}\n')
+    if what == "empty listing":
+        listing.write_text("\n")
+    source = {"glob": tmp_path / "*.png", "no file": tmp_path / "other.jsonl"}.get(what, tmp_path)
+    with pytest.raises(InputError):
+        find_images(source)
+
+
+def test_a_single_missing_file_is_left_to_the_run_that_reads_it(tmp_path: Path) -> None:
+    (item,) = find_images(tmp_path / "missing.jpg")
+    assert item.path.name == "missing.jpg"

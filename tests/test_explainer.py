@@ -1,0 +1,271 @@
+"""One explanation from end to end, on networks so small that everything about them is known."""
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import saywhy
+import tiny
+from saywhy.classifier import Classifier
+from saywhy.errors import InputError, ModelError, UsageError
+from saywhy.explanation import Explanation, json_schema
+from saywhy.image import Picture, Preprocess, read
+from saywhy.language import parse_all
+
+PLAIN = Preprocess(size=(64, 64), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+class Colours(nn.Module):
+    """Classes red, green, blue: the amount of pure colour in the picture, through a ReLU'd 1 x 1 convolution."""
+
+    def __init__(self, sharpness: float = 40.0) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.pool = nn.AvgPool2d(4)
+        with torch.no_grad():
+            self.conv.weight.copy_((2 * torch.eye(3) - 1)[:, :, None, None])
+            self.conv.bias.zero_()
+        self.sharpness = sharpness
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.sharpness * self.pool(self.relu(self.conv(x))).mean((2, 3))
+
+
+def patches() -> Picture:
+    """A large red patch at the left, a small one at the top right, a green one at the bottom right, on grey."""
+    pixels = np.full((128, 128, 3), 128, dtype=np.uint8)
+    pixels[20:110, 8:56] = (230, 20, 20)
+    pixels[10:40, 80:112] = (225, 25, 25)
+    pixels[70:112, 74:118] = (20, 210, 20)
+    return read(pixels)
+
+
+def colours(**given: object) -> Classifier:
+    return Classifier(Colours(), classes=("red", "green", "blue"), preprocess=PLAIN, name="colours", **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def found() -> Explanation:
+    return saywhy.explain(colours(), patches(), regions=3)
+
+
+def test_the_region_that_carries_the_class_comes_first_and_the_rival_speaks_against(found: Explanation) -> None:
+    assert found.prediction.class_name == "red"
+    assert found.versus is not None
+    assert found.versus.class_name == "green"
+    first, last = found.concepts[0], found.concepts[-1]
+    assert first.place == "centre left"
+    assert first.appearance[0].startswith("red")
+    assert first.contribution > 0.1
+    assert last.contribution < 0
+    assert last.place == "bottom right"
+    assert first.contrast is not None
+    assert first.contrast > first.contribution
+
+
+def test_contributions_add_up_to_what_the_regions_give_together(found: Explanation) -> None:
+    assert found.game is not None
+    assert sum(c.contribution for c in found.concepts) == pytest.approx(found.game.full - found.game.empty, abs=1e-9)
+    assert found.game.full == pytest.approx(found.target.probability, abs=1e-5)
+    assert [c.contribution for c in found.concepts] == sorted((c.contribution for c in found.concepts), reverse=True)
+    assert found.graph is not None
+    assert found.graph.fidelity["additivity_error"] < 1e-9
+
+
+def test_every_sentence_parses_back_and_cites_what_is_there(found: Explanation) -> None:
+    ids = {c.id for c in found.concepts} | {e.id for e in found.graph.edges} | {"prediction", "context"}  # type: ignore[union-attr]
+    claims = parse_all(found.text)
+    assert [c.kind for c in claims] == [s.kind for s in found.statements]
+    assert found.statements[0].kind == "prediction"
+    assert any(s.kind == "counted_most" for s in found.statements)
+    for statement in found.statements:
+        assert set(statement.evidence) <= ids
+        assert statement.verified
+        assert statement.effect is None or statement.effect.runs >= 4
+
+
+def test_the_confirming_runs_are_not_those_of_the_game(found: Explanation) -> None:
+    assert found.game is not None
+    assert found.runs
+    assert not {r.fill for r in found.runs} & set(found.game.fills)
+
+
+def test_effects_are_the_runs_own(found: Explanation) -> None:
+    for concept in found.concepts:
+        changes = [
+            r.score - found.target.probability for r in found.runs if r.act == "hide" and r.regions == (concept.id,)
+        ]
+        assert len(changes) == concept.effect.runs >= 4
+        assert (min(changes), max(changes)) == (concept.effect.low, concept.effect.high)
+
+
+def test_every_candidate_class_has_its_graph(found: Explanation) -> None:
+    assert [g.class_index for g in found.graphs] == [0, 1, 2]
+    k = len(found.concepts)
+    assert all(len(g.edges) == k * (k - 1) // 2 for g in found.graphs)
+    assert found.graph == found.graphs[0]
+
+
+def test_the_record_survives_json_and_keeps_to_its_schema(found: Explanation) -> None:
+    record = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert Explanation.from_dict(record).to_dict() == found.to_dict()
+    assert set(record) == set(json_schema()["properties"])
+    assert record["schema"] == 1
+    assert "thumbnail" not in record
+
+
+def test_the_same_seed_gives_the_same_record_at_any_batch_size(found: Explanation) -> None:
+    again = saywhy.explain(colours(batch_size=3), patches(), regions=3)
+    one, two = found.to_dict(), again.to_dict()
+    for record in (one, two):
+        record["cost"]["seconds"] = 0
+    assert _rounded(one) == _rounded(two)
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, list) else value
+
+
+def test_target_and_versus_can_be_asked_for() -> None:
+    e = saywhy.explain(colours(), patches(), target="green", versus="blue")
+    assert (e.target.class_name, e.versus and e.versus.class_name) == ("green", "blue")
+    assert e.statements[0].kind == "asked"
+    assert e.concepts[0].place == "bottom right"
+
+
+def test_log_odds_are_another_unit_of_the_same_game() -> None:
+    e = saywhy.explain(colours(), patches(), unit="log-odds")
+    assert e.game is not None
+    assert e.game.unit == "log-odds"
+    assert sum(c.contribution for c in e.concepts) == pytest.approx(e.game.full - e.game.empty, abs=1e-9)
+    assert abs(e.concepts[0].contribution) > 1
+
+
+def test_a_black_box_is_explained_by_its_scores_alone() -> None:
+    net = Colours()
+    asked: list[int] = []
+
+    def scores(images: Tensor) -> Tensor:
+        asked.append(len(images))
+        with torch.no_grad():
+            return net(images).softmax(1)
+
+    clf = Classifier(scores, classes=("red", "green", "blue"), preprocess=PLAIN, activation="none", name="box")
+    e = saywhy.explain(clf, patches())
+    assert e.model.layer is None
+    assert e.saliency is not None
+    assert e.saliency.method == "rise"
+    assert e.concepts[0].contribution > 0
+    assert e.cost.forward_passes <= sum(asked)
+    assert e.cost.tail_passes == 0
+
+
+@pytest.mark.parametrize("name", list(tiny.MODELS))
+def test_networks_of_every_kind_are_explained(name: str) -> None:
+    clf = tiny.classifier(tiny.build(name))
+    e = saywhy.explain(clf, patches())
+    assert e.statements
+    assert e.model.layer
+    assert np.isfinite([c.contribution for c in e.concepts]).all()
+
+
+def test_a_multi_label_and_a_one_logit_network_are_explained() -> None:
+    many = Classifier(Colours(4.0), classes=("red", "green", "blue"), preprocess=PLAIN, activation="sigmoid")
+    assert saywhy.explain(many, patches()).prediction.class_name == "red"
+
+    class OneLogit(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Colours()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x)[:, :1] - 2
+
+    two = Classifier(OneLogit(), classes=("other", "red"), preprocess=PLAIN, activation="sigmoid")
+    e = saywhy.explain(two, patches())
+    assert e.prediction.class_name == "red"
+    assert e.versus is not None
+    assert e.versus.probability == pytest.approx(1 - e.target.probability, abs=1e-5)
+    one = Classifier(OneLogit(), classes=("red",), preprocess=PLAIN, activation="sigmoid")
+    assert saywhy.explain(one, patches()).versus is None
+
+
+def test_a_picture_that_means_nothing_gives_no_claims_about_regions() -> None:
+    e = saywhy.explain(colours(), read(np.full((80, 80, 3), 128, dtype=np.uint8)))
+    assert {s.kind for s in e.statements} <= {"prediction", "nothing", "context_suffices"}
+    assert e.saliency is not None
+    assert e.saliency.status == "flat"
+
+
+class Failing(nn.Module):
+    """A network that answers well in the dry run and badly once it is asked about a photo."""
+
+    def __init__(self, how: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net, self.how = Colours(), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.net(x)
+        return self.how(scores) if 0.01 < float(x.std()) < 0.28 else scores
+
+
+def _raise(scores: Tensor) -> Tensor:
+    raise ZeroDivisionError("inside the network")
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (lambda s: s * float("nan"), "NaN"),
+        (lambda s: s[:0], "0 rows"),
+        (_raise, "ZeroDivisionError: inside the network"),
+    ],
+)
+def test_a_failing_network_is_named_and_left_as_it_was(how: Callable[[Tensor], Tensor], words: str) -> None:
+    net = Failing(how)
+    net.train()
+    before = torch.random.get_rng_state()
+    with pytest.raises(ModelError, match=words):
+        saywhy.explain(Classifier(net, preprocess=PLAIN), patches())
+    assert all(m.training for m in net.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_what_is_asked_wrongly_is_an_error() -> None:
+    clf = colours()
+    with pytest.raises(UsageError, match="did you mean 'red' or 'green'"):
+        saywhy.explain(clf, patches(), target="gren")
+    with pytest.raises(UsageError, match="out of range"):
+        saywhy.explain(clf, patches(), versus=3)
+    with pytest.raises(UsageError, match="both"):
+        saywhy.explain(clf, patches(), target="red", versus="red")
+    with pytest.raises(UsageError, match="saliency method"):
+        saywhy.explain(clf, patches(), method="grad-cham")
+    with pytest.raises(UsageError, match="unit"):
+        saywhy.explain(clf, patches(), unit="logits")
+    with pytest.raises(InputError, match="no such file"):
+        saywhy.explain(clf, "missing.jpg")
+
+
+def test_a_photo_that_is_not_square_keeps_masks_and_boxes_on_the_photo() -> None:
+    wide = Image.fromarray(patches().pixels).resize((300, 128))
+    clf = Classifier(Colours(), preprocess=Preprocess(size=(64, 64), resize=64, mean=(0, 0, 0), std=(1, 1, 1)))
+    e = saywhy.explain(clf, wide)
+    x0, y0, x1, y1 = e.image.seen
+    assert (y0, y1) == (0, 128)
+    assert (x0, x1) == (86, 214)
+    for concept in e.concepts:
+        assert concept.mask.size == (128, 300)
+        assert x0 <= concept.box[0] < concept.box[2] <= x1
+        assert concept.mask.array().any()
