@@ -53,11 +53,11 @@ $(FOR_TESTS): | $(BIN)/python
 demo: $(FOR_USE)
 	@photo=$$($(BIN)/python -c 'import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / "data" / "chelsea.png")'); \
 	$(BIN)/saywhy explain "$$photo" --format text,json,png,html -o demo; \
-	cat demo/chelsea.txt; echo; \
-	echo "The page:    demo/chelsea.html   (open it in a browser, no network needed)"; \
-	echo "The picture: demo/chelsea.png"; \
-	echo "The record:  demo/chelsea.json"; \
-	echo "Your turn:   $(BIN)/saywhy explain YOUR_PHOTO.jpg"
+	echo; \
+	echo "demo/chelsea.html  the page: open it in a browser, it needs no network"; \
+	echo "demo/chelsea.png   the picture"; \
+	echo "demo/chelsea.json  the record"; \
+	echo "Your turn:         $(BIN)/saywhy explain YOUR_PHOTO.jpg"
 
 # One thread in each of two workers is faster than two that fight for the cores.
 test: $(FOR_TESTS)
