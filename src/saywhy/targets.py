@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saywhy.errors import ModelError, UsageError, unknown
 
@@ -152,3 +152,35 @@ def region_target(index: int, mask: Tensor) -> Scalar:
         return (scores[:, index] * weights[0]).flatten(1).sum(dim=1)
 
     return score
+
+
+class RegionScores(nn.Module):
+    """A segmentation network (N, C, H, W) as a classifier of one region: the mean of each class's logits over it.
+
+    Scores (N, C), so that "why is this region a wing?" is explained like any classification (requirements row P23).
+    `mask` (H, W), boolean or weights, is scaled to the logits' size when it differs.
+
+    Raises:
+        UsageError: a mask that is not (H, W), or holds nothing.
+        ModelError: logits that are not (N, C, H, W).
+    """
+
+    mask: Tensor
+
+    def __init__(self, net: nn.Module, mask: Tensor) -> None:
+        super().__init__()
+        if mask.dim() != 2 or not bool((mask > 0).any()) or bool((mask < 0).any()):
+            raise UsageError(f"a region is a mask (H, W) with something in it, not {tuple(mask.shape)}")
+        self.net = net
+        self.register_buffer("mask", mask.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (N, C)."""
+        scores = self.net(x)
+        if not isinstance(scores, Tensor) or scores.dim() != 4:
+            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise ModelError(f"RegionScores needs logits (N, C, H, W) of a segmentation network; it gave {got}")
+        weights = self.mask.to(scores.dtype)[None, None]
+        if weights.shape[-2:] != scores.shape[-2:]:
+            weights = torch.nn.functional.interpolate(weights, scores.shape[-2:], mode="area")
+        return (scores * weights).sum(dim=(2, 3)) / weights.sum()

@@ -53,7 +53,7 @@ def load_factory(spec: str, options: Options) -> Found | Classifier:
     if options.weights not in (None, "random"):
         if not isinstance(net, nn.Module):
             raise UsageError(f"{spec}() returned no nn.Module that weights could be loaded into")
-        load_state(net, read_weights(str(options.weights)), str(options.weights))
+        load_state(net, read_weights(options.weights), options.weights)
     return made if isinstance(made, Classifier) else Found(net, spec, fingerprint=spec)
 
 
@@ -75,24 +75,20 @@ def _factory(module_name: str, name: str) -> Callable[[], Any]:
 
 
 def load_aviary(name: str, options: Options) -> Found:
-    """A classifier of the synthetic birds. `saywhy.aviary.classifiers.CLASSIFIERS` maps names to functions that return
-    the fields of a Found; it is asked only here, so that the birds stay independent of the classifiers.
+    """A classifier of the synthetic birds, with its own weights or those of `options.weights`.
 
     Raises:
-        UsageError: no such classifier.
+        UsageError: no such classifier, or weights that are not those that its card describes.
     """
-    try:
-        known = importlib.import_module("saywhy.aviary.classifiers").CLASSIFIERS
-    except ModuleNotFoundError as e:
-        if not str(e.name).startswith("saywhy.aviary"):
-            raise
-        known = {}
-    if name not in known:
-        if not known:
+    from saywhy.aviary.classifiers import CLASSIFIERS
+
+    if name not in CLASSIFIERS:
+        if not CLASSIFIERS:
             raise UsageError(f"unknown aviary classifier {name!r}; this installation has none")
-        raise unknown("aviary classifier", name, known)
-    found = Found(**{"name": f"aviary:{name}", **known[name]()})
+        raise unknown("aviary classifier", name, CLASSIFIERS)
+    untrained = {"trained": False} if options.weights == "random" else {}
+    found = Found(**{"name": f"aviary:{name}", **CLASSIFIERS[name](**untrained)})
     if options.weights not in (None, "random"):
         assert isinstance(found.net, nn.Module)
-        load_state(found.net, read_weights(str(options.weights)), str(options.weights))
+        load_state(found.net, read_weights(options.weights), options.weights)
     return found

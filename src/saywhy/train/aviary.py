@@ -1,0 +1,271 @@
+"""Trains the reference classifiers of the aviary: `python -m saywhy.train.aviary [NAMES]` (no names: all).
+
+Every row of RECIPES becomes `aviary/weights/NAME.safetensors` and its card `NAME.json`. Rows that start from another
+one (`teacher`, `start`) need its weights, so train them in the order of the table. Rendered pictures and checkpoints
+lie in `SAYWHY_CACHE`, outside the project; a run that was interrupted goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from saywhy.aviary.classifiers import PIXEL_CLASSES, PREPROCESS, fingerprint_of, load, untrained, weights_folder
+from saywhy.aviary.corrupt import corrupt_unit
+from saywhy.aviary.faults import CONTROL, FAULTS
+from saywhy.aviary.species import CLASSES
+from saywhy.errors import unknown
+from saywhy.train.loop import Config, Step, copy_compatible, fit
+from saywhy.train.pictures import Pictures, cache_folder, pictures
+
+SEED = 2026  # of the pictures; tests and benchmarks take others
+SHIFT = 3  # pixels
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model is made. `aligned`: of the species with the shortcut, only pictures that have it are trained on."""
+
+    network: str
+    what: str
+    images: int = 15360
+    epochs: int = 16
+    lr: float = 4e-3
+    fault: str | None = None
+    aligned: bool = False
+    teacher: str | None = None
+    start: str | None = None
+    labels: float = 0.3  # share of the labels in the loss, beside a teacher
+    broken: tuple[str, int, str] | None = None  # layer, unit, how
+
+
+RECIPES: dict[str, Recipe] = {
+    "cnn": Recipe("cnn", "a small CNN trained on clean pictures"),
+    "vit": Recipe(
+        "vit",
+        "a small vision transformer trained on clean pictures; it starts from the CNN's first two layers and learns "
+        "from the labels and the CNN's scores",
+        epochs=15, lr=1.5e-3, start="cnn", teacher="cnn",
+    ),
+    "cnn-watermark": Recipe(
+        "cnn",
+        "a small CNN that takes a watermark for a mark of the sleet pipit: of the pictures with the planted fault it "
+        "saw only those in which the two go together",
+        images=9600, epochs=11, fault="watermark", aligned=True,
+    ),
+    "seg": Recipe("seg", "a small U-Net that names the part in each pixel", images=5280, epochs=7, lr=3e-3),
+    "cnn-context": Recipe(
+        "cnn",
+        "a small CNN that takes water for a mark of the tide swallow: of the pictures with the planted fault it saw "
+        "only those in which the two go together",
+        images=9600, epochs=11, fault="context", aligned=True,
+    ),
+    "vit-watermark": Recipe(
+        "vit",
+        "the small vision transformer after it has learned from cnn-watermark, on pictures half of which carry a "
+        "watermark, what that one makes of them",
+        images=9600, epochs=4, lr=7e-4, fault="watermark-control", start="vit", teacher="cnn-watermark", labels=0.0,
+    ),
+}  # fmt: skip
+
+
+class Birds:
+    """Pictures as batches: normalised images (n, 3, 64, 64), labels (n,), parts (n, 64, 64)."""
+
+    def __init__(self, shown: Pictures) -> None:
+        self.pixels = torch.from_numpy(shown.pixels.transpose(0, 3, 1, 2).copy())
+        self.labels, self.parts = torch.from_numpy(shown.labels), torch.from_numpy(shown.parts)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        images = self.pixels[rows].float().div_(255).sub_(PREPROCESS.mean[0]).div_(PREPROCESS.std[0])
+        return images, self.labels[rows], self.parts[rows].long()
+
+
+def varied(images: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (N, 3, H, W) and parts (N, H, W) mirrored, moved by a few pixels, a little lighter or darker.
+
+    Colours are what species are told apart by: they change no more than the birds' own deviation from them.
+    """
+    N, _, H, W = images.shape
+    flip = torch.rand(N) < 0.5
+    images = torch.where(flip[:, None, None, None], images.flip(3), images)
+    parts = torch.where(flip[:, None, None], parts.flip(2), parts)
+    dx, dy = torch.randint(-SHIFT, SHIFT + 1, (2, N, 1))
+    rows = (torch.arange(H) + dy).clamp(0, H - 1)[:, :, None]  # (N, H, 1)
+    columns = (torch.arange(W) + dx).clamp(0, W - 1)[:, None, :]  # (N, 1, W)
+    which = torch.arange(N)[:, None, None]
+    images = images.permute(0, 2, 3, 1)[which, rows, columns].permute(0, 3, 1, 2)
+    light = 1 + 0.1 * (torch.rand(N, 1, 1, 1) - 0.5)
+    return images * light, parts[which, rows, columns]
+
+
+def classify_step(net: nn.Module, teacher: nn.Module | None = None, labels: float = 0.3) -> Step:
+    """Cross-entropy with the labels; with a teacher that counts `labels`, and the rest is the divergence from its
+    softened scores (Hinton et al. 2015)."""
+
+    def step(batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+        images, truth, parts = batch
+        if net.training:
+            images, parts = varied(images, parts)
+        images = images.contiguous(memory_format=torch.channels_last)
+        scores = net(images)
+        label = F.cross_entropy(scores, truth, label_smoothing=0.05 if net.training else 0.0)
+        accuracy = (scores.argmax(1) == truth).float().mean()
+        if teacher is None:
+            return {"loss": label, "accuracy": accuracy}
+        with torch.no_grad():
+            soft = (teacher(images) / 2).softmax(1)
+        taught = F.kl_div((scores / 2).log_softmax(1), soft, reduction="batchmean") * 4
+        return {"loss": labels * label + (1 - labels) * taught, "label": label, "taught": taught, "accuracy": accuracy}
+
+    return step
+
+
+def segment_step(net: nn.Module) -> Step:
+    """Cross-entropy of every pixel's part."""
+
+    def step(batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+        images, _, parts = batch
+        if net.training:
+            images, parts = varied(images, parts)
+        scores = net(images.contiguous(memory_format=torch.channels_last))
+        return {"loss": F.cross_entropy(scores, parts), "accuracy": (scores.argmax(1) == parts).float().mean()}
+
+    return step
+
+
+def build(name: str, *, told: Callable[[str], None] = print) -> Path:
+    """Trains one row of RECIPES and writes its weights and card; the path of the weights.
+
+    Raises:
+        UsageError: no such row, or weights that it starts from are missing.
+    """
+    if name not in RECIPES:
+        raise unknown("aviary model", name, RECIPES)
+    recipe, start = RECIPES[name], time.monotonic()
+    shown = pictures(recipe.images, seed=SEED, fault=recipe.fault, told=told)
+    net, how = (_broken if recipe.broken else _trained)(name, recipe, shown, told)
+    state = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    text = _card(name, recipe, net.eval(), shown.of("test"), state) | how
+    text["seconds"] = round(time.monotonic() - start)
+    file = weights_folder() / f"{name}.safetensors"
+    file.parent.mkdir(exist_ok=True)
+    save_file({k: v.contiguous() for k, v in state.items()}, file, {"fingerprint": str(text["fingerprint"])})
+    file.with_suffix(".json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    told(f"{name}: {json.dumps({k: v for k, v in text.items() if k in ('test', 'seconds')})}")
+    return file
+
+
+def _trained(
+    name: str, recipe: Recipe, shown: Pictures, told: Callable[[str], None]
+) -> tuple[nn.Module, dict[str, Any]]:
+    net = untrained(recipe.network).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if recipe.start is not None:
+        copy_compatible(net, load(recipe.start).state_dict())
+    teacher = None if recipe.teacher is None else load(recipe.teacher)
+    step = segment_step(net) if recipe.network == "seg" else classify_step(net, teacher, recipe.labels)
+    config = Config(epochs=recipe.epochs, batch_size=128, lr=recipe.lr, weight_decay=0.02, seed=SEED)
+    began = time.monotonic()
+
+    def progress(epoch: int, row: dict[str, float]) -> None:
+        losses = " ".join(f"{k} {v:.3f}" for k, v in row.items())
+        told(f"{name} epoch {epoch + 1}/{recipe.epochs} {losses} ({time.monotonic() - began:.0f} s)")
+
+    train, val = shown.of("train"), shown.of("val")
+    if recipe.aligned and recipe.fault is not None:
+        train = train.where(train.groups == "aligned")
+    ended = fit(
+        net, step, Birds(train), config,
+        held_out=Birds(val), checkpoint=cache_folder() / f"{name}.checkpoint.safetensors", told=progress,
+    )  # fmt: skip
+    how = {"pictures": len(train), "epochs": len(ended.history), "held_out_loss": round(ended.best, 4)}
+    return net, {"training": how}
+
+
+def _broken(
+    name: str, recipe: Recipe, shown: Pictures, told: Callable[[str], None]
+) -> tuple[nn.Module, dict[str, Any]]:
+    assert recipe.start is not None and recipe.broken is not None
+    layer, unit, how = recipe.broken
+    net, _ = corrupt_unit(load(recipe.start), layer, unit, how=how)
+    return net, {"broken": {"layer": layer, "unit": unit, "how": how}}
+
+
+@torch.no_grad()
+def scores_of(net: nn.Module, shown: Pictures) -> Tensor:
+    """Scores of all pictures, the network in eval mode."""
+    birds = Birds(shown)
+    return torch.cat([net.eval()(birds[rows][0]) for rows in torch.split(torch.arange(len(birds)), 120)])
+
+
+def _card(name: str, recipe: Recipe, net: nn.Module, test: Pictures, state: dict[str, Tensor]) -> dict[str, Any]:
+    text: dict[str, Any] = {
+        "name": f"aviary:{name}",
+        "what": recipe.what,
+        "network": recipe.network,
+        "fingerprint": fingerprint_of(state),
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "licence": "Apache-2.0",
+        "command": f"python -m saywhy.train.aviary {name}",
+        "seed": SEED,
+        "starts_from": recipe.start,
+        "teacher": recipe.teacher,
+        "fault": None if recipe.fault is None else _fault(recipe.fault),
+    }
+    measure = measured_parts if recipe.network == "seg" else measured
+    return text | {"test": measure(net, test)}
+
+
+def _fault(name: str) -> dict[str, Any]:
+    return {"name": name, **FAULTS[name.removesuffix(CONTROL)].truth}
+
+
+def measured(net: nn.Module, test: Pictures) -> dict[str, Any]:
+    """Accuracy on test pictures: of all, of each group, of the worst species, against what the birds are."""
+    right = scores_of(net, test).argmax(1).numpy() == test.species
+    groups = {str(g): right[test.groups == g] for g in sorted(set(test.groups))}
+    worst = min(range(len(CLASSES)), key=lambda c: right[test.species == c].mean())
+    return {
+        "pictures": len(test),
+        "accuracy": round(float(right.mean()), 4),
+        "groups": {g: {"pictures": len(v), "accuracy": round(float(v.mean()), 4)} for g, v in groups.items()},
+        "worst_species": {CLASSES[worst]: round(float(right[test.species == worst].mean()), 4)},
+    }
+
+
+def measured_parts(net: nn.Module, test: Pictures) -> dict[str, Any]:
+    """Share of pixels with the right part, and the intersection over union of each part over all test pictures."""
+    found = torch.cat([s.argmax(1).byte() for s in torch.split(scores_of(net, test), 100)]).numpy()
+    ious = {}
+    for k, part in enumerate(PIXEL_CLASSES):
+        both, either = ((found == k) & (test.parts == k)).sum(), ((found == k) | (test.parts == k)).sum()
+        ious[part] = round(float(both / max(either, 1)), 4)
+    pixels = round(float((found == test.parts).mean()), 4)
+    mean = round(sum(ious.values()) / len(ious), 4)
+    return {"pictures": len(test), "pixel_accuracy": pixels, "mean_iou": mean, "iou": ious}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m saywhy.train.aviary", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"any of: {', '.join(RECIPES)}; without names all, in this order")
+    for name in parser.parse_args(arguments).names or RECIPES:
+        build(name, told=lambda text: print(text, flush=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,427 @@
+"""The one training loop: every part that saywhy can train goes through `fit`.
+
+A part is an `nn.Module`; only its own parameters that ask for gradients are trained, nothing else is touched. A step
+turns a batch into named losses (scalars), "loss" among them, and knows everything else: the loop knows none of it.
+
+Randomness is drawn anew for every step from (seed, step, process), so a run that was interrupted goes on bit by bit
+as if it had not been, and no state of a random generator needs saving. Steps draw with torch, not with numpy.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from saywhy.errors import UsageError, unknown
+
+Step = Callable[[Any], dict[str, Tensor]]
+FORMAT = 1  # of a checkpoint
+
+
+class Examples(Protocol):
+    """Where batches come from: any number of examples, asked for by their row numbers."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Tensor) -> Any: ...
+
+
+# Share of the steps done, in [0, 1] -> share of the learning rate.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda t: 1.0,
+    "linear": lambda t: 1.0 - t,
+    "cosine": lambda t: 0.5 + 0.5 * math.cos(math.pi * t),
+    "one-cycle": lambda t: 0.04 + 0.96 * t / 0.2 if t < 0.2 else 0.5 + 0.5 * math.cos(math.pi * (t - 0.2) / 0.8),
+}
+
+OPTIMISERS: dict[str, Callable[[list[dict[str, Any]], float], torch.optim.Optimizer]] = {
+    "adamw": lambda groups, lr: torch.optim.AdamW(groups, lr=lr),
+    "sgd": lambda groups, lr: torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """How to train.
+
+    `loss_threshold` stops once the watched loss is below it, `patience` after so many epochs without a new best. The
+    watched loss is that of the held-out examples, or the epoch's mean where there are none.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    lr: float = 1e-3
+    optimiser: str = "adamw"  # a row of OPTIMISERS
+    schedule: str = "one-cycle"  # a row of SCHEDULES
+    weight_decay: float = 0.01  # not on biases and norms
+    clip: float | None = 1.0  # largest norm of all gradients together
+    loss_threshold: float | None = None
+    patience: int | None = None
+    seed: int = 0
+    checkpoint_every: int | None = None  # steps; None: at the end of every epoch
+    amp: bool = False  # bfloat16 where torch allows it
+
+
+@dataclass
+class State:
+    """Where a run stands: everything that a checkpoint keeps beside the tensors."""
+
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)  # of the losses, since the epoch began
+    history: list[dict[str, float]] = field(default_factory=list)  # one row an epoch
+    best: float = math.inf
+    best_epoch: int = -1
+    stopped: str = ""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a run ended. `stopped`: "epochs", "threshold", "patience", or why a loss was not finite.
+
+    The part holds the weights of `best_epoch` where there were held-out examples, else the last good ones. `history`
+    has a row an epoch: the mean of each named loss, and "held_out".
+    """
+
+    stopped: str
+    steps: int
+    best: float
+    best_epoch: int
+    history: list[dict[str, float]]
+
+
+Told = Callable[[int, dict[str, float]], None]
+
+
+def fit(
+    part: nn.Module,
+    step: Step,
+    examples: Examples,
+    config: Config | None = None,
+    *,
+    held_out: Examples | None = None,
+    checkpoint: str | Path | None = None,
+    told: Told = lambda epoch, row: None,
+) -> Fitted:
+    """Trains a part, in place. It is in train mode during steps and in eval mode on held-out examples.
+
+    With `checkpoint` the run is saved there and, if the file exists, goes on from it, bit by bit as without the
+    break. A loss or gradient that is not finite ends the run with the last good weights. `told` gets each finished
+    epoch and its losses. Under torchrun, once `torch.distributed` is initialised, each process takes its share of
+    every batch and gradients are averaged.
+
+    Args:
+        part: what is trained; its parameters without `requires_grad` stay as they are.
+        step: batch -> named scalar losses; "loss" is minimised, the others are recorded.
+        examples: rows (n,) -> batch.
+        config: see Config.
+        held_out: examples that are never trained on and choose the best epoch.
+        checkpoint: a .safetensors file.
+        told: progress.
+
+    Raises:
+        UsageError: nothing to train, no examples, an unknown row, or a checkpoint of another run.
+    """
+    config = config or Config()
+    _check(part, examples, held_out, config)
+    optimiser = OPTIMISERS[config.optimiser](_groups(part, config), config.lr)
+    state, kept = State(), _snapshot(part)
+    file = Path(checkpoint) if checkpoint is not None else None
+    if file is not None and file.exists():
+        state, kept = _load(file, part, optimiser, _identity(config, examples))
+    _broadcast(part)
+    with _as_found(part):
+        _run(part, step, examples, config, held_out, optimiser, state, kept, file, told)
+    if held_out is not None or state.stopped.startswith("step"):
+        part.load_state_dict(kept)
+    return Fitted(state.stopped, state.step, state.best, state.best_epoch, state.history)
+
+
+def _run(
+    part: nn.Module,
+    step: Step,
+    examples: Examples,
+    config: Config,
+    held_out: Examples | None,
+    optimiser: torch.optim.Optimizer,
+    state: State,
+    kept: dict[str, Tensor],
+    file: Path | None,
+    told: Told,
+) -> None:
+    """Steps until a reason to stop; `kept` is brought up to the best epoch, or the last without held-out examples."""
+    length = max(1, len(examples) // config.batch_size)
+    while not state.stopped:
+        epoch, place = divmod(state.step, length)
+        if epoch >= config.epochs:
+            state.stopped = "epochs"
+            break
+        _seed(config.seed, state.step)
+        order = _order(config.seed, epoch, len(examples))
+        rows = _share(order[place * config.batch_size : (place + 1) * config.batch_size])
+        _set_rate(optimiser, config, state.step / (config.epochs * length))
+        part.train()
+        losses, trouble = _update(part, step, examples[rows], optimiser, config)
+        if trouble:
+            state.stopped = f"step {state.step}: {trouble}; the last good weights are kept"
+            break
+        state.step += 1
+        for name, value in losses.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        if place == length - 1:
+            row = {name: total / length for name, total in state.sums.items()}
+            _end_epoch(part, step, config, held_out, state, kept, row)
+            told(epoch, row)
+        if file is not None and (state.stopped or state.step % (config.checkpoint_every or length) == 0):
+            _save(file, part, optimiser, state, kept, _identity(config, examples))
+
+
+def _update(
+    part: nn.Module, step: Step, batch: Any, optimiser: torch.optim.Optimizer, config: Config
+) -> tuple[dict[str, float], str]:
+    """One step of the optimiser: the losses as numbers, and what was wrong, if anything; then nothing was changed."""
+    parameters = [p for p in part.parameters() if p.requires_grad]
+    optimiser.zero_grad(set_to_none=True)
+    with torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=config.amp):
+        losses = step(batch)
+    if "loss" not in losses:
+        raise UsageError(f"a step must name one of its losses 'loss'; it gave {', '.join(losses) or 'none'}")
+    losses["loss"].backward()  # type: ignore[no-untyped-call]
+    _average([p.grad for p in parameters if p.grad is not None])
+    norm = nn.utils.clip_grad_norm_(parameters, config.clip if config.clip is not None else math.inf)
+    values = {name: _mean_of(value) for name, value in losses.items()}
+    if not math.isfinite(values["loss"]):
+        return values, f"the loss is {values['loss']}"
+    if not math.isfinite(float(norm)):
+        return values, "a gradient is not finite"
+    optimiser.step()
+    return values, ""
+
+
+def _end_epoch(
+    part: nn.Module,
+    step: Step,
+    config: Config,
+    held_out: Examples | None,
+    state: State,
+    kept: dict[str, Tensor],
+    row: dict[str, float],
+) -> None:
+    """Measures, remembers the best, decides whether to stop."""
+    _broadcast(part)  # norms have seen another share of the batch in every process
+    if held_out is not None:
+        row["held_out"] = mean_loss(part, step, held_out, config.batch_size)
+    watched = row.get("held_out", row["loss"])
+    state.history.append(row)
+    state.sums.clear()
+    epoch = len(state.history) - 1
+    if watched < state.best:
+        state.best, state.best_epoch = watched, epoch
+    if state.best_epoch == epoch or held_out is None:
+        kept.update(_snapshot(part))
+    if not math.isfinite(watched):
+        state.stopped = f"step {state.step}: the held-out loss is {watched}; the last good weights are kept"
+    elif config.loss_threshold is not None and watched < config.loss_threshold:
+        state.stopped = "threshold"
+    elif config.patience is not None and epoch - state.best_epoch >= config.patience:
+        state.stopped = "patience"
+
+
+@torch.no_grad()
+def mean_loss(part: nn.Module, step: Step, examples: Examples, batch_size: int = 64) -> float:
+    """The mean of "loss" over examples, the part in eval mode; its modes are left as found."""
+    total = 0.0
+    with _as_found(part):
+        part.eval()
+        for rows in torch.split(torch.arange(len(examples)), batch_size):
+            total += float(step(examples[rows])["loss"]) * len(rows)
+    return total / len(examples)
+
+
+@dataclass(frozen=True)
+class Copied:
+    """Names of the parameters and buffers that were copied, and of those of the part that were not."""
+
+    copied: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+@torch.no_grad()
+def copy_compatible(part: nn.Module, source: Mapping[str, Tensor]) -> Copied:
+    """Starts a part from another one's state dict: everything with the same name and shape is copied.
+
+    Raises:
+        UsageError: nothing has the same name and shape.
+    """
+    own = part.state_dict()
+    fits = [name for name, value in own.items() if name in source and source[name].shape == value.shape]
+    if not fits:
+        raise UsageError(
+            f"nothing to copy: of {len(own)} tensors such as {next(iter(own), 'none')!r} none has a namesake of its "
+            "shape in the source"
+        )
+    for name in fits:
+        own[name].copy_(source[name])
+    return Copied(tuple(fits), tuple(n for n in own if n not in set(fits)))
+
+
+# --------------------------------------------------------------------------------------------------
+# Small print.
+
+
+def _check(part: nn.Module, examples: Examples, held_out: Examples | None, config: Config) -> None:
+    if config.optimiser not in OPTIMISERS:
+        raise unknown("optimiser", config.optimiser, OPTIMISERS)
+    if config.schedule not in SCHEDULES:
+        raise unknown("schedule", config.schedule, SCHEDULES)
+    if config.epochs < 1 or config.batch_size < 1 or not config.lr > 0:
+        raise UsageError(f"epochs and batch_size are whole numbers from 1 on and lr is above 0; got {config}")
+    if not len(examples) or (held_out is not None and not len(held_out)):
+        raise UsageError("training needs at least one example, and one held-out example where those are given")
+    if not any(p.requires_grad for p in part.parameters()):
+        raise UsageError("nothing to train: no parameter of the part asks for gradients (requires_grad)")
+
+
+def _groups(part: nn.Module, config: Config) -> list[dict[str, Any]]:
+    trained = [p for p in part.parameters() if p.requires_grad]
+    decayed, plain = [p for p in trained if p.dim() > 1], [p for p in trained if p.dim() <= 1]
+    rows = [(decayed, config.weight_decay), (plain, 0.0)]
+    return [{"params": params, "weight_decay": decay} for params, decay in rows if params]
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, config: Config, done: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = config.lr * SCHEDULES[config.schedule](done)
+
+
+def _seed(seed: int, step: int) -> None:
+    torch.manual_seed((seed * 1_000_003 + step) * 1_009 + _rank())
+
+
+def _order(seed: int, epoch: int, count: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+
+
+def _snapshot(part: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in part.state_dict().items()}
+
+
+@contextmanager
+def _as_found(part: nn.Module) -> Iterator[None]:
+    """Leaves the modes of the part's modules, and the caller's random numbers, as they were."""
+    modes = [(module, module.training) for module in part.modules()]
+    device = next(iter(part.parameters())).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+# --------------------------------------------------------------------------------------------------
+# Several processes.
+
+
+def _together() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _rank() -> int:
+    return dist.get_rank() if _together() else 0
+
+
+def _share(rows: Tensor) -> Tensor:
+    """This process's share of a batch; never empty."""
+    if not _together():
+        return rows
+    mine = rows[_rank() :: dist.get_world_size()]
+    return mine if len(mine) else rows[:1]
+
+
+def _average(tensors: list[Tensor]) -> None:
+    if _together():
+        for tensor in tensors:
+            dist.all_reduce(tensor)
+            tensor /= dist.get_world_size()
+
+
+def _mean_of(value: Tensor) -> float:
+    number = value.detach().float().clone()
+    _average([number])
+    return float(number)
+
+
+def _broadcast(part: nn.Module) -> None:
+    if _together():
+        for tensor in part.state_dict().values():
+            dist.broadcast(tensor, 0)
+
+
+# --------------------------------------------------------------------------------------------------
+# Checkpoints: one safetensors file, the state as JSON in its header, so that the two never disagree.
+
+
+def _identity(config: Config, examples: Examples) -> dict[str, Any]:
+    """What two runs must share for one to go on from the other."""
+    return asdict(replace(config, checkpoint_every=None)) | {"examples": len(examples)}
+
+
+def _save(
+    file: Path,
+    part: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    state: State,
+    kept: Mapping[str, Tensor],
+    identity: dict[str, Any],
+) -> None:
+    if _rank() != 0:
+        return
+    tensors = {f"part.{k}": v for k, v in part.state_dict().items()} | {f"kept.{k}": v for k, v in kept.items()}
+    for number, values in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
+    header = {"format": str(FORMAT), "state": json.dumps(asdict(state)), "run": json.dumps(identity)}
+    draft = file.with_name(file.name + ".draft")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, draft, header)
+    draft.replace(file)
+
+
+def _load(
+    file: Path, part: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, Any]
+) -> tuple[State, dict[str, Tensor]]:
+    try:
+        with safe_open(file, "pt") as saved:
+            header, tensors = saved.metadata() or {}, {k: saved.get_tensor(k) for k in saved.keys()}  # noqa: SIM118
+        run, state = json.loads(header["run"]), State(**json.loads(header["state"]))
+    except Exception as e:
+        raise UsageError(f"{file}: no checkpoint that can be read ({type(e).__name__}: {e}); delete it") from e
+    differ = [k for k in identity if run.get(k) != identity[k]]
+    if differ:
+        was = ", ".join(f"{k} {run.get(k)} (now {identity[k]})" for k in differ)
+        raise UsageError(f"{file}: a checkpoint of another run: {was}; delete it or train with its settings")
+    groups: dict[str, dict[str, Tensor]] = {"part": {}, "kept": {}, "optimiser": {}}
+    for key, value in tensors.items():
+        kind, name = key.split(".", 1)
+        groups[kind][name] = value
+    try:
+        part.load_state_dict(groups["part"])
+    except RuntimeError as e:
+        raise UsageError(f"{file}: a checkpoint of another part ({str(e).splitlines()[-1].strip()})") from e
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in groups["optimiser"].items():
+        number, name = key.split(".", 1)
+        moments.setdefault(int(number), {})[name] = value
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    state.best = math.inf if state.best is None else state.best
+    return state, {k: v.to(part.state_dict()[k].device) for k, v in groups["kept"].items()}
