@@ -287,6 +287,14 @@ def test_a_model_toml_can_be_the_spec(tmp_path):
         load_classifier(tmp_path / "birds.toml")
 
 
+def test_a_model_toml_beside_the_weights_names_the_network_where_nobody_else_does(tmp_path):
+    torch.save(small(seed=5).state_dict(), tmp_path / "w.pt")
+    (tmp_path / "model.toml").write_text('model = "test_zoo:make_small"\nsize = 32\n')
+    clf = load_classifier(weights=tmp_path / "w.pt")
+    assert clf.name == "test_zoo:make_small"
+    assert load_classifier("test_zoo:make_small", weights=Path("random"), size=16).preprocess.size == (16, 16)
+
+
 # -- the user's own code and weights ---------------------------------------------------------------
 
 

@@ -97,12 +97,14 @@ def _with_file(spec: object, given: dict[str, object], file: Path | None) -> tup
     written = {k: v for k, v in vars(from_file).items() if k in {key.replace("-", "_") for key in values}}
     if not spec and not named:
         raise UsageError(f'{file}: needs a line such as model = "timm:resnet50"')
-    return spec or named, {**written, **given}
+    if named and (not spec or spec == DEFAULT):  # the default is what is asked for where nobody names a model
+        spec = named
+    return spec, {**written, **given}
 
 
 def _beside(spec: object, weights: object) -> Path | None:
     places = []
-    if isinstance(weights, (str, Path)) and weights != "random":
+    if isinstance(weights, (str, Path)) and str(weights) != "random":
         places.append(Path(weights).parent)
     if isinstance(spec, str) and spec.startswith("onnx:"):
         places.append(Path(spec[5:]).parent)

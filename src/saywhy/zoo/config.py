@@ -26,7 +26,7 @@ STATE_KEYS = ("state_dict", "model_state_dict", "model", "state_dict_ema")
 class Options:
     """What the user said; None means: as the loader knows it."""
 
-    weights: str | Path | None = None
+    weights: str | None = None
     classes: Sequence[str] | None = None
     size: tuple[int, int] | None = None
     resize: int | None = None
@@ -106,7 +106,7 @@ def _as_is(key: str, value: Any, folder: Path | None) -> Any:
 def _path(key: str, value: Any, folder: Path | None) -> Any:
     if not isinstance(value, (str, Path)):
         raise UsageError(f"{key} must be a file path, not {value!r}")
-    return value if value == "random" or folder is None else folder / value
+    return str(value) if str(value) == "random" or folder is None else str(folder / value)
 
 
 def _classes(key: str, value: Any, folder: Path | None) -> Sequence[str]:

@@ -60,18 +60,18 @@ def _hub(name: str) -> Iterator[None]:
         ) from e
 
 
-def _build(make: Callable[..., nn.Module], options: Options) -> nn.Module:
+def _build(make: Callable[..., nn.Module], weights: str, options: Options) -> nn.Module:
     """A network with seeded random weights or those of a file; its head fits the classes or the file."""
     said = {} if options.classes is None else {"num_classes": len(options.classes)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = make(**said)
-        if options.weights == "random":
+        if weights == "random":
             return net
-        state = read_weights(str(options.weights))
+        state = read_weights(weights)
         if not said and (count := head_size(net, state)):
             net = make(num_classes=count)
-    load_state(net, state, str(options.weights))
+    load_state(net, state, weights)
     return net
 
 
@@ -105,7 +105,7 @@ def load_timm(name: str, options: Options) -> Found:
         with _hub(f"timm:{name}"):
             net = make(pretrained=True)
     else:
-        net = _build(make, options)
+        net = _build(make, options.weights, options)
     data = timm.data.resolve_model_data_config(net)
     count = int(getattr(net, "num_classes", 0))
     return Found(
@@ -178,7 +178,7 @@ def load_torchvision(name: str, options: Options) -> Found:
                 raise UsageError(f"torchvision:{name} has no pretrained weights; give weights=FILE")
             net.load_state_dict(trained.get_state_dict(progress=False, check_hash=True, weights_only=True))
     else:
-        net = _build(make, options)
+        net = _build(make, options.weights, options)
     categories = trained.meta.get("categories") if trained is not None else None
     return Found(
         net.eval(),

