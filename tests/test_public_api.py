@@ -7,10 +7,25 @@ import pytest
 
 import saywhy
 
-NAMES = """
-METHODS METRICS RENDERERS Classifier Explanation ExtraMissing InputError ModelError Preprocess SaywhyError UsageError
-__version__ explain load_classifier read region_target saliency
-""".split()
+NAMES = [
+    "METHODS",
+    "METRICS",
+    "RENDERERS",
+    "Classifier",
+    "Explanation",
+    "ExtraMissing",
+    "InputError",
+    "ModelError",
+    "Preprocess",
+    "SaywhyError",
+    "UsageError",
+    "__version__",
+    "explain",
+    "load_classifier",
+    "read",
+    "region_target",
+    "saliency",
+]
 
 
 def test_exported_names_are_exactly_these():
