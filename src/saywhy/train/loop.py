@@ -103,6 +103,30 @@ class Fitted:
 Told = Callable[[int, dict[str, float]], None]
 
 
+@dataclass
+class _Run:
+    """What a run consists of; `kept` are the weights of the best epoch, of the last one without held-out examples."""
+
+    part: nn.Module
+    step: Step
+    examples: Examples
+    config: Config
+    held_out: Examples | None
+    optimiser: torch.optim.Optimizer
+    kept: dict[str, Tensor]
+    state: State = field(default_factory=State)
+
+    @property
+    def length(self) -> int:
+        """Steps an epoch; what does not fill a batch waits for another epoch's order."""
+        return max(1, len(self.examples) // self.config.batch_size)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What two runs must share for one to go on from the other."""
+        return asdict(replace(self.config, checkpoint_every=None)) | {"examples": len(self.examples)}
+
+
 def fit(
     part: nn.Module,
     step: Step,
@@ -135,106 +159,89 @@ def fit(
     config = config or Config()
     _check(part, examples, held_out, config)
     optimiser = OPTIMISERS[config.optimiser](_groups(part, config), config.lr)
-    state, kept = State(), _snapshot(part)
+    run = _Run(part, step, examples, config, held_out, optimiser, _snapshot(part))
     file = Path(checkpoint) if checkpoint is not None else None
     if file is not None and file.exists():
-        state, kept = _load(file, part, optimiser, _identity(config, examples))
+        _load(file, run)
     _broadcast(part)
     with _as_found(part):
-        _run(part, step, examples, config, held_out, optimiser, state, kept, file, told)
+        while not run.state.stopped:
+            row = _one_step(run)
+            if row is not None:
+                told(len(run.state.history) - 1, row)
+            due = run.state.step % (config.checkpoint_every or run.length) == 0
+            if file is not None and (due or run.state.stopped):
+                _save(file, run)
+    state = run.state
     if held_out is not None or state.stopped.startswith("step"):
-        part.load_state_dict(kept)
+        part.load_state_dict(run.kept)
     return Fitted(state.stopped, state.step, state.best, state.best_epoch, state.history)
 
 
-def _run(
-    part: nn.Module,
-    step: Step,
-    examples: Examples,
-    config: Config,
-    held_out: Examples | None,
-    optimiser: torch.optim.Optimizer,
-    state: State,
-    kept: dict[str, Tensor],
-    file: Path | None,
-    told: Told,
-) -> None:
-    """Steps until a reason to stop; `kept` is brought up to the best epoch, or the last without held-out examples."""
-    length = max(1, len(examples) // config.batch_size)
-    while not state.stopped:
-        epoch, place = divmod(state.step, length)
-        if epoch >= config.epochs:
-            state.stopped = "epochs"
-            break
-        _seed(config.seed, state.step)
-        order = _order(config.seed, epoch, len(examples))
-        rows = _share(order[place * config.batch_size : (place + 1) * config.batch_size])
-        _set_rate(optimiser, config, state.step / (config.epochs * length))
-        part.train()
-        losses, trouble = _update(part, step, examples[rows], optimiser, config)
-        if trouble:
-            state.stopped = f"step {state.step}: {trouble}; the last good weights are kept"
-            break
-        state.step += 1
-        for name, value in losses.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value
-        if place == length - 1:
-            row = {name: total / length for name, total in state.sums.items()}
-            _end_epoch(part, step, config, held_out, state, kept, row)
-            told(epoch, row)
-        if file is not None and (state.stopped or state.step % (config.checkpoint_every or length) == 0):
-            _save(file, part, optimiser, state, kept, _identity(config, examples))
+def _one_step(run: _Run) -> dict[str, float] | None:
+    """One batch; the means of its losses if that ended an epoch."""
+    config, state = run.config, run.state
+    epoch, place = divmod(state.step, run.length)
+    if epoch >= config.epochs:
+        state.stopped = "epochs"
+        return None
+    order = _order(config.seed, epoch, len(run.examples))
+    rows = _share(order[place * config.batch_size : (place + 1) * config.batch_size])
+    for group in run.optimiser.param_groups:
+        group["lr"] = config.lr * SCHEDULES[config.schedule](state.step / (config.epochs * run.length))
+    _seed(config.seed, state.step)
+    losses, trouble = _update(run, run.examples[rows])
+    if trouble:
+        state.stopped = f"step {state.step}: {trouble}; the last good weights are kept"
+        return None
+    state.step += 1
+    for name, value in losses.items():
+        state.sums[name] = state.sums.get(name, 0.0) + value
+    return _end_epoch(run) if place == run.length - 1 else None
 
 
-def _update(
-    part: nn.Module, step: Step, batch: Any, optimiser: torch.optim.Optimizer, config: Config
-) -> tuple[dict[str, float], str]:
-    """One step of the optimiser: the losses as numbers, and what was wrong, if anything; then nothing was changed."""
-    parameters = [p for p in part.parameters() if p.requires_grad]
-    optimiser.zero_grad(set_to_none=True)
-    with torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=config.amp):
-        losses = step(batch)
+def _update(run: _Run, batch: Any) -> tuple[dict[str, float], str]:
+    """Changes the weights once: the losses as numbers, and what was wrong, if anything; then nothing was changed."""
+    parameters = [p for p in run.part.parameters() if p.requires_grad]
+    run.part.train()
+    run.optimiser.zero_grad(set_to_none=True)
+    with torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=run.config.amp):
+        losses = run.step(batch)
     if "loss" not in losses:
         raise UsageError(f"a step must name one of its losses 'loss'; it gave {', '.join(losses) or 'none'}")
     losses["loss"].backward()  # type: ignore[no-untyped-call]
     _average([p.grad for p in parameters if p.grad is not None])
-    norm = nn.utils.clip_grad_norm_(parameters, config.clip if config.clip is not None else math.inf)
+    norm = nn.utils.clip_grad_norm_(parameters, run.config.clip if run.config.clip is not None else math.inf)
     values = {name: _mean_of(value) for name, value in losses.items()}
     if not math.isfinite(values["loss"]):
         return values, f"the loss is {values['loss']}"
     if not math.isfinite(float(norm)):
         return values, "a gradient is not finite"
-    optimiser.step()
+    run.optimiser.step()
     return values, ""
 
 
-def _end_epoch(
-    part: nn.Module,
-    step: Step,
-    config: Config,
-    held_out: Examples | None,
-    state: State,
-    kept: dict[str, Tensor],
-    row: dict[str, float],
-) -> None:
+def _end_epoch(run: _Run) -> dict[str, float]:
     """Measures, remembers the best, decides whether to stop."""
-    _broadcast(part)  # norms have seen another share of the batch in every process
-    if held_out is not None:
-        row["held_out"] = mean_loss(part, step, held_out, config.batch_size)
+    config, state, epoch = run.config, run.state, len(run.state.history)
+    row = {name: total / run.length for name, total in state.sums.items()}
+    _broadcast(run.part)  # norms have seen another share of the batch in every process
+    if run.held_out is not None:
+        row["held_out"] = mean_loss(run.part, run.step, run.held_out, config.batch_size)
     watched = row.get("held_out", row["loss"])
     state.history.append(row)
     state.sums.clear()
-    epoch = len(state.history) - 1
     if watched < state.best:
         state.best, state.best_epoch = watched, epoch
-    if state.best_epoch == epoch or held_out is None:
-        kept.update(_snapshot(part))
+    if state.best_epoch == epoch or run.held_out is None:
+        run.kept = _snapshot(run.part)
     if not math.isfinite(watched):
         state.stopped = f"step {state.step}: the held-out loss is {watched}; the last good weights are kept"
     elif config.loss_threshold is not None and watched < config.loss_threshold:
         state.stopped = "threshold"
     elif config.patience is not None and epoch - state.best_epoch >= config.patience:
         state.stopped = "patience"
+    return row
 
 
 @torch.no_grad()
@@ -297,11 +304,6 @@ def _groups(part: nn.Module, config: Config) -> list[dict[str, Any]]:
     decayed, plain = [p for p in trained if p.dim() > 1], [p for p in trained if p.dim() <= 1]
     rows = [(decayed, config.weight_decay), (plain, 0.0)]
     return [{"params": params, "weight_decay": decay} for params, decay in rows if params]
-
-
-def _set_rate(optimiser: torch.optim.Optimizer, config: Config, done: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = config.lr * SCHEDULES[config.schedule](done)
 
 
 def _seed(seed: int, step: int) -> None:
@@ -372,56 +374,41 @@ def _broadcast(part: nn.Module) -> None:
 # Checkpoints: one safetensors file, the state as JSON in its header, so that the two never disagree.
 
 
-def _identity(config: Config, examples: Examples) -> dict[str, Any]:
-    """What two runs must share for one to go on from the other."""
-    return asdict(replace(config, checkpoint_every=None)) | {"examples": len(examples)}
-
-
-def _save(
-    file: Path,
-    part: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    state: State,
-    kept: Mapping[str, Tensor],
-    identity: dict[str, Any],
-) -> None:
+def _save(file: Path, run: _Run) -> None:
     if _rank() != 0:
         return
-    tensors = {f"part.{k}": v for k, v in part.state_dict().items()} | {f"kept.{k}": v for k, v in kept.items()}
-    for number, values in optimiser.state_dict()["state"].items():
+    tensors = {f"part.{k}": v for k, v in run.part.state_dict().items()}
+    tensors |= {f"kept.{k}": v for k, v in run.kept.items()}
+    for number, values in run.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
-    header = {"format": str(FORMAT), "state": json.dumps(asdict(state)), "run": json.dumps(identity)}
+    header = {"format": str(FORMAT), "state": json.dumps(asdict(run.state)), "run": json.dumps(run.identity)}
     draft = file.with_name(file.name + ".draft")
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, draft, header)
     draft.replace(file)
 
 
-def _load(
-    file: Path, part: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, Any]
-) -> tuple[State, dict[str, Tensor]]:
+def _load(file: Path, run: _Run) -> None:
     try:
         with safe_open(file, "pt") as saved:
             header, tensors = saved.metadata() or {}, {k: saved.get_tensor(k) for k in saved.keys()}  # noqa: SIM118
-        run, state = json.loads(header["run"]), State(**json.loads(header["state"]))
+        was, state = json.loads(header["run"]), State(**json.loads(header["state"]))
     except Exception as e:
         raise UsageError(f"{file}: no checkpoint that can be read ({type(e).__name__}: {e}); delete it") from e
-    differ = [k for k in identity if run.get(k) != identity[k]]
+    differ = [f"{k} {was.get(k)} (now {now})" for k, now in run.identity.items() if was.get(k) != now]
     if differ:
-        was = ", ".join(f"{k} {run.get(k)} (now {identity[k]})" for k in differ)
-        raise UsageError(f"{file}: a checkpoint of another run: {was}; delete it or train with its settings")
+        raise UsageError(f"{file}: a checkpoint of another run: {', '.join(differ)}; delete it or use its settings")
     groups: dict[str, dict[str, Tensor]] = {"part": {}, "kept": {}, "optimiser": {}}
     for key, value in tensors.items():
         kind, name = key.split(".", 1)
         groups[kind][name] = value
     try:
-        part.load_state_dict(groups["part"])
+        run.part.load_state_dict(groups["part"])
     except RuntimeError as e:
         raise UsageError(f"{file}: a checkpoint of another part ({str(e).splitlines()[-1].strip()})") from e
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in groups["optimiser"].items():
         number, name = key.split(".", 1)
         moments.setdefault(int(number), {})[name] = value
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-    state.best = math.inf if state.best is None else state.best
-    return state, {k: v.to(part.state_dict()[k].device) for k, v in groups["kept"].items()}
+    run.optimiser.load_state_dict({"state": moments, "param_groups": run.optimiser.state_dict()["param_groups"]})
+    run.kept, run.state = groups["kept"], state
