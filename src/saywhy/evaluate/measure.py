@@ -1,0 +1,431 @@
+"""Methods times metrics over pictures, streamed: a batch of photos is decoded once and explained by every method.
+
+N pictures; n of them in a batch (n, 3, H, W); display maps (n, H, W) in [0, 1]; values (n,) float64.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from saywhy.classifier import DEFAULT_BATCH, Classifier, Meter
+from saywhy.collection import Item
+from saywhy.errors import InputError, ModelError, SaywhyError, UsageError
+from saywhy.evaluate.presets import asks_often, methods_for, metrics_named
+from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
+from saywhy.evaluate.truth import Truth, check_truth, truth_of
+from saywhy.image import read
+from saywhy.metrics import CONTROLS, METRICS, Reference, Values, faithfulness_all, map_status, reference
+from saywhy.metrics.masking import Hiding
+from saywhy.saliency import METHODS, saliency
+
+Progress = Callable[[int, int, str], None]
+CURVES = {"insertion", "deletion", "insertion-deletion"}
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How faithfulness is measured: what stands in for hidden pixels, whether they are hidden "before" or "after"
+    normalisation, a "relative" or "absolute" drop, and the steps of the curves."""
+
+    fill: str = "black"
+    insertion_fill: str = "blur"
+    masking: str = "before"
+    drop: str = "relative"
+    steps: int = 32
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Pictures (n, 3, H, W) with their numbers among all, what the classifier says of them, and their truth."""
+
+    numbers: tuple[int, ...]
+    names: tuple[str, ...]
+    images: Tensor
+    known: Reference
+    truth: Truth | None
+
+    def part(self, kept: Sequence[int]) -> _Batch:
+        """The pictures at these places."""
+        if len(kept) == len(self.numbers):
+            return self
+        at = torch.tensor(kept, dtype=torch.long)
+        targets = None if self.known.targets is None else self.known.targets[at]
+        truth = self.truth and Truth(self.truth.masks[at], self.truth.keypoints[at], self.truth.sizes[at])
+        return _Batch(
+            tuple(self.numbers[i] for i in kept), tuple(self.names[i] for i in kept), self.images[at],
+            Reference(targets, self.known.scores[at]), truth,
+        )  # fmt: skip
+
+    @property
+    def targets(self) -> list[int] | None:
+        """The asked classes."""
+        return None if self.known.targets is None else self.known.targets.tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What is asked for, resolved."""
+
+    clf: Classifier
+    metrics: tuple[str, ...]
+    how: Conventions
+    options: Mapping[str, Mapping[str, Any]]
+    names: tuple[str, ...]
+    target: int | str
+    seed: int
+    size: int
+
+    @property
+    def hiding(self) -> Hiding:
+        """The keywords that every faithfulness metric takes."""
+        mean = self.clf.preprocess.mean
+        return {"fill": self.how.fill, "masking": self.how.masking, "mean": mean, "batch_size": self.size}  # type: ignore[typeddict-item]
+
+
+@dataclass(eq=False)
+class _Tally:
+    """What has been found of one method so far."""
+
+    pictures: list[str] = field(default_factory=list)
+    values: dict[str, Values] = field(default_factory=dict)
+    degenerate: Counter[str] = field(default_factory=Counter)
+    meter: Meter = field(default_factory=Meter)
+    milliseconds: list[float] = field(default_factory=list)
+
+    def add(self, other: _Tally) -> None:
+        """Takes in a batch."""
+        self.pictures += other.pictures
+        self.values = {n: self.values.get(n, Values()).merge(v) for n, v in other.values.items()}
+        self.degenerate.update(other.degenerate)
+        self.meter.forward_passes += other.meter.forward_passes
+        self.meter.tail_passes += other.meter.tail_passes
+        self.milliseconds += other.milliseconds
+
+
+def evaluate(
+    clf: Classifier,
+    items: Sequence[Item],
+    methods: Sequence[str],
+    metrics: Sequence[str],
+    *,
+    controls: Sequence[str] = tuple(CONTROLS),
+    target: int | str = "predicted",
+    truth: Sequence[str] = (),
+    limit: int | None = None,
+    perturbation_limit: int | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    conventions: Conventions = Conventions(),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measures methods and controls by metrics over pictures (`collection.find_images`).
+
+    `target` is "predicted", "label" (the picture's own class) or one class for all; `truth` names the masks, boxes
+    and keypoints that localisation is about (all by default); `limit` takes a seeded subset of the pictures, and
+    `perturbation_limit` a seeded subset of these for methods that ask the network hundreds of times a picture;
+    `options` are keywords of methods, `{"rise": {"masks": 500}}`. A picture that cannot be read or explained is among
+    `failures`, and counts for no method. The values do not depend on the batch size.
+
+    Raises:
+        UsageError: an unknown method, metric, class or convention; no pictures; truth that no picture has.
+        InputError: no picture could be measured.
+    """
+    methods, metrics = methods_for(clf, methods), metrics_named(metrics)
+    _check(clf, methods, metrics, items, truth)
+    items = [items[i] for i in chosen(len(items), limit, seed)]
+    few = set(chosen(len(items), perturbation_limit, seed))
+    if isinstance(target, str) and target not in ("predicted", "label"):
+        target = clf.class_index(target)
+    size = clf.batch_size or DEFAULT_BATCH
+    plan = _Plan(clf, tuple(metrics), conventions, dict(options or {}), tuple(truth), target, seed, size)
+    tallies = {name: _Tally() for name in (*controls, *methods)}
+    failures: list[tuple[str, str]] = []
+    if clf.white_box:
+        clf.point  # noqa: B018  - found now, so that no method's time pays for it
+    for start in range(0, len(items), size):
+        tell = partial(progress or _quiet, start, len(items))
+        batch, failed = _load(plan, items[start : start + size], start)
+        failures += failed
+        if batch is not None:
+            failures += _add(plan, batch, tallies, few, tell)
+    if not any(t.pictures for t in tallies.values()):
+        raise InputError("no picture could be measured: " + "; ".join(f"{p}: {e}" for p, e in failures[:3]))
+    return _evaluation(plan, tallies, failures, {m: len(few) for m in methods if asks_often(m)}, len(items))
+
+
+def _quiet(done: int, total: int, text: str) -> None:
+    """Says nothing."""
+
+
+def chosen(count: int, limit: int | None, seed: int) -> list[int]:
+    """A fixed seeded subset of `limit` numbers below `count`, in order; all where there is no limit."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    return sorted(int(i) for i in np.random.default_rng((seed, 7)).permutation(count)[:limit])
+
+
+def _check(
+    clf: Classifier, methods: Sequence[str], metrics: Sequence[str], items: Sequence[Item], names: Sequence[str]
+) -> None:
+    if not items:
+        raise UsageError("an evaluation needs at least one picture")
+    if not metrics:
+        raise UsageError("an evaluation needs at least one metric; see `saywhy methods`")
+    if "weight-randomisation" in metrics and not clf.white_box:
+        raise UsageError("a black box has no weights to randomise; leave weight-randomisation out")
+    inputs = {i for m in metrics if METRICS[m].needs in ("truth", "both") for i in METRICS[m].inputs}
+    check_truth(items, sorted(inputs), names)
+
+
+# --------------------------------------------------------------------------------------------------
+# Pictures.
+
+
+def _load(plan: _Plan, items: Sequence[Item], start: int) -> tuple[_Batch | None, list[tuple[str, str]]]:
+    """The pictures of a batch that can be read, and why the others cannot."""
+    loaded, failed = [], []
+    for number, item in enumerate(items, start=start):
+        try:
+            loaded.append((number, item, *_one(plan, item)))
+        except InputError as e:
+            failed.append((str(item.path), str(e)))
+    if not loaded:
+        return None, failed
+    images = torch.cat([row[2] for row in loaded])
+    truths = [row[3] for row in loaded]
+    truth = Truth(*(torch.cat([getattr(t, k) for t in truths]) for k in ("masks", "keypoints", "sizes")))
+    labels = [row[4] for row in loaded]
+    targets = None if plan.target == "predicted" else torch.tensor(labels)
+    numbers, names = tuple(row[0] for row in loaded), tuple(str(row[1].path) for row in loaded)
+    try:
+        known = reference(plan.clf.probabilities, images, targets, batch_size=plan.size)
+    except ModelError as e:
+        if len(items) == 1:
+            return None, [*failed, (names[0], str(e))]
+        parts = [_load(plan, [item], start + i) for i, item in enumerate(items)]
+        batches = [b for b, _ in parts if b is not None]
+        return (_joined(batches) if batches else None), [f for _, fs in parts for f in fs]
+    return _Batch(numbers, names, images, known, truth), failed
+
+
+def _one(plan: _Plan, item: Item) -> tuple[Tensor, Truth, int]:
+    """A picture as the classifier sees it (1, 3, H, W), its truth and the class that is asked."""
+    picture = read(item.path)
+    images, seen = plan.clf.prepare([picture])
+    truth = truth_of([item], [picture], seen, plan.clf.preprocess, plan.names)
+    if plan.target != "label":
+        return images, truth, -1 if isinstance(plan.target, str) else plan.target
+    if item.class_name in plan.clf.class_names:
+        return images, truth, plan.clf.class_names.index(str(item.class_name))
+    if item.class_index is None or not 0 <= item.class_index < len(plan.clf.class_names):
+        raise InputError(f"{item.path}: has no label among the model's classes (class_name {item.class_name!r})")
+    return images, truth, item.class_index
+
+
+def _joined(batches: Sequence[_Batch]) -> _Batch:
+    targets = [b.known.targets for b in batches]
+    whole = None if targets[0] is None else torch.cat([t for t in targets if t is not None])
+    truths = [b.truth for b in batches if b.truth is not None]
+    return _Batch(
+        tuple(n for b in batches for n in b.numbers),
+        tuple(n for b in batches for n in b.names),
+        torch.cat([b.images for b in batches]),
+        Reference(whole, torch.cat([b.known.scores for b in batches])),
+        Truth(*(torch.cat([getattr(t, k) for t in truths]) for k in ("masks", "keypoints", "sizes"))),
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# Methods.
+
+
+def _add(
+    plan: _Plan, batch: _Batch, tallies: dict[str, _Tally], few: set[int], tell: Callable[[str], None]
+) -> list[tuple[str, str]]:
+    """Measures every method on a batch; where the model fails, picture by picture, to name the one that it fails on."""
+    found = {}
+    try:
+        for name in tallies:
+            tell(name)
+            often = name in METHODS and asks_often(name)
+            kept = [i for i, n in enumerate(batch.numbers) if not often or n in few]
+            if kept:
+                found[name] = _measure(plan, name, batch.part(kept))
+    except (ModelError, InputError) as e:
+        if len(batch.numbers) == 1:
+            return [(batch.names[0], str(e))]
+        return [f for i in range(len(batch.numbers)) for f in _add(plan, batch.part([i]), tallies, few, tell)]
+    for name, part in found.items():
+        tallies[name].add(part)
+    return []
+
+
+def _measure(plan: _Plan, name: str, batch: _Batch) -> _Tally:
+    begun = time.perf_counter()
+    raw, shown, statuses, meter = _maps(plan, plan.clf, name, batch.images, batch.targets, batch.numbers)
+    spent = (time.perf_counter() - begun) * 1000 / len(batch.numbers)
+    values = _values(plan, name, batch, raw, shown)
+    return _Tally(
+        list(batch.names),
+        {m: Values().update(values[m]) for m in plan.metrics},
+        Counter(s for s in statuses if s in DEGENERATE),
+        meter,
+        [spent],
+    )
+
+
+def _maps(
+    plan: _Plan,
+    clf: Classifier,
+    name: str,
+    images: Tensor,
+    targets: list[int] | None,
+    numbers: Sequence[int],
+) -> tuple[Tensor, Tensor, Sequence[str], Meter]:
+    """Raw and display maps, their status and what they cost."""
+    if name in METHODS:
+        options = plan.options.get(name, {})
+        found = saliency(clf, images, targets, method=name, seed=plan.seed, **options)
+        return found.raw, found.display, found.status, found.passes
+    size = (int(images.shape[2]), int(images.shape[3]))
+    random = {"seed": plan.seed} if name == "random" else {}
+    rows = [CONTROLS[name](1, size, **random, **({"first": n} if random else {})) for n in numbers]
+    shown = torch.cat(rows)
+    return shown, shown, map_status(shown), Meter()
+
+
+# --------------------------------------------------------------------------------------------------
+# Metrics.
+
+
+def _values(plan: _Plan, name: str, batch: _Batch, raw: Tensor, shown: Tensor) -> dict[str, Tensor]:
+    """Per-picture values (n,) of every asked metric, for maps of one method."""
+
+    def explain(images: Tensor, targets: Tensor | None) -> Tensor:
+        asked = None if targets is None else targets.tolist()
+        return _maps(plan, plan.clf, name, images, asked, batch.numbers)[1]
+
+    out = _faithful(plan, batch, shown, explain)
+    for metric in plan.metrics:
+        row = METRICS[metric]
+        if row.kind == "complexity":
+            out[metric] = row.function(shown)
+        elif row.kind == "localisation":
+            assert batch.truth is not None
+            given = {"maps": shown, **vars(batch.truth)}
+            out[metric] = row.function(**{k: given[k] for k in row.inputs})
+        elif row.kind == "sanity":
+            out[metric] = _sane(plan, metric, name, batch)
+    return out
+
+
+def _faithful(
+    plan: _Plan, batch: _Batch, shown: Tensor, explain: Callable[[Tensor, Tensor | None], Tensor]
+) -> dict[str, Tensor]:
+    """The faithfulness metrics, each pass shared by all that read it."""
+    wanted = set(plan.metrics)
+    kept = [f.keywords for m in wanted if isinstance(f := METRICS[m].function, partial) and "nu" in f.keywords]
+    curves, how = wanted & CURVES, plan.how
+    out: dict[str, Tensor] = {}
+    if curves and (len(curves) == 1 and curves != {"insertion-deletion"}):
+        (name,) = curves
+        hiding: Hiding = {**plan.hiding, "fill": how.insertion_fill if name == "insertion" else how.fill}
+        out[name] = METRICS[name].function(
+            plan.clf.probabilities, batch.images, shown, known=batch.known, steps=how.steps, **hiding
+        )
+        curves = set()
+    if not (kept or curves or "adcc" in wanted):
+        return out
+    found = faithfulness_all(
+        plan.clf.probabilities, batch.images, shown, known=batch.known,
+        nus=sorted({float(k["nu"]) for k in kept}, reverse=True),
+        equalised=any(k["equalised"] for k in kept),
+        curves=bool(curves), steps=how.steps, insertion_fill=how.insertion_fill, kind=how.drop,  # type: ignore[arg-type]
+        explain=explain if "adcc" in wanted else None, **plan.hiding,
+    )  # fmt: skip
+    return out | found.values
+
+
+def _sane(plan: _Plan, metric: str, name: str, batch: _Batch) -> Tensor:
+    """The sanity metrics on raw maps: of random weights, of another class, of the picture with noise."""
+    clf, targets = plan.clf, batch.known.targets
+
+    def explain(images: Tensor, asked: Tensor) -> Tensor:
+        return _maps(plan, clf, name, images, asked.tolist(), batch.numbers)[0]
+
+    def explain_with(net: nn.Module) -> Tensor:
+        twin = clf if net is clf.net else replace(clf, net=net, layer=clf.point.path, _points={})
+        return _maps(plan, twin, name, batch.images, batch.targets, batch.numbers)[0]
+
+    if targets is None:
+        raise UsageError(f"{metric} needs a classifier of several classes")
+    given = {
+        "net": clf.net, "explain_with": explain_with, "explain": explain, "images": batch.images,
+        "targets": targets, "classes": len(clf.class_names),
+    }  # fmt: skip
+    row = METRICS[metric]
+    if name in CONTROLS:  # it does not look at what these metrics change: every rank stays
+        shown = _maps(plan, clf, name, batch.images, batch.targets, batch.numbers)[1]
+        flat = torch.tensor([s != "ok" for s in map_status(shown)])
+        return torch.ones(len(batch.numbers), dtype=torch.float64).masked_fill(flat, torch.nan)
+    return row.function(**{k: given[k] for k in row.inputs}, seed=plan.seed)
+
+
+# --------------------------------------------------------------------------------------------------
+
+
+def _evaluation(
+    plan: _Plan, tallies: Mapping[str, _Tally], failures: list[tuple[str, str]], few: Mapping[str, int], count: int
+) -> Evaluation:
+    told: dict[str, str | float] = {"target": str(plan.target), **asdict(plan.how)}
+    told |= {f"{m} {k}": str(v) for m, given in plan.options.items() if m in tallies for k, v in given.items()}
+    told["truth"] = ", ".join(plan.names) or "all that is marked"
+    notes = [
+        f"{', '.join(few)}: on a seeded subset of {min(few.values())} of the {count} pictures."
+    ] if few and min(few.values()) < count else []  # fmt: skip
+    return Evaluation(
+        plan.clf.name or type(plan.clf.net).__name__,
+        plan.clf.fingerprint,
+        tuple(column(m, plan.how) for m in plan.metrics),
+        tuple(_row(plan, name, t) for name, t in tallies.items() if t.pictures),
+        told,
+        tuple(failures),
+        tuple(notes),
+        plan.seed,
+    )
+
+
+def column(metric: str, how: Conventions = Conventions()) -> Column:
+    """The column of a metric, with the conventions that it was measured by."""
+    row = METRICS[metric]
+    told = dict(row.conventions)
+    said = {"fill": how.insertion_fill if metric == "insertion" else how.fill, "masking": how.masking,
+            "drop": how.drop, "steps": how.steps, "insertion_fill": how.insertion_fill}  # fmt: skip
+    told |= {k: v for k, v in said.items() if k in told}
+    return Column(metric, row.unit, row.higher_is_better, row.summary, told)
+
+
+def _row(plan: _Plan, name: str, tally: _Tally) -> Row:
+    count = len(tally.pictures)
+    return Row(
+        name,
+        name in CONTROLS,
+        tuple(tally.pictures),
+        {m: cell(v, seed=plan.seed) for m, v in tally.values.items()},
+        dict(sorted(tally.degenerate.items())),
+        tally.meter.forward_passes / count,
+        tally.meter.tail_passes / count,
+        float(np.median(tally.milliseconds)),
+    )
+
+
+__all__ = ["Conventions", "Progress", "SaywhyError", "chosen", "column", "evaluate"]

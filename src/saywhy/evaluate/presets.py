@@ -1,0 +1,115 @@
+"""Ready sets of methods and metrics, and which methods a classifier can serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from saywhy.classifier import Classifier
+from saywhy.errors import UsageError, unknown
+from saywhy.metrics import METRICS
+from saywhy.saliency import METHODS, saliency
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Methods and metrics that go together; a method may also be a word of `WORDS`."""
+
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    summary: str
+
+
+_LCAM = tuple(f"{kind}{nu}" for nu in (100, 50, 15) for kind in ("ad", "ic"))
+
+PRESETS: dict[str, Preset] = {
+    "quick": Preset(
+        ("grad-cam", "layer-cam", "eigen-cam"),
+        ("ad50", "ic50", "ad50-ranked", "mean-value", "deletion"),
+        "a first look in seconds",
+    ),
+    "faithfulness": Preset(
+        ("cheap",),
+        (*_LCAM, "ad50-ranked", "ic50-ranked", "ag50", "insertion", "deletion", "insertion-deletion", "mean-value"),
+        "is what the map marks what the model uses?",
+    ),
+    "l-cam-table": Preset(
+        ("grad-cam", "grad-cam++", "score-cam", "rise"),
+        (*_LCAM, *(f"{name}-ranked" for name in _LCAM), "mean-value"),
+        "rows of the L-CAM paper: AD and IC at 100, 50 and 15 %, number of passes; area kept apart",
+    ),
+    "localisation": Preset(
+        ("cheap",),
+        ("epg", "nra", "hit-rate", "pointing", "iou", "mean-value"),
+        "does the map lie where a person marked the thing? needs an images.jsonl with masks or boxes",
+    ),
+    "sanity": Preset(
+        ("cheap",),
+        ("weight-randomisation", "label-randomisation", "noise-stability"),
+        "do the maps depend on the model and on the class, and not on noise?",
+    ),
+}
+
+WORDS = {
+    "all": "every method that the classifier can serve",
+    "cheap": "those of them that need a few passes a picture, not hundreds",
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def asks_often(method: str) -> bool:
+    """Whether a method runs the whole network many times a picture; only those report their progress."""
+    return "progress" in METHODS[method].options
+
+
+def methods_for(clf: Classifier, names: Sequence[str]) -> list[str]:
+    """The methods meant by names and `WORDS`, each once; "all" and "cheap" leave out what the classifier cannot serve.
+
+    Raises:
+        UsageError: an unknown method.
+    """
+    out: list[str] = []
+    for name in names:
+        if name in WORDS:
+            chosen = [m for m in METHODS if name == "all" or not asks_often(m)]
+            out += [m for m in chosen if METHODS[m].needs != "extra:captum" and _serves(clf, m)]
+        elif name in METHODS:
+            out.append(name)
+        else:
+            raise unknown("saliency method", name, [*METHODS, *WORDS])
+    return list(dict.fromkeys(out))
+
+
+def metrics_named(names: Sequence[str]) -> list[str]:
+    """The names, each once.
+
+    Raises:
+        UsageError: an unknown metric.
+    """
+    for name in names:
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+    return list(dict.fromkeys(names))
+
+
+def _serves(clf: Classifier, method: str) -> bool:
+    """Tries the method on one grey image; one that asks often needs no more than scores, or maps."""
+    if asks_often(method):
+        return METHODS[method].needs == "scores" or clf.white_box
+    try:
+        saliency(clf, torch.full((1, 3, *clf.preprocess.size), 0.5), 0, method=method)
+    except UsageError:
+        return False
+    return True

@@ -1,0 +1,114 @@
+"""An evaluation as Markdown, LaTeX or JSON, with everything that is needed to read its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from saywhy.evaluate.result import Cell, Column, Evaluation, Row, json_text
+
+COSTS = ("n", "degenerate", "forward", "tail", "ms")
+
+
+def number(value: float, column: Column) -> str:
+    """A number in the digits that its unit bears; a dash for none."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:.1f}" if column.unit == "%" else f"{value:.3f}"
+
+
+def _cost(row: Row) -> list[str]:
+    bad = sum(row.degenerate.values())
+    return [
+        str(len(row.pictures)), str(bad), f"{row.forward_passes:.4g}", f"{row.tail_passes:.4g}",
+        "–" if row.control else f"{row.milliseconds:.3g}",
+    ]  # fmt: skip
+
+
+def _interval(cell: Cell, column: Column, between: str = "–") -> str:
+    if math.isnan(cell.low):
+        return ""
+    return f"{number(cell.low, column)}{between}{number(cell.high, column)}"
+
+
+def _uneven(cell: Cell, row: Row) -> str:
+    """How many pictures the mean is of, where it is not all of them."""
+    return f" (n={cell.samples})" if cell.undefined and cell.samples else ""
+
+
+def markdown(found: Evaluation) -> str:
+    """Markdown: one line a method, means with their 95 % intervals, costs a picture, conventions below."""
+    head = ["method", *(c.heading for c in found.columns), *COSTS]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    for row in found.rows:
+        name = f"*{row.method}*" if row.control else row.method
+        lines.append("| " + " | ".join([name, *(_markdown_cell(row, c) for c in found.columns), *_cost(row)]) + " |")
+    return "\n".join([*lines, "", *_legend(found)]) + "\n"
+
+
+def _markdown_cell(row: Row, column: Column) -> str:
+    cell = row.cells.get(column.name)
+    if cell is None or math.isnan(cell.mean):
+        return "–"
+    interval = _interval(cell, column)
+    return number(cell.mean, column) + (f" [{interval}]" if interval else "") + _uneven(cell, row)
+
+
+def _legend(found: Evaluation) -> list[str]:
+    lines = [f"Model: {found.model} ({found.fingerprint}). Seed {found.seed}. Controls in italics know nothing of it."]
+    lines.append(
+        "Mean and 95 % bootstrap interval over the pictures where the metric is defined (n= where these are fewer); "
+        "n: pictures; degenerate: maps that are flat, all negative or not finite; forward and tail: passes of the "
+        "method itself a picture; ms: its time a picture."
+    )
+    lines.append("Conventions: " + ", ".join(f"{k} {v}" for k, v in found.conventions.items()) + ".")
+    lines += [f"- `{c.name}` ({c.unit}): {c.summary}." for c in found.columns]
+    lines += list(found.notes)
+    lines += [f"Not measured: {image}: {error}" for image, error in found.failures]
+    return lines
+
+
+_ESCAPES = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "@": r"@", "–": "--"}
+_ARROWS = {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+
+
+def _tex(text: str) -> str:
+    for sign, escaped in {**_ESCAPES, **_ARROWS}.items():
+        text = text.replace(sign, escaped)
+    return text
+
+
+def latex(found: Evaluation) -> str:
+    """LaTeX for the booktabs package; intervals small behind the means, conventions in the caption."""
+    head = ["method", *(c.heading for c in found.columns), *COSTS]
+    lines = [r"\begin{table}", r"\centering", r"\begin{tabular}{l" + "r" * (len(head) - 1) + "}", r"\toprule"]
+    lines += [" & ".join(_tex(h) for h in head) + r" \\", r"\midrule"]
+    controls = [r for r in found.rows if r.control]
+    for group in (controls, [r for r in found.rows if not r.control]):
+        lines += [_latex_row(row, found.columns) for row in group]
+        lines += [r"\midrule"] if group is controls and group else []
+    told = ", ".join(f"{k} {v}" for k, v in found.conventions.items())
+    caption = f"{found.model}. Mean and 95 % bootstrap interval; controls in italics. Conventions: {told}."
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_tex(caption)}}}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_row(row: Row, columns: tuple[Column, ...]) -> str:
+    name = rf"\emph{{{_tex(row.method)}}}" if row.control else _tex(row.method)
+    cells = []
+    for column in columns:
+        cell = row.cells.get(column.name)
+        if cell is None or math.isnan(cell.mean):
+            cells.append("--")
+            continue
+        interval = _interval(cell, column, "--")
+        cells.append(number(cell.mean, column) + (rf" {{\tiny [{interval}]}}" if interval else ""))
+    return " & ".join([name, *cells, *(_tex(c) for c in _cost(row))]) + r" \\"
+
+
+FORMS: dict[str, Callable[[Evaluation], str]] = {
+    "markdown": markdown,
+    "latex": latex,
+    "json": lambda found: json_text(found.to_dict()),
+}
+SUFFIXES = {"markdown": ".md", "latex": ".tex", "json": ".json"}
