@@ -113,16 +113,18 @@ def _halvings(grid: tuple[int, int]) -> Iterator[tuple[int, int]]:
 @contextmanager
 def untouched(net: nn.Module) -> Iterator[None]:
     """Runs in eval mode with a forked RNG, and leaves every submodule's mode and the RNG as found, also on error."""
-    modes = [(m, m.training) for m in net.modules()]
-    devices = sorted({p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices):
+    modules = list(net.modules())
+    modes = [m.training for m in modules]
+    cuda = torch.cuda.is_available() and {p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(cuda or ())):
         try:
-            if any(mode for _, mode in modes):
+            if any(modes):
                 net.eval()
             yield
         finally:
-            for module, mode in modes:
-                module.training = mode
+            for module, mode in zip(modules, modes, strict=True):
+                if module.training is not mode:
+                    module.training = mode
 
 
 @contextmanager
