@@ -69,14 +69,14 @@ class Block(nn.Module):
 
 
 class BirdVit(nn.Module):
-    """A vision transformer on a grid of 8 x 8 tokens and a class token; 0.45 million weights at C = 24.
+    """A vision transformer on a grid of 8 x 8 tokens and a class token; 0.36 million weights.
 
     Three strided convolutions make the tokens: with so few pictures they learn faster than one large patch. The first
     two have the names and shapes of the CNN's, so that they can start from its weights.
     Dosovitskiy et al. 2021; the stem: Xiao et al. 2021.
     """
 
-    def __init__(self, classes: int, width: int = 96, depth: int = 5, heads: int = 3) -> None:
+    def __init__(self, classes: int, width: int = 96, depth: int = 4, heads: int = 3) -> None:
         super().__init__()
         self.features = nn.Sequential(_conv(3, 24, 2), _conv(24, 48, 2), nn.Conv2d(48, width, 3, 2, 1))  # (N, E, 8, 8)
         self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.02)
