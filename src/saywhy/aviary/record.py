@@ -57,17 +57,22 @@ def _phrase(one: Phrase) -> dict[str, Any]:
     return {"start": one.start, "end": one.end, "mask": one.mask, "attributes": list(one.attributes)}
 
 
+def _digits(value: float) -> float:
+    # Ten digits: the games' values are fractions with fewer, and sums in another order differ behind them.
+    return round(value, 10) + 0.0
+
+
 def _solved(game: Game) -> dict[str, Any]:
-    """A game's Shapley values and its interactions that are not zero, to six digits."""
-    pairs = {pair: round(v, 6) for pair, v in interactions(game).items()}
+    """A game's Shapley values, its interactions that are not zero, and what each player is worth last and alone."""
+    pairs = {pair: _digits(v) for pair, v in interactions(game).items()}
     full, empty = float(game.values[-1]), float(game.values[0])
     return {
-        "full": round(full, 6),
-        "empty": round(empty, 6),
-        "shapley": {p: round(v, 6) for p, v in shapley(game).items()},
+        "full": _digits(full),
+        "empty": _digits(empty),
+        "shapley": {p: _digits(v) for p, v in shapley(game).items()},
         "interactions": [[a, b, v] for (a, b), v in pairs.items() if v],
-        "necessity": {p: round(full - game.value(set(game.players) - {p}), 6) for p in game.players},
-        "sufficiency": {p: round(game.value([p]) - empty, 6) for p in game.players},
+        "necessity": {p: _digits(full - game.value(set(game.players) - {p})) for p in game.players},
+        "sufficiency": {p: _digits(game.value([p]) - empty) for p in game.players},
     }
 
 
