@@ -113,7 +113,9 @@ def explain(
     ] = None,
     versus: Annotated[str | None, typer.Option(help="The class to compare it with; default: the runner-up.")] = None,
     method: Annotated[str | None, typer.Option(help="The saliency method that leads attention.")] = None,
-    regions: Annotated[int | None, typer.Option(help="Number of regions, 1 to 6; default: by coherence.")] = None,
+    regions: Annotated[
+        int | None, typer.Option(help="Number of regions, 1 to 6; default: 3 to 5, by coherence.")
+    ] = None,
     unit: Annotated[str, typer.Option(help="Unit of contributions: probability or log-odds.")] = "probability",
     format: Annotated[str | None, typer.Option(help="One or several of text,json,png,html.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the files.")] = None,

@@ -79,7 +79,7 @@ def explain(
 
     `target` is the class to explain (the predicted one by default), `versus` the class to compare it with (the
     runner-up by default), `method` the saliency method whose map leads attention (grad-cam, or rise for a black box),
-    `regions` their number (3 to 6, chosen by coherence, by default), `unit` of contributions "probability" or
+    `regions` their number (1 to 6; by default 3 to 5, chosen by coherence), `unit` of contributions "probability" or
     "log-odds". `progress` is told each step in words. Same seed, same explanation.
 
     Raises:

@@ -45,8 +45,8 @@ def _mean(image: Tensor, keep: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _noise(image: Tensor, keep: Tensor, generator: torch.Generator) -> Tensor:
-    """Coarse and fine noise around the kept pixels' mean colour, with the picture's own spread."""
-    spread = image.std(dim=(2, 3), keepdim=True)
+    """Coarse and fine noise around the kept pixels' mean colour, with half the picture's own spread."""
+    spread = 0.5 * image.std(dim=(2, 3), keepdim=True)
     H, W = image.shape[2:]
     coarse = torch.randn(1, 3, max(2, H // 16), max(2, W // 16), generator=generator)
     fine = torch.randn(1, 3, H, W, generator=generator)

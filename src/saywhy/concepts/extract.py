@@ -24,6 +24,7 @@ Doubles = NDArray[np.float64]
 MIN_SHARE = 0.02  # of the image: a smaller region is no patch that a person would point at
 GRID = 48  # rows of the grid that is clustered: fine enough for edges, coarse enough for k-means in milliseconds
 FINER = 0.015  # silhouette that one more region may cost: people read four or five parts more easily than three halves
+AUTOMATIC = 5  # regions at most unless more are asked for: six would double the game, and few read six
 COMPONENTS = 12  # principal components kept of each layer's channels
 WEIGHTS = {"activation": 1.0, "colour": 0.45, "place": 0.6}
 WEIGHTS_WITHOUT_MAPS = {"activation": 0.0, "colour": 1.0, "place": 1.0}
@@ -47,8 +48,9 @@ def find_regions(
     """Coherent regions (k, H, W), boolean and disjoint, of one image (3, H, W); 1 <= k <= 6.
 
     `maps` are activations (K, h, w) of one or several layers (none for a black box: colour and place decide alone),
-    `attention` (h, w) is the target's raw saliency map. `count` fixes k; otherwise the number from 3 to 6 whose
-    clusters are most coherent is taken (silhouette), fewer where the attended part holds no more.
+    `attention` (h, w) is the target's raw saliency map. `count` fixes k; otherwise the number from 3 to 5 whose
+    clusters are most coherent is taken (silhouette); a cluster in several patches, or too small a one, is told from
+    the picture, so there can be fewer.
 
     Raises:
         UsageError: a count outside 1 to 6.
@@ -101,13 +103,13 @@ def _cluster(
     points, weights = features[mask], weight[mask]
     labels = np.full(mask.shape, -1, dtype=np.int64)
     best: tuple[float, NDArray[np.int64]] | None = None
-    for k in [count] if count else range(3, 7):
+    for k in [count] if count else range(3, AUTOMATIC + 1):
         found = _k_means(points, weights, min(k, len(points)), seed)
         distinct, sample = len(np.unique(found)), min(400, len(points))
         score = (
             silhouette_score(points, found, sample_size=sample, random_state=seed) if 1 < distinct < sample else -1.0
         )
-        score += FINER * min(distinct, 5)
+        score += FINER * distinct
         if best is None or score > best[0]:
             best = (float(score), found)
     assert best is not None
