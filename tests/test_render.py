@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -40,7 +41,23 @@ CASES: dict[str, dict[str, object]] = {
 
 @pytest.fixture(params=CASES, name="case")
 def _case(request: pytest.FixtureRequest) -> Explanation:
-    return record(**CASES[request.param])
+    return made(request.param)
+
+
+@cache
+def made(name: str) -> Explanation:
+    return record(**CASES[name])
+
+
+@cache
+def drawn(name: str, case: str) -> bytes:
+    return RENDERERS[name].function(made(case))
+
+
+def draw(name: str, explanation: Explanation) -> bytes:
+    """Draws it; the cases of the table once for all tests of a process."""
+    case = next((c for c in CASES if made(c) is explanation), None)
+    return drawn(name, case) if case else RENDERERS[name].function(explanation)
 
 
 class Page(HTMLParser):
@@ -78,7 +95,7 @@ class Page(HTMLParser):
 
 
 def page(explanation: Explanation) -> Page:
-    return Page(RENDERERS["html"].function(explanation).decode())
+    return Page(draw("html", explanation).decode())
 
 
 def flat(text: str) -> str:
@@ -92,7 +109,7 @@ def flat(text: str) -> str:
 @pytest.mark.parametrize("name", RENDERERS)
 def test_every_renderer_gives_the_same_bytes_twice(name: str, case: Explanation) -> None:
     row = RENDERERS[name]
-    first = row.function(case)
+    first = draw(name, case)
     assert len(first) > 100
     assert row.function(case) == first
     assert row.suffix.startswith(".") and "/" in row.media_type and row.summary
@@ -129,7 +146,7 @@ def test_text_and_page_tell_the_same_contributions(case: Explanation) -> None:
     told = RENDERERS["text"].function(case).decode()
     table = [line for line in told.splitlines() if re.match(r"\d+ +\S", line)]
     assert [cell for line in table for cell in line.split()[-1 - (case.versus is not None) :]] == expected
-    assert re.findall(r'<a class="num"[^>]*>([^<]*)</a>', RENDERERS["html"].function(case).decode()) == expected
+    assert re.findall(r'<a class="num"[^>]*>([^<]*)</a>', draw("html", case).decode()) == expected
 
 
 def test_sentences_stand_in_order_and_word_for_word(case: Explanation) -> None:
@@ -175,7 +192,7 @@ def test_evidence_names_regions_edges_and_the_context() -> None:
 
 
 def test_page_loads_nothing_and_runs_nothing(case: Explanation) -> None:
-    html = RENDERERS["html"].function(case).decode()
+    html = draw("html", case).decode()
     assert "default-src 'none'" in html
     for tag, attributes in Page(html).tags:
         assert tag not in ("script", "iframe", "object", "link", "base", "form")
@@ -313,7 +330,7 @@ def test_notebooks_show_the_fragment() -> None:
 
 
 def panel(explanation: Explanation) -> Image.Image:
-    image = Image.open(io.BytesIO(RENDERERS["png"].function(explanation)))
+    image = Image.open(io.BytesIO(draw("png", explanation)))
     image.load()
     return image
 

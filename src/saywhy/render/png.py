@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import unicodedata
+from bisect import bisect_right
 from functools import cache
 
 import numpy as np
@@ -19,8 +20,10 @@ SLOT = (WIDTH - 3 * MARGIN) // 2
 PICTURE_HEIGHT = 520
 INK, SOFT, LINE, PAPER, BADGE, FRAME = "#1a1f24", "#57616b", "#dde1e6", "#ffffff", "#1a1f24", "#ffffff"
 LONGEST_NAME = 60
+# No line of the panel holds more letters than this, however narrow they are.
+LONGEST_LINE = 600
 # Outlines are drawn this much larger and shrunk: Pillow's lines have jagged edges.
-FINER = 3
+FINER = 2
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Place = tuple[float, float]
@@ -80,12 +83,17 @@ def wrap(text: str, size: int, width: float) -> list[str]:
             continue
         if line:
             lines.append(line)
-        while font.getlength(word) > width and len(word) > 1:
-            n = next(n for n in range(len(word), 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
+        while font.getlength(word[:LONGEST_LINE]) > width:
+            n = _fitting(word, font, width)
             lines.append(word[:n])
             word = word[n:]
         line = word
     return [*lines, line] if line else lines
+
+
+def _fitting(word: str, font: Font, width: float) -> int:
+    """How many letters of a word fit the width, at least one; by halving, for a name may have thousands."""
+    return max(1, bisect_right(range(1, LONGEST_LINE), width, key=lambda n: font.getlength(word[:n])))
 
 
 def _paragraph(canvas: Image.Image, at: Place, text: str, size: int, width: float, colour: str = INK) -> int:
@@ -177,7 +185,7 @@ def _ramp_key(canvas: Image.Image, x: int, y: int) -> None:
 
 
 def _photo(scene: Scene, scale: float, heat: Image.Image | None) -> Image.Image:
-    """The photo with the frame, and the regions over it: drawn three times as large, then shrunk."""
+    """The photo with the frame, and the regions over it: drawn twice as large, then shrunk."""
     k = FINER * scale
     size = (max(1, round(scene.view[0] * k)), max(1, round(scene.view[1] * k)))
     image = scene.photo.resize(size, Image.Resampling.BICUBIC) if scene.photo else Image.new("RGB", size, "#cfd4d9")
