@@ -13,7 +13,7 @@ from saywhy.errors import ModelError, SaywhyError, UsageError
 from saywhy.saliency import METHODS, saliency, saliency_of
 
 SMALL = {"rise": {"masks": 12, "cells": 4}, "occlusion": {"window": 12, "stride": 10}}
-OWN = [m for m, row in METHODS.items() if not row.needs.startswith("extra")]
+OWN = [m for m, row in METHODS.items() if not row.needs.startswith(("extra", "head"))]  # heads: test_lcam
 TRANSFORMERS = {"attention-rollout", "legrad"}
 POOLED = {"cnn", "swin", "dict"}  # networks that end in pooling and one linear layer
 

@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -22,11 +23,11 @@ from torch import Tensor, nn
 from saywhy.classifier import DEFAULT_BATCH, Classifier, Meter, Tap, check_images, counting
 from saywhy.errors import UsageError, unknown
 from saywhy.image import Picture, Source, read
-from saywhy.saliency import adapters, attention, cam, perturb
+from saywhy.saliency import adapters, attention, cam, lcam, perturb
 from saywhy.tap import Point
 from saywhy.targets import Target, Targets
 
-Needs = Literal["maps", "gradients", "scores", "attention", "extra:captum"]
+Needs = Literal["maps", "gradients", "scores", "attention", "head", "extra:captum"]
 Status = Literal["ok", "flat", "all_negative", "not_finite"]
 Progress = Callable[[int, int], None]
 Images = Tensor | Source | Picture | Sequence[Source | Picture]
@@ -49,7 +50,7 @@ class Method:
     approximate: bool = False
     flip_equivariant: bool = True
 
-    @property
+    @cached_property
     def options(self) -> dict[str, object]:
         """The method's options and their defaults."""
         parameters = inspect.signature(self.function).parameters.values()
@@ -157,6 +158,13 @@ METHODS: dict[str, Method] = {
         "attention",
         "2 forward, 1 backward",
     ),
+    "l-cam": Method(
+        lcam.l_cam,
+        "a learned map from channels to the class's place; needs a fitted head",
+        "Gkartzonika et al. 2022",
+        "head",
+        "1 forward",
+    ),
     **{
         name: Method(a.function, a.summary, a.source, "extra:captum", a.passes, flip_equivariant=False)
         for name, a in adapters.ADAPTERS.items()
@@ -212,7 +220,7 @@ def saliency(
         batch = batch.clone() if batch.is_inference() else batch
         for start in range(0, N, size):
             part = batch[start : start + size]
-            tap = _scores_only(clf, part) if row.needs in ("scores", "extra:captum") else _tap(clf, part, layer)
+            tap = _tap_for(row, clf, part, layer, options)
             asked = tap.resolve(each(start, start + len(part)))
             raws.append(saliency_of(tap, asked, method, **_given(row, seed, progress if N == 1 else None), **options))
             where = (tap.point().path, tap.point().reason) if tap.points else where
@@ -247,9 +255,10 @@ def display(raw: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, tuple[Sta
     status = tuple(_status(m) for m in raw)
     shown = F.interpolate(raw.clamp_min(0)[:, None], image_size, mode="bilinear", align_corners=False)[:, 0]
     low, high = shown.amin(dim=(1, 2), keepdim=True), shown.amax(dim=(1, 2), keepdim=True)
-    shown = (shown - low) / (high - low).clamp_min(torch.finfo(shown.dtype).tiny)
-    good = torch.tensor([s == "ok" for s in status], device=raw.device)[:, None, None]
-    return torch.where(good, shown, 0.0).clamp(0, 1), status
+    shown = shown.sub_(low).div_((high - low).clamp_min(torch.finfo(shown.dtype).tiny))
+    if set(status) != {"ok"}:
+        shown[[s != "ok" for s in status]] = 0.0
+    return shown, status
 
 
 def _status(raw: Tensor) -> Status:
@@ -285,6 +294,16 @@ def _tensor(clf: Classifier, images: Images) -> Tensor:
 
 def _tap(clf: Classifier, images: Tensor, layer: str | nn.Module | Point | None) -> Tap:
     return clf.tap(images) if layer is None else clf.tap(images, [layer])
+
+
+def _tap_for(
+    row: Method, clf: Classifier, images: Tensor, layer: str | nn.Module | Point | None, options: dict[str, object]
+) -> Tap:
+    if row.needs in ("scores", "extra:captum"):
+        return _scores_only(clf, images)
+    if row.needs == "head" and isinstance(head := options.get("head"), lcam.LCam):
+        return clf.tap(images, head.points(clf))
+    return _tap(clf, images, layer)
 
 
 def _scores_only(clf: Classifier, images: Tensor) -> Tap:
