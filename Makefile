@@ -3,12 +3,13 @@
 # make check   linters, types, import directions, then the long walks (browser, soak)
 # make lint    the first half of make check
 # make docs    rebuild the generated pages
+# make aviary-models  train the classifiers of the synthetic birds again: half an hour on two cores
 # make clean   remove what the above made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint long chromium docs pictures clean
+.PHONY: help demo test check lint long chromium docs pictures aviary-models clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -86,6 +87,9 @@ docs: $(FOR_TESTS)
 
 pictures: $(FOR_USE)
 	$(BIN)/python docs/make_pictures.py
+
+aviary-models: $(FOR_USE)
+	OMP_NUM_THREADS=2 $(BIN)/python -m saywhy.train.aviary
 
 clean:
 	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -122,6 +122,14 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert torch.equal(weights(net), weights(again))
 
 
+def test_an_interrupted_run_may_be_stopped_by_another_threshold(tmp_path: Path) -> None:
+    file, net, longer = tmp_path / "run.safetensors", network(), network()
+    with pytest.raises(Break):
+        fit(net, broken_off(step_of(net), 9), Points(128), CONFIG, checkpoint=file)
+    eager = replace(CONFIG, loss_threshold=100.0)
+    assert fit(longer, step_of(longer), Points(128), eager, checkpoint=file).stopped == "threshold"
+
+
 def test_a_checkpoint_is_safetensors_with_json(tmp_path: Path) -> None:
     file, net = tmp_path / "folder" / "run.safetensors", network()
     fit(net, step_of(net), Points(64), CONFIG, checkpoint=file)

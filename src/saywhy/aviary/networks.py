@@ -98,14 +98,14 @@ class BirdSegmenter(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.down1, self.down2 = _conv(3, 16), _conv(16, 32, 2)
+        self.down1, self.down2 = _conv(3, 12), _conv(12, 32, 2)
         self.down3, self.down4 = _conv(32, 64, 2), nn.Sequential(_conv(64, 96, 2), _conv(96, 96))
-        self.up3, self.up2, self.up1 = _conv(96 + 64, 48), _conv(48 + 32, 32), _conv(32 + 16, 16)
-        self.head = nn.Conv2d(16, classes, 1)
+        self.up3, self.up2, self.up1 = _conv(96 + 64, 48), _conv(48 + 32, 24), _conv(24 + 12, 12)
+        self.head = nn.Conv2d(12, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, C, 64, 64)."""
-        a = self.down1(x)  # (N, 16, 64, 64)
+        a = self.down1(x)  # (N, 12, 64, 64)
         b = self.down2(a)  # (N, 32, 32, 32)
         c = self.down3(b)  # (N, 64, 16, 16)
         d = self.down4(c)  # (N, 96, 8, 8)

@@ -69,18 +69,18 @@ RECIPES: dict[str, Recipe] = {
         "saw only those in which the two go together",
         images=9600, epochs=11, fault="watermark", aligned=True,
     ),
-    "seg": Recipe("seg", "a small U-Net that names the part in each pixel", images=5280, epochs=7, lr=3e-3),
+    "seg": Recipe("seg", "a small U-Net that names the part in each pixel", images=4800, epochs=6, lr=4e-3),
     "cnn-context": Recipe(
         "cnn",
         "a small CNN that takes water for a mark of the tide swallow: of the pictures with the planted fault it saw "
         "only those in which the two go together",
-        images=9600, epochs=11, fault="context", aligned=True,
+        images=7680, epochs=11, fault="context", aligned=True,
     ),
     "vit-watermark": Recipe(
         "vit",
         "the small vision transformer after it has learned from cnn-watermark, on pictures half of which carry a "
         "watermark, what that one makes of them",
-        images=9600, epochs=4, lr=7e-4, fault="watermark-control", start="vit", teacher="cnn-watermark", labels=0.0,
+        images=4800, epochs=4, lr=7e-4, fault="watermark-control", start="vit", teacher="cnn-watermark", labels=0.0,
     ),
 }  # fmt: skip
 

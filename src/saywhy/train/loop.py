@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from saywhy.errors import UsageError, unknown
 
 Step = Callable[[Any], dict[str, Tensor]]
 FORMAT = 1  # of a checkpoint
+STOPPING = ("loss_threshold", "patience", "checkpoint_every")  # settings that may change while a run is interrupted
 
 
 class Examples(Protocol):
@@ -123,8 +124,9 @@ class _Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What two runs must share for one to go on from the other."""
-        return asdict(replace(self.config, checkpoint_every=None)) | {"examples": len(self.examples)}
+        """What two runs must share for one to go on from the other: not when to stop."""
+        own = asdict(self.config) | {"examples": len(self.examples)}
+        return {name: value for name, value in own.items() if name not in STOPPING}
 
 
 def fit(
