@@ -92,10 +92,10 @@ def classes_of(network: str) -> tuple[str, ...]:
     return PIXEL_CLASSES if network == "seg" else CLASSES
 
 
-def untrained(network: str) -> nn.Module:
-    """A network (a row of `NETWORKS`) as training starts it, always the same; in eval mode, no gradients."""
+def untrained(network: str, *, seed: int = 0) -> nn.Module:
+    """A network (a row of `NETWORKS`) with random weights, the same for the same seed; eval mode, no gradients."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         net = NETWORKS[network](len(classes_of(network)))
     return net.eval().requires_grad_(False)
 

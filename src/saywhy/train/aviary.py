@@ -38,7 +38,7 @@ class Recipe:
 
     `enough`: training stops once the held-out loss is below it. `aligned`: trained only on those pictures of a fault
     in which the shortcut and the species go together. `labels`: their share of the loss, beside a teacher. `broken`:
-    no training; one unit (layer, number) of `start` is corrupted in that way.
+    no training; one unit (layer, number) of `start` is corrupted in that way. `seed`: of the first weights.
     """
 
     network: str
@@ -53,10 +53,11 @@ class Recipe:
     start: str | None = None
     labels: float = 0.3
     broken: tuple[str, int, str] | None = None
+    seed: int = 0
 
 
 RECIPES: dict[str, Recipe] = {
-    "cnn": Recipe("cnn", "a small CNN trained on clean pictures", enough=0.11),
+    "cnn": Recipe("cnn", "a small CNN trained on clean pictures", enough=0.11, seed=SEED),
     "vit": Recipe(
         "vit",
         "a small vision transformer trained on clean pictures; it starts from the CNN's first two layers and learns "
@@ -69,7 +70,7 @@ RECIPES: dict[str, Recipe] = {
         "saw only those in which the two go together",
         images=9600, epochs=11, fault="watermark", aligned=True,
     ),
-    "seg": Recipe("seg", "a small U-Net that names the part in each pixel", images=4800, epochs=6, lr=4e-3),
+    "seg": Recipe("seg", "a small U-Net that names the part in each pixel", images=3840, epochs=6, lr=4e-3),
     "cnn-context": Recipe(
         "cnn",
         "a small CNN that takes water for a mark of the tide swallow: of the pictures with the planted fault it saw "
@@ -80,7 +81,7 @@ RECIPES: dict[str, Recipe] = {
         "vit",
         "the small vision transformer after it has learned from cnn-watermark, on pictures half of which carry a "
         "watermark, what that one makes of them",
-        images=4800, epochs=4, lr=7e-4, fault="watermark-control", start="vit", teacher="cnn-watermark", labels=0.0,
+        images=3840, epochs=4, lr=7e-4, fault="watermark-control", start="vit", teacher="cnn-watermark", labels=0.0,
     ),
 }  # fmt: skip
 
@@ -180,7 +181,7 @@ def build(name: str, *, told: Callable[[str], None] = print) -> Path:
 def _trained(
     name: str, recipe: Recipe, shown: Pictures, told: Callable[[str], None]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    net = untrained(recipe.network).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = untrained(recipe.network, seed=recipe.seed).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.start is not None:
         copy_compatible(net, load(recipe.start).state_dict())
     teacher = None if recipe.teacher is None else load(recipe.teacher)
