@@ -62,7 +62,7 @@ demo: $(FOR_USE)
 
 # One thread in each of two workers is faster than two that fight for the cores.
 test: $(FOR_TESTS)
-	@OMP_NUM_THREADS=1 PYTHONPATH=tests/shim $(BIN)/python -m pytest -n 2 -m "not long"
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests/shim $(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
 
 lint: $(FOR_TESTS)
 	$(BIN)/ruff check .
