@@ -42,6 +42,7 @@ class Examples(Protocol):
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "linear": lambda t: 1.0 - t,
+    "l-cam": lambda t: 0.75 ** math.floor(7 * t + 1e-9),  # 0.75 an epoch, of seven (Gkartzonika et al. 2022)
     "cosine": lambda t: 0.5 + 0.5 * math.cos(math.pi * t),
     "one-cycle": lambda t: 0.04 + 0.96 * t / 0.2 if t < 0.2 else 0.5 + 0.5 * math.cos(math.pi * (t - 0.2) / 0.8),
 }

@@ -1,0 +1,354 @@
+"""Fits an L-CAM head to a classifier with a few hundred photos; no labels are asked for, no weight of it is touched.
+
+The classifier itself says what it sees (its predicted class is the label), and answers for what it sees through the
+head's mask. Every random thing is drawn by the one training loop from its seed. N photos, n of them in a batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
+
+from saywhy.classifier import DEFAULT_BATCH, Classifier, Tap
+from saywhy.collection import Item
+from saywhy.errors import InputError, UsageError, unknown
+from saywhy.image import read
+from saywhy.saliency.lcam import LCam, start
+from saywhy.tap import untouched
+from saywhy.train.loop import Config, Fitted, Step, copy_compatible, fit
+from saywhy.train.masks import FILLS, MODES, NUS, Coefficients, Mode, keep_top, losses, scores_through
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+KINDS = ("img", "fm")
+KEPT = 1500  # photos that stay decoded; the others are read again when they are asked for
+FEW = 5  # fewer photos of a class than this are too few for a row of its own
+HELD_OUT = 0.15
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a head is fitted.
+
+    `kind`: "img" masks the image, "fm" the maps. `form`: "rows" or "shared", of rank `rank`, with the finer layer if
+    `fine`. `mode`: "own" measures area and smoothness on the mask of the image's own class, "cross" on the masks of
+    all classes in the batch, as the authors' code does by indexing with the whole label vector. Own is the default:
+    in cross mode the masks of absent classes outnumber the own one by the batch size, so what is learned is mostly to
+    be dark for others, and how strongly depends on the batch size. `thresholded` cuts each mask to its top 100, 50
+    or 15 percent, so that what is measured is trained for. `bias_rate` multiplies the learning rate of biases.
+    """
+
+    summary: str
+    config: Config
+    kind: str = "img"
+    form: str = "shared"
+    rank: int = 32
+    fine: bool = False
+    mode: Mode = "own"
+    fill: str = "black"
+    thresholded: bool = False
+    coefficients: Coefficients = field(default_factory=Coefficients)
+    crop: bool = True
+    bias_rate: float = 1.0
+
+
+_PAPER = Config(epochs=7, batch_size=64, lr=1e-4, optimiser="sgd", schedule="l-cam", weight_decay=5e-4, clip=None)
+
+RECIPES: dict[str, Recipe] = {
+    "fast": Recipe(
+        "a shared low-rank head for a few hundred photos, in minutes on two cores",
+        Config(epochs=8, batch_size=16, lr=2e-3, schedule="one-cycle", patience=3, weight_decay=0.01),
+        thresholded=True,
+    ),
+    "paper": Recipe(
+        "the published head and recipe (VGG-16's): a row a class, SGD, 7 epochs; wants many photos of each class",
+        _PAPER, form="rows", coefficients=Coefficients(border=0.3), bias_rate=2.0,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A fitted head, how training ended, and the files that could not be read, each with the reason."""
+
+    lcam: LCam
+    fitted: Fitted
+    failures: tuple[tuple[str, str], ...]
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether a loss was not finite; the head then has its last good weights."""
+        return self.fitted.stopped.startswith("step")
+
+
+Told = Callable[[int, dict[str, float]], None]
+
+
+def fit_lcam(
+    clf: Classifier,
+    items: Sequence[Item],
+    recipe: str | Recipe = "fast",
+    *,
+    init: LCam | None = None,
+    checkpoint: str | Path | None = None,
+    seed: int = 0,
+    told: Told = lambda epoch, row: None,
+) -> Outcome:
+    """Fits a head on photos. Same seed, same head; with `checkpoint` an interrupted run goes on.
+
+    `init` is a head to start from: all of its tensors that fit are copied.
+
+    Raises:
+        UsageError: a black box, a wrong recipe, a head to start from that does not fit.
+        InputError: none of the photos can be read.
+    """
+    recipe = _checked(recipe)
+    photos, failures = read_photos(clf, items, crop=recipe.crop)
+    predicted = photos.predicted
+    head = untrained(clf, photos, recipe)
+    if init is not None:
+        copy_compatible(head.head, init.head.state_dict())
+    train, held_out = split(photos, seed)
+    config = replace(recipe.config, seed=seed, batch_size=min(recipe.config.batch_size, len(train)))
+    hook = head.head.bias.register_hook(lambda g: g * recipe.bias_rate)  # type: ignore[no-untyped-call]
+    with frozen(clf):
+        fitted = fit(
+            head.head, lcam_step(clf, head, recipe), train, config,
+            held_out=held_out, checkpoint=checkpoint, told=told,
+        )  # fmt: skip
+    hook.remove()
+    head.head.eval().requires_grad_(False)
+    card = _card(clf, recipe, items, predicted, failures, fitted) | {
+        "held_out": 0 if held_out is None else len(held_out)
+    }
+    return Outcome(replace(head, card=card), fitted, tuple(failures))
+
+
+def untrained(clf: Classifier, photos: Photos, recipe: Recipe) -> LCam:
+    """The head before training: CAM."""
+    fine = clf.fine_point() if recipe.fine else None
+    rows = torch.linspace(0, len(photos) - 1, min(len(photos), DEFAULT_BATCH)).long()
+    tap = clf.tap(centred(photos[rows], clf), [clf.point] if fine is None else [fine, clf.point])
+    return start(tap, recipe.form, rank=recipe.rank, fine=recipe.fine)
+
+
+def _checked(recipe: str | Recipe) -> Recipe:
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise unknown("preset", recipe, RECIPES)
+        recipe = RECIPES[recipe]
+    for name, known in (("kind", KINDS), ("mode", MODES), ("fill", FILLS)):
+        if getattr(recipe, name) not in known:
+            raise unknown(name, getattr(recipe, name), known)
+    if recipe.kind == "fm" and (recipe.fine or recipe.fill == "blur"):
+        raise UsageError("l-cam-fm masks the layer's own maps: fine=False, and fill 'black' or 'mean'")
+    return recipe
+
+
+# --------------------------------------------------------------------------------------------------
+# The step.
+
+
+def lcam_step(clf: Classifier, lcam: LCam, recipe: Recipe) -> Step:
+    """Photos (n, 3, H', W') -> named losses: look, mask, look again (equations 1 to 8)."""
+    points = lcam.points(clf)
+    size = clf.batch_size or DEFAULT_BATCH
+
+    def seen(tap: Tap, S: Tensor) -> Tensor:
+        return scores_through(clf, tap, lcam.layers[0], S, kind=recipe.kind, fill=recipe.fill)
+
+    def step(photos: Tensor) -> dict[str, Tensor]:
+        training = lcam.head.training
+        images = cropped(photos, clf) if training else centred(photos, clf)
+        scores, masks, labels = [], [], []
+        taps = [clf.tap(part, points) for part in torch.split(images, size)]
+        truth = torch.cat([tap.logits.argmax(dim=1) for tap in taps])
+        for tap, own in zip(taps, torch.split(truth, size), strict=True):
+            asked = own[:, None] if recipe.mode == "own" else _own_first(own, truth)
+            S = lcam.maps(tap, asked).sigmoid()
+            shown = S[:, 0]
+            if recipe.thresholded and training:
+                shown = keep_top(shown, [NUS[i] for i in torch.randint(len(NUS), (len(own),)).tolist()])
+            # What the network keeps for its backward pass is made again there: memory is one part's, not the batch's.
+            scores.append(recomputed(seen, tap, shown, use_reentrant=False))
+            masks.append(S)
+            labels.append(own)
+        return losses(torch.cat(scores), torch.cat(labels), torch.cat(masks), recipe.coefficients)
+
+    return step
+
+
+def _own_first(own: Tensor, batch: Tensor) -> Tensor:
+    """Classes (n, N): of every image its own class first, then those of the batch's other images."""
+    rows = [torch.cat([c[None], _without(batch, int(c))]) for c in own]
+    return torch.stack(rows)
+
+
+def _without(batch: Tensor, c: int) -> Tensor:
+    first = int((batch == c).nonzero()[0])
+    return torch.cat([batch[:first], batch[first + 1 :]])
+
+
+@contextmanager
+def frozen(clf: Classifier) -> Iterator[None]:
+    """Eval mode (batch norms keep their statistics) and no gradients for the classifier's weights; both undone."""
+    assert isinstance(clf.net, nn.Module)
+    asked = [p for p in clf.net.parameters() if p.requires_grad]
+    with untouched(clf.net):
+        try:
+            for p in asked:
+                p.requires_grad_(False)
+            yield
+        finally:
+            for p in asked:
+                p.requires_grad_(True)
+
+
+# --------------------------------------------------------------------------------------------------
+# Photos.
+
+
+class Photos:
+    """Decoded photos as batches (n, 3, H', W') in [0, 1], a little larger than the classifier's view if `crop`."""
+
+    def __init__(self, clf: Classifier, paths: Sequence[Path], *, crop: bool) -> None:
+        how = clf.preprocess
+        side = how.resize or 0
+        # The middle square of the resized photo, out of which crops of the classifier's size are taken.
+        larger = crop and side > max(how.size)
+        self.view = replace(clf, preprocess=replace(how, size=(side, side))) if larger else clf
+        self.paths = list(paths)
+        self.predicted: list[int] = []
+        self.kept: dict[int, Pixels] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        pixels = np.stack([self._pixels(int(r)) for r in rows])
+        return torch.from_numpy(pixels).float().div_(255)
+
+    def _pixels(self, row: int) -> Pixels:
+        if row in self.kept:
+            return self.kept[row]
+        (image,) = self.view.prepare([read(self.paths[row])])[0]
+        pixels: Pixels = (image * 255).round().to(torch.uint8).numpy()
+        if len(self.kept) < KEPT:
+            self.kept[row] = pixels
+        return pixels
+
+
+class Part:
+    """Some of the photos."""
+
+    def __init__(self, photos: Photos, rows: Tensor) -> None:
+        self.photos, self.rows = photos, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return self.photos[self.rows[rows]]
+
+
+def read_photos(clf: Classifier, items: Sequence[Item], *, crop: bool) -> tuple[Photos, list[tuple[str, str]]]:
+    """The photos that can be read, what the classifier says of each, and those that cannot, with the reason.
+
+    Raises:
+        UsageError: a black box.
+        InputError: none can be read.
+    """
+    if not clf.white_box:
+        raise UsageError("l-cam learns from a layer's maps; a black-box classifier has none. Use rise")
+    photos = Photos(clf, [], crop=crop)
+    failures: list[tuple[str, str]] = []
+    for item in items:
+        photos.paths.append(item.path)
+        row = len(photos.paths) - 1
+        try:
+            photos._pixels(row)
+        except InputError as e:
+            photos.paths.pop()
+            failures.append((str(item.path), str(e)))
+            continue
+        view = centred(photos[torch.tensor([row])], clf)
+        photos.predicted.append(int(clf.logits(view).argmax()))
+    if not photos.paths:
+        raise InputError(f"none of {len(items)} pictures can be read; the first: {failures[0][1] if failures else '-'}")
+    return photos, failures
+
+
+def split(photos: Photos, seed: int) -> tuple[Part, Part | None]:
+    """Photos to train on and photos to stop by: 15 percent, one of seven at least, none of fewer than seven."""
+    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))
+    count = round(HELD_OUT * len(photos)) if len(photos) >= 7 else 0
+    return Part(photos, order[count:]), Part(photos, order[:count]) if count else None
+
+
+def cropped(photos: Tensor, clf: Classifier) -> Tensor:
+    """Random crops of the classifier's size, half of them mirrored."""
+    H, W = clf.preprocess.size
+    h, w = photos.shape[2:]
+    out = []
+    for photo in photos:
+        y, x = (int(torch.randint(full - part + 1, ())) for full, part in ((h, H), (w, W)))
+        crop = photo[:, y : y + H, x : x + W]
+        out.append(crop.flip(2) if torch.rand(()) < 0.5 else crop)
+    return torch.stack(out)
+
+
+def centred(photos: Tensor, clf: Classifier) -> Tensor:
+    """The middle, as the classifier sees a photo."""
+    H, W = clf.preprocess.size
+    y, x = (photos.shape[2] - H) // 2, (photos.shape[3] - W) // 2
+    return photos[:, :, y : y + H, x : x + W]
+
+
+# --------------------------------------------------------------------------------------------------
+# The card.
+
+
+def _card(
+    clf: Classifier, recipe: Recipe, items: Sequence[Item], predicted: list[int], failures: list[Any], fitted: Fitted
+) -> dict[str, Any]:
+    names, counts = clf.class_names, Counter(predicted)
+    few = sorted(c for c in range(len(names)) if counts[c] < FEW)
+    named = [(it, p) for it, p in zip((i for i in items if str(i.path) not in dict(failures)), predicted, strict=True)]
+    right = [names[p] == i.class_name for i, p in named if i.class_name is not None]
+    return {
+        "kind": f"l-cam-{recipe.kind}",
+        "form": recipe.form,
+        "recipe": {k: v for k, v in vars(recipe).items() if k not in ("summary", "config", "coefficients")},
+        "coefficients": vars(recipe.coefficients),
+        "config": vars(recipe.config),
+        "classifier": {"name": clf.name, "fingerprint": clf.fingerprint},
+        "pictures": len(predicted),
+        "unreadable": len(failures),
+        "labels": "the classifier's own predictions",
+        "given_labels_that_agree": round(sum(right) / len(right), 3) if right else None,
+        "classes_seen": len(counts),
+        "classes_with_few_pictures": {
+            "fewer_than": FEW,
+            "count": len(few),
+            "names": [f"{names[c]} ({counts[c]})" for c in few if counts[c]][:50],
+            "without_any": sum(counts[c] == 0 for c in few),
+            "meaning": "trained little: their maps are close to CAM"
+            if recipe.form == "rows"
+            else "explained by what the other classes taught",
+        },
+        "training": {
+            "stopped": fitted.stopped, "steps": fitted.steps, "best_epoch": fitted.best_epoch,
+            "history": [{k: round(v, 5) for k, v in row.items()} for row in fitted.history],
+        },
+    }  # fmt: skip
+
+
+__all__ = ["KINDS", "RECIPES", "Outcome", "Photos", "Recipe", "fit_lcam", "frozen", "lcam_step", "split", "untrained"]
