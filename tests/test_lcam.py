@@ -1,0 +1,289 @@
+"""L-CAM heads: equal to CAM before training, losses as they are written, masks where the paper puts them, one pass."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import tiny
+from saywhy import bundle
+from saywhy.classifier import counting
+from saywhy.errors import InputError, UsageError
+from saywhy.saliency import lcam, saliency, saliency_of
+from saywhy.targets import Targets
+from saywhy.train import masks
+from saywhy.train.masks import Coefficients
+
+
+def tap_of(clf, x, fine=True):
+    finer = clf.fine_point() if fine else None
+    return clf.tap(x, [clf.point] if finer is None else [finer, clf.point])
+
+
+def trained(clf, x, form="shared", **options):
+    """A head whose parameters are not where they start."""
+    head = lcam.start(tap_of(clf, x), form, **options)
+    g = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for p in head.head.parameters():
+            p.add_(0.3 * torch.randn(p.shape, generator=g))
+    return head
+
+
+@pytest.mark.parametrize("form", lcam.FORMS)
+@pytest.mark.parametrize("model", ["cnn", "swin"])
+def test_before_training_the_head_is_cam(form, model):
+    clf, x = tiny.classifier(tiny.build(model)), tiny.images(3)
+    head = lcam.start(tap_of(clf, x), form, fine=False)
+    ours = head.maps(tap_of(clf, x), torch.tensor([[1], [4], [1]]))[:, 0]
+    cam = saliency(clf, x, [1, 4, 1], method="cam").raw
+    gain = float((ours.detach() * cam).sum() / (cam * cam).sum())
+    assert gain > 0 and torch.allclose(ours, gain * cam, atol=1e-4 * float(ours.abs().max()))
+
+
+def test_before_training_the_finer_head_is_cam_scaled_up():
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
+    fine, coarse = lcam.start(tap_of(clf, x), fine=True), lcam.start(tap_of(clf, x), fine=False)
+    asked = torch.tensor([[2], [3]])
+    tap = tap_of(clf, x)
+    assert fine.layers == ("relu", "pool") and coarse.layers == ("relu",)
+    up = F.interpolate(coarse.maps(tap, asked), (16, 16), mode="bilinear", align_corners=False)
+    assert torch.allclose(fine.maps(tap, asked), up, atol=1e-5)
+
+
+def test_own_rows_are_the_weights_behind_average_pooling_and_mean_gradients_elsewhere():
+    net = tiny.build("cnn")
+    clf, x = tiny.classifier(net), tiny.images(3)
+    assert torch.allclose(lcam.own_rows(clf.tap(x), tiny.CLASSES), net.head.weight.detach(), atol=1e-6)
+    clf = tiny.classifier(tiny.build("vit"))
+    tap = clf.tap(x)
+    grads = tap.grads(Targets(torch.tensor([2, 2, 2]), ()))
+    assert torch.allclose(lcam.own_rows(tap, tiny.CLASSES)[2], grads.sum((2, 3)).mean(0), atol=1e-6)
+
+
+def test_the_published_form_has_one_row_a_class():
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
+    head = trained(clf, x, "rows")
+    assert sum(p.numel() for p in head.head.parameters()) == tiny.CLASSES * (8 + 1)
+    A, W, b = clf.tap(x).maps(), head.head.weight, head.head.bias
+    for n in range(2):
+        for c in range(tiny.CLASSES):
+            L = torch.full((8, 8), float(b[c]))
+            for k in range(8):
+                L += W[c, k].detach() * A[n, k]
+            got = head.maps(clf.tap(x), torch.tensor([[c], [c]]))[n, 0]
+            assert torch.allclose(got, L, atol=1e-4)
+
+
+def test_the_shared_form_is_a_low_rank_change_of_the_classifiers_rows_and_reaches_unseen_classes():
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
+    before, head = lcam.start(tap_of(clf, x), rank=2, fine=False), lcam.start(tap_of(clf, x), rank=2, fine=False)
+    with torch.no_grad():
+        head.head.up.normal_(generator=torch.Generator().manual_seed(1))
+    changes = []
+    for c in range(tiny.CLASSES):  # none of them was trained on
+        asked = torch.tensor([[c], [c]])
+        changes.append((head.maps(clf.tap(x), asked) - before.maps(clf.tap(x), asked)).flatten())
+    assert all(float(change.abs().max()) > 0 for change in changes)
+    h = head.head
+    expected = h.own + h.own @ h.down.T @ h.up.T
+    A = clf.tap(x).maps()
+    got = head.maps(clf.tap(x), torch.arange(tiny.CLASSES).expand(2, -1))
+    assert torch.allclose(got, torch.einsum("rk,nkhw->nrhw", expected / h.spread, A) + h.bias, atol=1e-4)
+    assert int(torch.linalg.matrix_rank((expected - h.own).detach(), rtol=1e-4)) == 2
+
+
+# --------------------------------------------------------------------------------------------------
+# Losses.
+
+
+def some_masks(N=3, m=1):
+    return torch.rand(N, m, 4, 5, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("m", [1, 3])
+@pytest.mark.parametrize("kind", ["sum", "mean"])
+def test_losses_equal_the_written_formulas(m, kind):
+    S, c = some_masks(m=m), Coefficients(border=0.3, variation=kind)
+    scores = torch.randn(3, 6, generator=torch.Generator().manual_seed(3))
+    labels = torch.tensor([0, 5, 2])
+    got = masks.losses(scores, labels, S, c)
+    ce = sum(-float(scores[n].log_softmax(0)[labels[n]]) for n in range(3)) / 3
+    av, tv, edge = 0.0, 0.0, []
+    for mask in S.flatten(0, 1):
+        for p in range(4):
+            for q in range(5):
+                av += (float(mask[p, q]) + 5e-4) ** 0.3
+                tv += float(mask[p, q] - mask[p, q + 1]) ** 2 if q < 4 else 0.0
+                tv += float(mask[p, q] - mask[p + 1, q]) ** 2 if p < 3 else 0.0
+                edge += [float(mask[p, q])] if p in (0, 3) or q in (0, 4) else []
+    av, tv = av / S.numel(), tv / (1 if kind == "sum" else 2 * len(S))
+    border = sum(edge) / len(edge)
+    for name, value in (("ce", ce), ("av", av), ("tv", tv), ("border", border)):
+        assert float(got[name]) == pytest.approx(value, rel=1e-4), name
+    total = 1.5 * ce + 2 * av + 0.01 * tv + 0.3 * border
+    assert float(got["loss"]) == pytest.approx(total, rel=1e-4)
+
+
+def test_without_area_and_variation_the_loss_is_cross_entropy():
+    scores, labels = torch.randn(3, 6, generator=torch.Generator().manual_seed(3)), torch.tensor([0, 5, 2])
+    got = masks.losses(scores, labels, some_masks(), masks.CE_ONLY)
+    assert float(got["loss"]) == pytest.approx(1.5 * float(F.cross_entropy(scores, labels)), rel=1e-6)
+    assert "border" not in got
+
+
+def test_cut_masks_keep_their_top_values_and_pass_the_whole_gradient():
+    S = some_masks()[:, 0].requires_grad_()
+    cut = masks.keep_top(S, [100.0, 50.0, 15.0])
+    assert [int((c > 0).sum()) for c in cut] == [20, 10, 3]
+    for whole, part in zip(S.detach(), cut.detach(), strict=True):
+        kept = part > 1e-6
+        assert torch.allclose(part[kept], whole[kept], atol=1e-6)
+        assert float(whole[kept].min()) >= float(whole[~kept].max() if (~kept).any() else 0)
+    (cut * torch.arange(20.0).reshape(4, 5)).sum().backward()
+    assert torch.equal(S.grad[2], torch.arange(20.0).reshape(4, 5))
+
+
+# --------------------------------------------------------------------------------------------------
+# Masks.
+
+
+def test_the_image_is_masked_in_0_to_1_before_normalisation():
+    net = tiny.build("cnn")
+    clf, x, S = tiny.classifier(net), tiny.images(2), some_masks(2)[:, 0]
+    mean, std = torch.tensor([0.5, 0.4, 0.3])[:, None, None], torch.tensor([0.25, 0.3, 0.2])[:, None, None]
+    up = F.interpolate(S[:, None], (32, 32), mode="bilinear", align_corners=False)
+    tap = clf.tap(x)
+    got = masks.scores_through(clf, tap, "relu", S, kind="img", fill="black")
+    assert torch.allclose(got, net((x * up - mean) / std), atol=1e-5)
+    grey = x.mean((2, 3), keepdim=True)
+    got = masks.scores_through(clf, tap, "relu", S, kind="img", fill="mean")
+    assert torch.allclose(got, net((x * up + grey * (1 - up) - mean) / std), atol=1e-5)
+    whole, nothing = torch.ones(2, 4, 4), torch.zeros(2, 4, 4)
+    assert torch.equal(masks.seen_image(x, whole, "blur"), x)
+    assert float(masks.seen_image(x, nothing, "blur").std()) < float(x.std())
+
+
+def test_the_maps_are_masked_and_only_the_tail_looks_again():
+    net = tiny.build("cnn")
+    clf, x = tiny.classifier(net), tiny.images(2)
+    tap, S = clf.tap(x), torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(4), requires_grad=True)
+    with counting() as meter:
+        got = masks.scores_through(clf, tap, "relu", S, kind="fm", fill="black")
+    assert (meter.forward_passes, meter.tail_passes) == (0, 2)
+    assert torch.allclose(got, net.head((tap.maps() * S[:, None]).mean((2, 3))), atol=1e-5)
+    got.sum().backward()
+    assert float(S.grad.abs().max()) > 0
+    with pytest.raises(UsageError, match="finer"):
+        masks.scores_through(clf, tap, "relu", some_masks(2)[:, 0], kind="fm", fill="black")
+    with pytest.raises(UsageError, match="'mean'"):
+        masks.seen_maps(tap.maps(), S, "blur")
+
+
+def test_an_unknown_fill_or_variation_is_named():
+    with pytest.raises(UsageError, match="blur"):
+        masks.seen_image(tiny.images(1), some_masks(1)[:, 0], "blurr")
+    with pytest.raises(UsageError, match="mean"):
+        Coefficients(variation="means")  # type: ignore[arg-type]
+
+
+# --------------------------------------------------------------------------------------------------
+# Inference.
+
+
+@pytest.mark.parametrize("model", tiny.MODELS)
+@pytest.mark.parametrize("form", lcam.FORMS)
+def test_a_map_costs_one_pass_and_no_gradient_and_is_the_same_alone_and_in_a_batch(form, model, monkeypatch):
+    clf, x = tiny.classifier(tiny.build(model)), tiny.images(3)
+    head = trained(clf, x, form)
+    monkeypatch.setattr(torch.autograd, "grad", None)
+    got = saliency(clf, x, [0, 1, 2], method="l-cam", head=head)
+    assert (got.passes.forward_passes, got.passes.tail_passes) == (3, 0)
+    alone = torch.cat([saliency(clf, x[i : i + 1], i, method="l-cam", head=head).raw for i in range(3)])
+    assert torch.allclose(alone, got.raw, atol=1e-4)
+    assert not torch.allclose(got.raw, saliency(clf, x, [3, 4, 5], method="l-cam", head=head).raw)
+
+
+def test_the_display_is_min_max_of_the_raw_map_scaled_up():
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
+    head = trained(clf, x, "rows")
+    got = saliency(clf, x, 4, method="l-cam", head=head)
+    L = head.maps(clf.tap(x), torch.tensor([[4], [4]]))[:, 0].detach()
+    V = torch.stack([(m - m.min()) / (m.max() - m.min()) for m in L])
+    assert torch.allclose(got.raw, V, atol=1e-6)
+    up = F.interpolate(V[:, None], (32, 32), mode="bilinear", align_corners=False)[:, 0]
+    for shown, expected in zip(got.display, up, strict=True):
+        assert torch.allclose(shown, (expected - expected.min()) / (expected.max() - expected.min()), atol=1e-5)
+
+
+def test_the_classifier_is_left_as_found(request):
+    net = tiny.build("cnn")
+    before, x = copy.deepcopy(net.state_dict()), tiny.images(2)
+    clf = tiny.classifier(net)
+    saliency(clf, x, 0, method="l-cam", head=trained(clf, x))
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_a_contrast_is_the_difference_of_two_maps_and_other_targets_are_refused():
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(1)
+    head, tap = trained(clf, x, fine=False), clf.tap(x)
+    got = saliency_of(tap, Targets(torch.tensor([1]), (), torch.tensor([2])), "l-cam", head=head)
+    L = head.maps(tap, torch.tensor([[1, 2]])).detach()
+    L = L[:, 0] - L[:, 1]
+    assert torch.allclose(got, (L - L.min()) / (L.max() - L.min()), atol=1e-5)
+    with pytest.raises(UsageError, match="grad-cam"):
+        saliency(clf, x, lambda scores: scores.sum(1), method="l-cam", head=head)
+
+
+def test_without_a_head_the_way_to_one_is_told():
+    with pytest.raises(UsageError, match="saywhy fit"):
+        saliency(tiny.classifier(tiny.build("cnn")), tiny.images(1), method="l-cam")
+
+
+def test_a_class_that_the_head_does_not_know_is_an_error():
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(1)
+    with pytest.raises(UsageError, match="6 classes"):
+        trained(clf, x).maps(tap_of(clf, x), torch.tensor([[6]]))
+
+
+# --------------------------------------------------------------------------------------------------
+# Files.
+
+
+@pytest.mark.parametrize("form", lcam.FORMS)
+def test_an_explainer_that_was_saved_explains_as_before(form, tmp_path):
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
+    head = trained(clf, x, form)
+    bundle.Bundle(head).save(tmp_path / "mine")
+    again = bundle.load(tmp_path / "mine", clf)
+    assert again.method == "l-cam" and again.lcam.layers == head.layers
+    expected = saliency(clf, x, 3, method="l-cam", head=head).raw
+    assert torch.equal(saliency(clf, x, 3, method="l-cam", **again.options["l-cam"]).raw, expected)
+
+
+def test_a_head_for_another_model_or_layer_is_refused(tmp_path):
+    net = tiny.build("cnn")
+    clf, x = tiny.classifier(net), tiny.images(2)
+    bundle.Bundle(trained(clf, x)).save(tmp_path)
+    with pytest.raises(UsageError, match="fitted to the classifier"):
+        bundle.load(tmp_path, tiny.classifier(tiny.build("cnn", seed=9)))
+    with pytest.raises(UsageError, match="conv1"):
+        bundle.load(tmp_path, tiny.classifier(net, layer="conv1"))
+
+
+def test_a_folder_without_an_explainer_and_a_broken_one_are_input_errors(tmp_path):
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
+    with pytest.raises(InputError, match="no explainer there"):
+        bundle.load(tmp_path, clf)
+    bundle.Bundle(trained(clf, x)).save(tmp_path)
+    (tmp_path / "lcam.safetensors").write_bytes(b"\x00" * 100)
+    with pytest.raises(InputError, match="no L-CAM head"):
+        bundle.load(tmp_path, clf)
+    (tmp_path / "explainer.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        bundle.load(tmp_path, clf)
+    (tmp_path / "explainer.json").write_text('{"format": 99, "parts": {}}')
+    with pytest.raises(UsageError, match="newer"):
+        bundle.load(tmp_path, clf)
