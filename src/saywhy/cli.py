@@ -26,9 +26,11 @@ import saywhy
 from saywhy.errors import InputError, SaywhyError, UsageError, unknown
 
 if TYPE_CHECKING:
+    from saywhy.bundle import Bundle
     from saywhy.classifier import Classifier
     from saywhy.evaluate import Evaluation
     from saywhy.explanation import Explanation
+    from saywhy.train.lcam import Outcome
 
 app = typer.Typer(
     name="saywhy",
@@ -115,6 +117,7 @@ def explain(
     ] = None,
     versus: Annotated[str | None, typer.Option(help="The class to compare it with; default: the runner-up.")] = None,
     method: Annotated[str | None, typer.Option(help="The saliency method that leads attention.")] = None,
+    explainer: Annotated[Path | None, typer.Option(help="A folder of fitted parts, made by `saywhy fit`.")] = None,
     regions: Annotated[
         int | None, typer.Option(help="Number of regions, 1 to 6; default: 3 to 5, by coherence.")
     ] = None,
@@ -133,6 +136,7 @@ def explain(
         raise unknown("saliency method", method, METHODS)
     items = find_images(images)
     clf = load()
+    fitted = _fitted(explainer, clf)
     for name in (target, versus):
         if name not in (None, "predicted"):
             clf.class_index(name)
@@ -141,7 +145,8 @@ def explain(
         for n, item in enumerate(items):
             try:
                 found = saywhy.explain(
-                    clf, item.path, target, versus, method=method, regions=regions, unit=unit, seed=seed,
+                    clf, item.path, target, versus, method=method, regions=regions, unit=unit,
+                    explainer=fitted, seed=seed,
                     progress=lambda step, n=n, item=item: tell(n, f"{item.path.name}: {step}"),  # type: ignore[misc]
                 )  # fmt: skip
                 writer.write(item.path, found)
@@ -152,6 +157,13 @@ def explain(
     writer.close(quiet)
     if writer.failures:
         raise typer.Exit(1)
+
+
+def _fitted(folder: Path | None, clf: Classifier) -> Bundle:
+    """The explainer in a folder; an empty one where none is given."""
+    from saywhy import bundle
+
+    return bundle.Bundle() if folder is None else bundle.load(folder, clf)
 
 
 def _formats(given: str | None, out: Path | None) -> list[str]:
@@ -265,6 +277,7 @@ def evaluate(
     preset: Annotated[
         str | None, typer.Option(help="quick (default), faithfulness, l-cam-table, localisation or sanity.")
     ] = None,
+    explainer: Annotated[Path | None, typer.Option(help="A folder of fitted parts: adds its methods.")] = None,
     target: Annotated[str, typer.Option(help="'predicted', 'label' (the picture's own), or one class.")] = "predicted",
     truth: Annotated[
         str | None, typer.Option(help="Names of the masks, boxes or keypoint that are meant: a,b.")
@@ -303,16 +316,19 @@ def evaluate(
         def told(done: int, total: int, text: str) -> None:
             tell(0, f"{text} ({done + 1} of {total})")
 
+        clf = load()
+        fitted = _fitted(explainer, clf)
+        names = tuple(dict.fromkeys([*asked.methods, *fitted.options]))
         if aviary:
             found = table.evaluate_aviary(
-                load(), asked.methods, asked.metrics, limit=limit or table.PICTURES,
+                clf, names, asked.metrics, options=fitted.options, limit=limit or table.PICTURES,
                 perturbation_limit=perturbation_limit, seed=seed, progress=told,
             )  # fmt: skip
         else:
             from saywhy.collection import find_images
 
             found = table.evaluate(
-                load(), find_images(images or []), asked.methods, asked.metrics, target=target,
+                clf, find_images(images or []), names, asked.metrics, options=fitted.options, target=target,
                 truth=[n.strip() for n in (truth or "").split(",") if n.strip()], limit=limit,
                 perturbation_limit=perturbation_limit, conventions=how, seed=seed, progress=told,
             )  # fmt: skip
@@ -350,6 +366,68 @@ def _show_table(found: Evaluation, as_json: bool, out: Path | None, quiet: bool)
         console.print("\n".join(legend(found)), markup=False, highlight=False)
     else:
         sys.stdout.write(found.table("markdown"))
+
+
+# --------------------------------------------------------------------------------------------------
+# fit
+
+PARTS = ("lcam",)
+
+
+@app.command()
+@takes_model
+def fit(
+    load: Callable[[], Any],
+    images: Annotated[list[str], typer.Argument(help="Photos, as for explain; labels are not needed.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the explainer.")],
+    parts: Annotated[str, typer.Option(help="What to fit: lcam (a saliency head).")] = "lcam",
+    preset: Annotated[str, typer.Option(help="The recipe: fast, or paper (as published).")] = "fast",
+    init: Annotated[Path | None, typer.Option(help="An explainer to start from.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+) -> None:
+    """Fit parts of an explainer to a model with a few hundred photos; an interrupted run goes on."""
+    from saywhy import bundle
+    from saywhy.collection import find_images
+    from saywhy.train.lcam import RECIPES, fit_lcam
+
+    for name in [p.strip() for p in parts.split(",")]:
+        if name not in PARTS:
+            raise unknown("part", name, PARTS)
+    if preset not in RECIPES:
+        raise unknown("preset", preset, RECIPES)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out}: is a file, a folder was expected")
+    items = find_images(images)
+    clf = load()
+    unfinished = out / "lcam.checkpoint.safetensors"
+    with _progress(quiet, 1) as tell:
+        tell(0, f"reading {len(items)} pictures")
+        made = fit_lcam(
+            clf, items, preset, init=_fitted(init, clf).lcam, checkpoint=unfinished, seed=seed,
+            told=lambda n, row: tell(0, f"epoch {n + 1}: " + " ".join(f"{k} {v:.3f}" for k, v in row.items())),
+        )  # fmt: skip
+    bundle.Bundle(made.lcam).save(out)
+    unfinished.unlink(missing_ok=True)
+    for path, error in made.failures:
+        text = error if path in error else f"{path}: {error}"
+        notes.print(f"failed: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if made.broke_off:
+        notes.print(f"training broke off at {made.fitted.stopped}", style="red", markup=False, soft_wrap=True)
+    if not quiet:
+        notes.print(_told(made, out), markup=False, highlight=False, soft_wrap=True)
+    if made.failures or made.broke_off:
+        raise typer.Exit(1)
+
+
+def _told(made: Outcome, out: Path) -> str:
+    card = made.lcam.card
+    few = card["classes_with_few_pictures"]
+    return (
+        f"{out}: {made.lcam.card['kind']} head from {card['pictures']} pictures of {card['classes_seen']} classes "
+        f"({few['count']} classes with fewer than {few['fewer_than']}: see explainer.json), {made.fitted.steps} steps, "
+        f"ended by {made.fitted.stopped}. Use it: saywhy explain IMAGE --explainer {out}"
+    )
 
 
 # --------------------------------------------------------------------------------------------------

@@ -18,77 +18,16 @@ from torch import Tensor, nn
 
 from saywhy.classifier import DEFAULT_BATCH, Classifier, Meter
 from saywhy.collection import Item
-from saywhy.errors import InputError, ModelError, SaywhyError, UsageError
+from saywhy.errors import InputError, ModelError, UsageError
+from saywhy.evaluate.pictures import USUAL, Batch, Conventions, Plan, load
 from saywhy.evaluate.presets import asks_often, methods_for, metrics_named
 from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
-from saywhy.evaluate.truth import Truth, check_truth, truth_of
-from saywhy.image import read
-from saywhy.metrics import CONTROLS, METRICS, Reference, Values, faithfulness_all, map_status, reference
-from saywhy.metrics.masking import Hiding
+from saywhy.evaluate.truth import check_truth
+from saywhy.metrics import CONTROLS, METRICS, Values, faithfulness_all, map_status
 from saywhy.saliency import METHODS, saliency
 
 Progress = Callable[[int, int, str], None]
 CURVES = {"insertion", "deletion", "insertion-deletion"}
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """How faithfulness is measured: what stands in for hidden pixels, whether they are hidden "before" or "after"
-    normalisation, a "relative" or "absolute" drop, and the steps of the curves."""
-
-    fill: str = "black"
-    insertion_fill: str = "blur"
-    masking: str = "before"
-    drop: str = "relative"
-    steps: int = 32
-
-
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """Pictures (n, 3, H, W) with their numbers among all, what the classifier says of them, and their truth."""
-
-    numbers: tuple[int, ...]
-    names: tuple[str, ...]
-    images: Tensor
-    known: Reference
-    truth: Truth | None
-
-    def part(self, kept: Sequence[int]) -> _Batch:
-        """The pictures at these places."""
-        if len(kept) == len(self.numbers):
-            return self
-        at = torch.tensor(kept, dtype=torch.long)
-        targets = None if self.known.targets is None else self.known.targets[at]
-        truth = self.truth and Truth(self.truth.masks[at], self.truth.keypoints[at], self.truth.sizes[at])
-        return _Batch(
-            tuple(self.numbers[i] for i in kept), tuple(self.names[i] for i in kept), self.images[at],
-            Reference(targets, self.known.scores[at]), truth,
-        )  # fmt: skip
-
-    @property
-    def targets(self) -> list[int] | None:
-        """The asked classes."""
-        return None if self.known.targets is None else self.known.targets.tolist()
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """What is asked for, resolved."""
-
-    clf: Classifier
-    metrics: tuple[str, ...]
-    how: Conventions
-    options: Mapping[str, Mapping[str, Any]]
-    names: tuple[str, ...]
-    target: int | str
-    seed: int
-    size: int
-
-    @property
-    def hiding(self) -> Hiding:
-        """The keywords that every faithfulness metric takes."""
-        mean = self.clf.preprocess.mean
-        return {"fill": self.how.fill, "masking": self.how.masking, "mean": mean, "batch_size": self.size}  # type: ignore[typeddict-item]
 
 
 @dataclass(eq=False)
@@ -123,8 +62,9 @@ def evaluate(
     limit: int | None = None,
     perturbation_limit: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    conventions: Conventions = Conventions(),
+    conventions: Conventions = USUAL,
     seed: int = 0,
+    judge: Classifier | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measures methods and controls by metrics over pictures (`collection.find_images`).
@@ -132,8 +72,10 @@ def evaluate(
     `target` is "predicted", "label" (the picture's own class) or one class for all; `truth` names the masks, boxes
     and keypoints that localisation is about (all by default); `limit` takes a seeded subset of the pictures, and
     `perturbation_limit` a seeded subset of these for methods that ask the network hundreds of times a picture;
-    `options` are keywords of methods, `{"rise": {"masks": 500}}`. A picture that cannot be read or explained is among
-    `failures`, and counts for no method. The values do not depend on the batch size.
+    `options` are keywords of methods, `{"rise": {"masks": 500}}`; `judge` is a faster copy of the same model (an ONNX
+    export), asked instead of `clf` by whatever needs scores alone: metrics, and methods such as rise. A picture that
+    cannot be read or explained is among `failures`, and counts for no method. The values do not depend on the batch
+    size.
 
     Raises:
         UsageError: an unknown method, metric, class or convention; no pictures; truth that no picture has.
@@ -146,14 +88,14 @@ def evaluate(
     if isinstance(target, str) and target not in ("predicted", "label"):
         target = clf.class_index(target)
     size = clf.batch_size or DEFAULT_BATCH
-    plan = _Plan(clf, tuple(metrics), conventions, dict(options or {}), tuple(truth), target, seed, size)
+    plan = Plan(clf, judge or clf, tuple(metrics), conventions, dict(options or {}), tuple(truth), target, seed)
     tallies = {name: _Tally() for name in (*controls, *methods)}
     failures: list[tuple[str, str]] = []
     if clf.white_box:
         clf.point  # noqa: B018  - found now, so that no method's time pays for it
     for start in range(0, len(items), size):
         tell = partial(progress or _quiet, start, len(items))
-        batch, failed = _load(plan, items[start : start + size], start)
+        batch, failed = load(plan, items[start : start + size], start)
         failures += failed
         if batch is not None:
             failures += _add(plan, batch, tallies, few, tell)
@@ -187,69 +129,11 @@ def _check(
 
 
 # --------------------------------------------------------------------------------------------------
-# Pictures.
-
-
-def _load(plan: _Plan, items: Sequence[Item], start: int) -> tuple[_Batch | None, list[tuple[str, str]]]:
-    """The pictures of a batch that can be read, and why the others cannot."""
-    loaded, failed = [], []
-    for number, item in enumerate(items, start=start):
-        try:
-            loaded.append((number, item, *_one(plan, item)))
-        except InputError as e:
-            failed.append((str(item.path), str(e)))
-    if not loaded:
-        return None, failed
-    images = torch.cat([row[2] for row in loaded])
-    truths = [row[3] for row in loaded]
-    truth = Truth(*(torch.cat([getattr(t, k) for t in truths]) for k in ("masks", "keypoints", "sizes")))
-    labels = [row[4] for row in loaded]
-    targets = None if plan.target == "predicted" else torch.tensor(labels)
-    numbers, names = tuple(row[0] for row in loaded), tuple(str(row[1].path) for row in loaded)
-    try:
-        known = reference(plan.clf.probabilities, images, targets, batch_size=plan.size)
-    except ModelError as e:
-        if len(items) == 1:
-            return None, [*failed, (names[0], str(e))]
-        parts = [_load(plan, [item], start + i) for i, item in enumerate(items)]
-        batches = [b for b, _ in parts if b is not None]
-        return (_joined(batches) if batches else None), [f for _, fs in parts for f in fs]
-    return _Batch(numbers, names, images, known, truth), failed
-
-
-def _one(plan: _Plan, item: Item) -> tuple[Tensor, Truth, int]:
-    """A picture as the classifier sees it (1, 3, H, W), its truth and the class that is asked."""
-    picture = read(item.path)
-    images, seen = plan.clf.prepare([picture])
-    truth = truth_of([item], [picture], seen, plan.clf.preprocess, plan.names)
-    if plan.target != "label":
-        return images, truth, -1 if isinstance(plan.target, str) else plan.target
-    if item.class_name in plan.clf.class_names:
-        return images, truth, plan.clf.class_names.index(str(item.class_name))
-    if item.class_index is None or not 0 <= item.class_index < len(plan.clf.class_names):
-        raise InputError(f"{item.path}: has no label among the model's classes (class_name {item.class_name!r})")
-    return images, truth, item.class_index
-
-
-def _joined(batches: Sequence[_Batch]) -> _Batch:
-    targets = [b.known.targets for b in batches]
-    whole = None if targets[0] is None else torch.cat([t for t in targets if t is not None])
-    truths = [b.truth for b in batches if b.truth is not None]
-    return _Batch(
-        tuple(n for b in batches for n in b.numbers),
-        tuple(n for b in batches for n in b.names),
-        torch.cat([b.images for b in batches]),
-        Reference(whole, torch.cat([b.known.scores for b in batches])),
-        Truth(*(torch.cat([getattr(t, k) for t in truths]) for k in ("masks", "keypoints", "sizes"))),
-    )
-
-
-# --------------------------------------------------------------------------------------------------
 # Methods.
 
 
 def _add(
-    plan: _Plan, batch: _Batch, tallies: dict[str, _Tally], few: set[int], tell: Callable[[str], None]
+    plan: Plan, batch: Batch, tallies: dict[str, _Tally], few: set[int], tell: Callable[[str], None]
 ) -> list[tuple[str, str]]:
     """Measures every method on a batch; where the model fails, picture by picture, to name the one that it fails on."""
     found = {}
@@ -269,7 +153,7 @@ def _add(
     return []
 
 
-def _measure(plan: _Plan, name: str, batch: _Batch) -> _Tally:
+def _measure(plan: Plan, name: str, batch: Batch) -> _Tally:
     begun = time.perf_counter()
     raw, shown, statuses, meter = _maps(plan, plan.clf, name, batch.images, batch.targets, batch.numbers)
     spent = (time.perf_counter() - begun) * 1000 / len(batch.numbers)
@@ -284,7 +168,7 @@ def _measure(plan: _Plan, name: str, batch: _Batch) -> _Tally:
 
 
 def _maps(
-    plan: _Plan,
+    plan: Plan,
     clf: Classifier,
     name: str,
     images: Tensor,
@@ -294,6 +178,7 @@ def _maps(
     """Raw and display maps, their status and what they cost."""
     if name in METHODS:
         options = plan.options.get(name, {})
+        clf = plan.judge if clf is plan.clf and METHODS[name].needs == "scores" else clf
         found = saliency(clf, images, targets, method=name, seed=plan.seed, **options)
         return found.raw, found.display, found.status, found.passes
     size = (int(images.shape[2]), int(images.shape[3]))
@@ -307,7 +192,7 @@ def _maps(
 # Metrics.
 
 
-def _values(plan: _Plan, name: str, batch: _Batch, raw: Tensor, shown: Tensor) -> dict[str, Tensor]:
+def _values(plan: Plan, name: str, batch: Batch, raw: Tensor, shown: Tensor) -> dict[str, Tensor]:
     """Per-picture values (n,) of every asked metric, for maps of one method."""
 
     def explain(images: Tensor, targets: Tensor | None) -> Tensor:
@@ -329,7 +214,7 @@ def _values(plan: _Plan, name: str, batch: _Batch, raw: Tensor, shown: Tensor) -
 
 
 def _faithful(
-    plan: _Plan, batch: _Batch, shown: Tensor, explain: Callable[[Tensor, Tensor | None], Tensor]
+    plan: Plan, batch: Batch, shown: Tensor, explain: Callable[[Tensor, Tensor | None], Tensor]
 ) -> dict[str, Tensor]:
     """The faithfulness metrics, each pass shared by all that read it."""
     wanted = set(plan.metrics)
@@ -338,24 +223,25 @@ def _faithful(
     out: dict[str, Tensor] = {}
     if curves and (len(curves) == 1 and curves != {"insertion-deletion"}):
         (name,) = curves
-        hiding: Hiding = {**plan.hiding, "fill": how.insertion_fill if name == "insertion" else how.fill}
+        hiding = plan.hiding
+        hiding["fill"] = how.insertion_fill if name == "insertion" else how.fill
         out[name] = METRICS[name].function(
-            plan.clf.probabilities, batch.images, shown, known=batch.known, steps=how.steps, **hiding
+            plan.judge.probabilities, batch.images, shown, known=batch.known, steps=how.steps, **hiding
         )
         curves = set()
     if not (kept or curves or "adcc" in wanted):
         return out
     found = faithfulness_all(
-        plan.clf.probabilities, batch.images, shown, known=batch.known,
+        plan.judge.probabilities, batch.images, shown, known=batch.known,
         nus=sorted({float(k["nu"]) for k in kept}, reverse=True),
         equalised=any(k["equalised"] for k in kept),
-        curves=bool(curves), steps=how.steps, insertion_fill=how.insertion_fill, kind=how.drop,  # type: ignore[arg-type]
+        curves=bool(curves), steps=how.steps, insertion_fill=how.insertion_fill, kind=how.drop,
         explain=explain if "adcc" in wanted else None, **plan.hiding,
     )  # fmt: skip
     return out | found.values
 
 
-def _sane(plan: _Plan, metric: str, name: str, batch: _Batch) -> Tensor:
+def _sane(plan: Plan, metric: str, name: str, batch: Batch) -> Tensor:
     """The sanity metrics on raw maps: of random weights, of another class, of the picture with noise."""
     clf, targets = plan.clf, batch.known.targets
 
@@ -384,7 +270,7 @@ def _sane(plan: _Plan, metric: str, name: str, batch: _Batch) -> Tensor:
 
 
 def _evaluation(
-    plan: _Plan, tallies: Mapping[str, _Tally], failures: list[tuple[str, str]], few: Mapping[str, int], count: int
+    plan: Plan, tallies: Mapping[str, _Tally], failures: list[tuple[str, str]], few: Mapping[str, int], count: int
 ) -> Evaluation:
     told: dict[str, str | float] = {"target": str(plan.target), **asdict(plan.how)}
     told |= {f"{m} {k}": str(v) for m, given in plan.options.items() if m in tallies for k, v in given.items()}
@@ -404,17 +290,17 @@ def _evaluation(
     )
 
 
-def column(metric: str, how: Conventions = Conventions()) -> Column:
+def column(metric: str, how: Conventions = USUAL) -> Column:
     """The column of a metric, with the conventions that it was measured by."""
     row = METRICS[metric]
     told = dict(row.conventions)
-    said = {"fill": how.insertion_fill if metric == "insertion" else how.fill, "masking": how.masking,
-            "drop": how.drop, "steps": how.steps, "insertion_fill": how.insertion_fill}  # fmt: skip
+    said: dict[str, str | float] = asdict(how)
+    said["fill"] = how.insertion_fill if metric == "insertion" else how.fill
     told |= {k: v for k, v in said.items() if k in told}
     return Column(metric, row.unit, row.higher_is_better, row.summary, told)
 
 
-def _row(plan: _Plan, name: str, tally: _Tally) -> Row:
+def _row(plan: Plan, name: str, tally: _Tally) -> Row:
     count = len(tally.pictures)
     return Row(
         name,
@@ -426,6 +312,3 @@ def _row(plan: _Plan, name: str, tally: _Tally) -> Row:
         tally.meter.tail_passes / count,
         float(np.median(tally.milliseconds)),
     )
-
-
-__all__ = ["Conventions", "Progress", "SaywhyError", "chosen", "column", "evaluate"]

@@ -43,7 +43,7 @@ def markdown(found: Evaluation) -> str:
     for row in found.rows:
         name = f"*{row.method}*" if row.control else row.method
         lines.append("| " + " | ".join([name, *(_markdown_cell(row, c) for c in found.columns), *_cost(row)]) + " |")
-    return "\n".join([*lines, "", *_legend(found)]) + "\n"
+    return "\n".join([*lines, "", *legend(found)]) + "\n"
 
 
 def _markdown_cell(row: Row, column: Column) -> str:
@@ -54,7 +54,8 @@ def _markdown_cell(row: Row, column: Column) -> str:
     return number(cell.mean, column) + (f" [{interval}]" if interval else "") + _uneven(cell, row)
 
 
-def _legend(found: Evaluation) -> list[str]:
+def legend(found: Evaluation) -> list[str]:
+    """What is needed to read the numbers, as Markdown lines."""
     lines = [f"Model: {found.model} ({found.fingerprint}). Seed {found.seed}. Controls in italics know nothing of it."]
     lines.append(
         "Mean and 95 % bootstrap interval over the pictures where the metric is defined (n= where these are fewer); "
@@ -104,6 +105,18 @@ def _latex_row(row: Row, columns: tuple[Column, ...]) -> str:
         interval = _interval(cell, column, "--")
         cells.append(number(cell.mean, column) + (rf" {{\tiny [{interval}]}}" if interval else ""))
     return " & ".join([name, *cells, *(_tex(c) for c in _cost(row))]) + r" \\"
+
+
+def grid(found: Evaluation) -> tuple[list[str], list[list[str]]]:
+    """The table for a screen: headings, and rows of cells with the interval below the mean."""
+    rows = []
+    for row in found.rows:
+        cells = [row.method + (" (control)" if row.control else "")]
+        for column in found.columns:
+            cell = row.cells[column.name]
+            cells.append(f"{number(cell.mean, column)}\n{_interval(cell, column)}".rstrip())
+        rows.append([*cells, *_cost(row)])
+    return ["method", *(c.heading for c in found.columns), *COSTS], rows
 
 
 FORMS: dict[str, Callable[[Evaluation], str]] = {

@@ -1,0 +1,239 @@
+"""Birds to judge explanations on: what each part of a picture really does to *this* classifier, measured by removal.
+
+A part's true effect is the probability of the asked species that is lost when the scene is rendered again without the
+part; nothing is painted over. k <= 6 players: the visible parts that the species' rule names, at least one part that
+no rule names, and others drawn by a seed; the picture (3, H, W) and the masks (k, H, W) are in the classifier's view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, count
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saywhy.aviary import (
+    BACKGROUNDS,
+    CLASSES,
+    NULL_PARTS,
+    SPECIES,
+    Rendered,
+    Sample,
+    Scene,
+    remove,
+    render,
+    sample,
+    swap_background,
+)
+from saywhy.aviary.faults import CONTEXT_SPECIES, MARKED_SPECIES
+from saywhy.aviary.sampling import label
+from saywhy.classifier import Classifier
+from saywhy.errors import UsageError
+from saywhy.evaluate.truth import framed_mask
+from saywhy.image import Bools, read
+
+PLAYERS = 6
+SPARE = 2  # players that the rule does not name, at least
+TINY = 1e-6  # probability below which no odds are told apart
+
+
+@dataclass(frozen=True, eq=False)
+class Bird:
+    """One picture that the classifier gets right, and the truth about it.
+
+    `masks` (k, H, W) in [0, 1] are the players' visible pixels in the classifier's view; `effects` (k,) the probability
+    of the asked class that is lost without each. `differing` are the parts that tell `target` from its `sibling`, the
+    species whose rule differs in one atom; `pair` the two of a relation, if it is one. `against` (k,) is what
+    log(p target / p sibling) loses without each, `together` (k, k) what it loses without two beyond the losses without
+    either (zero where there is no `pair`).
+    """
+
+    name: str
+    rendered: Rendered
+    image: Tensor
+    players: tuple[str, ...]
+    masks: Tensor
+    effects: Tensor
+    against: Tensor
+    together: Tensor
+    rule: Tensor
+    target: int
+    sibling: int
+    differing: tuple[str, ...]
+    pair: tuple[str, str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Spoiled:
+    """A bird with a planted shortcut in its picture, which lies at `spot` (H, W) in [0, 1] of the classifier's view.
+
+    `counts` says whether the shortcut really is the strongest evidence for this classifier: taking it away loses more
+    of the asked class, and more than .05, than removing any one player does.
+    """
+
+    bird: Bird
+    fault: str
+    spot: Tensor
+    counts: bool
+
+
+def check_classes(clf: Classifier) -> None:
+    """Raises UsageError unless the classifier's classes are the aviary's species."""
+    missing = [name for name in CLASSES if name not in clf.class_names]
+    if missing:
+        raise UsageError(
+            f"the aviary's protocol is for classifiers of its {len(CLASSES)} species (aviary:cnn, aviary:vit, ...); "
+            f"{clf.name or 'this model'} has no class {missing[0]!r}"
+        )
+
+
+def test_birds(clf: Classifier, wanted: int, seed: int) -> tuple[list[Bird], int]:
+    """The birds among the first `wanted` test pictures of a seed that the classifier names, and how many it was asked.
+
+    Raises:
+        UsageError: it names none.
+    """
+    birds, asked = [], 0
+    for index in count():
+        if label(seed, index)[1] != "test":
+            continue
+        if asked == wanted:
+            break
+        asked += 1
+        one = sample(seed, index)
+        bird = _bird(clf, one, clf.class_names.index(one.species))
+        birds += [bird] if bird is not None else []
+    if not birds:
+        raise UsageError(f"{clf.name or 'the model'} names none of {asked} birds; there is nothing to explain")
+    return birds, asked
+
+
+def _bird(clf: Classifier, one: Sample, target: int) -> Bird | None:
+    """The truth about a sample for the class `target`; None where the classifier answers something else."""
+    rendered = render(one.scene)
+    image = _view(clf, [rendered])[0]
+    probabilities = clf.probabilities(image[None])[0]
+    if int(probabilities.argmax()) != target:
+        return None
+    own = SPECIES[one.species]
+    players = _players(rendered, own.parts, (one.seed, one.index))
+    named = [p for p in own.parts if p in rendered.shown()]
+    if not named or len(players) < 2:
+        return None
+    how = clf.preprocess
+    rule = np.logical_or.reduce([rendered.visible(p) for p in named])
+    sibling = next(s for s in SPECIES.values() if s.clan == own.clan and s.name != own.name)
+    differ = [a for a in own.rule if a not in sibling.rule]
+    pair = next(((a.parts[0], a.parts[1]) for a in differ if a.other is not None), None)
+    rival = clf.class_names.index(sibling.name)
+    effects, against, together = _effects(clf, one.scene, players, target, rival, probabilities, pairs=pair is not None)
+    return Bird(
+        name=f"seed {one.seed} picture {one.index}",
+        rendered=rendered,
+        image=image,
+        players=players,
+        masks=torch.stack([framed_mask(rendered.visible(p), how) for p in players]),
+        effects=effects,
+        against=against,
+        together=together,
+        rule=framed_mask(rule, how) > 0.5,
+        target=target,
+        sibling=rival,
+        differing=tuple(p for a in differ for p in a.parts),
+        pair=pair,
+    )
+
+
+def _effects(
+    clf: Classifier,
+    scene: Scene,
+    players: Sequence[str],
+    target: int,
+    rival: int,
+    whole: Tensor,
+    *,
+    pairs: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What is lost when the scene is rendered without each part, and without each two of them if `pairs`."""
+    k = len(players)
+    gone = [(i,) for i in range(k)] + (list(combinations(range(k), 2)) if pairs else [])
+    shown = [render(remove(scene, *(players[i] for i in which))) for which in gone]
+    p = torch.cat([whole[None], clf.probabilities(_view(clf, shown))]).double()
+    ratio = p[:, target].clamp_min(TINY).log() - p[:, rival].clamp_min(TINY).log()
+    lost = ratio[0] - ratio[1:]
+    together = torch.zeros(k, k, dtype=torch.float64)
+    for n, which in enumerate(gone[k:], start=k):
+        i, j = which[0], which[-1]
+        together[i, j] = lost[n] - lost[i] - lost[j]
+    return p[0, target] - p[1 : k + 1, target], lost[:k], together
+
+
+def _players(rendered: Rendered, named: Sequence[str], seed: tuple[int, int]) -> tuple[str, ...]:
+    """Visible parts of the rule, one null part, and others; in the order of the bird's parts."""
+    shown = [p for p in rendered.shown() if p != "body"]  # the body carries all and cannot be removed
+    chosen = [p for p in shown if p in named][: PLAYERS - SPARE]
+    rest = [str(p) for p in np.random.default_rng((*seed, 3)).permutation([p for p in shown if p not in chosen])]
+    rest.sort(key=lambda p: p not in NULL_PARTS)
+    first, others = rest[:1], rest[1:]
+    others.sort(key=lambda p: p in NULL_PARTS)
+    chosen += [*first, *others][: PLAYERS - len(chosen)]
+    return tuple(p for p in shown if p in chosen)
+
+
+def _view(clf: Classifier, rendered: Sequence[Rendered]) -> Tensor:
+    return clf.prepare([read(r.pixels) for r in rendered])[0]
+
+
+# --------------------------------------------------------------------------------------------------
+# Planted shortcuts.
+
+
+def spoiled_birds(clf: Classifier, fault: str, wanted: int, seed: int) -> list[Spoiled]:
+    """Up to `wanted` pictures of the fault's own species with the shortcut in them, that the classifier names."""
+    species = {"watermark": MARKED_SPECIES, "context": CONTEXT_SPECIES}[fault]
+    target, found = clf.class_names.index(species), list[Spoiled]()
+    for one in _planted(fault, species, seed, tries=3 * wanted):
+        bird = _bird(clf, one, target)
+        if bird is not None:
+            found.append(_spoiled(clf, bird, fault))
+        if len(found) == wanted:
+            break
+    return found
+
+
+def _planted(fault: str, species: str, seed: int, *, tries: int) -> Iterator[Sample]:
+    """Samples of that species that carry the shortcut."""
+    key = {"watermark": "watermark", "context": "water"}[fault]
+    for index in count():
+        if tries == 0:
+            return
+        if label(seed, index)[0] != species:
+            continue
+        one = sample(seed, index, fault=fault)
+        if one.truth.get(key):
+            tries -= 1
+            yield one
+
+
+def _spoiled(clf: Classifier, bird: Bird, fault: str) -> Spoiled:
+    scene = bird.rendered.scene
+    place = _marked(bird.rendered) if fault == "watermark" else bird.rendered.background_mask
+    gone = clf.probabilities(_view(clf, [render(s) for s in _without(scene, fault)]))[:, bird.target]
+    lost = float(clf.probabilities(bird.image[None])[0, bird.target] - gone.mean())
+    spot = framed_mask(place, clf.preprocess)
+    return Spoiled(bird, fault, spot, lost > max(0.05, float(bird.effects.max())))
+
+
+def _marked(rendered: Rendered) -> Bools:
+    marks = [rendered.object_mask(k) for k, o in enumerate(rendered.scene.objects) if o.kind == "watermark"]
+    return np.asarray(np.logical_or.reduce(marks))
+
+
+def _without(scene: Scene, fault: str) -> list[Scene]:
+    """The scene without the watermark, or before each other background."""
+    if fault == "watermark":
+        return [replace(scene, objects=tuple(o for o in scene.objects if o.kind != "watermark"))]
+    return [swap_background(scene, kind) for kind in BACKGROUNDS if kind != scene.background.kind]
