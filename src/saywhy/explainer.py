@@ -7,8 +7,9 @@ only what they confirm is said. N = 1 image, k regions, F fills, C classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import saywhy
+from saywhy.bundle import Bundle
 from saywhy.classifier import Classifier, Tap, counting
 from saywhy.concepts.extract import find_regions
 from saywhy.errors import ModelError, UsageError
@@ -61,6 +63,7 @@ class _Seen:
     probabilities: Tensor
     target: int
     versus: int | None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def explain(
@@ -72,6 +75,7 @@ def explain(
     method: str | None = None,
     regions: int | None = None,
     unit: str = "probability",
+    explainer: Bundle | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Explanation:
@@ -80,7 +84,8 @@ def explain(
     `target` is the class to explain (the predicted one by default), `versus` the class to compare it with (the
     runner-up by default), `method` the saliency method whose map leads attention (grad-cam, or rise for a black box),
     `regions` their number (1 to 6; by default 3 to 5, chosen by coherence), `unit` of contributions "probability" or
-    "log-odds". `progress` is told each step in words. Same seed, same explanation.
+    "log-odds". `explainer` holds parts that were fitted to this classifier (`saywhy.bundle.load`): what it has is used
+    unless `method` says otherwise. `progress` is told each step in words. Same seed, same explanation.
 
     Raises:
         InputError: the picture cannot be read.
@@ -93,8 +98,9 @@ def explain(
     start = time.perf_counter()
     with counting() as meter:
         tell("asking the classifier")
-        seen = _look(clf, read(source), target, versus)
-        method = method or (WHITE_BOX_METHOD if clf.white_box else BLACK_BOX_METHOD)
+        fitted = explainer or Bundle()
+        seen = replace(_look(clf, read(source), target, versus), options=fitted.options)
+        method = method or fitted.method or (WHITE_BOX_METHOD if clf.white_box else BLACK_BOX_METHOD)
         tell(f"looking where: {method}")
         attention = _saliency(seen, seen.target, method, seed)
         looked = _both(attention, seen, method, seed)
@@ -194,15 +200,16 @@ def _saliency(seen: _Seen, index: int, method: str, seed: int) -> Tensor:
     options: dict[str, object] = {"seed": seed} if "seed" in known else {}
     if method == BLACK_BOX_METHOD and not seen.tap.clf.white_box:
         options["masks"] = BLACK_BOX_MASKS
+    options |= seen.options.get(method, {})
     return saliency_of(seen.tap, Targets(torch.tensor([index]), ()), method, **options)[0]
 
 
 def _both(attention: Tensor, seen: _Seen, method: str, seed: int) -> Tensor:
     """Where the target or its rival is seen: what speaks against the target lies where the rival looks.
 
-    Only where a second class costs no further passes through the whole network (gradients of the same tap).
+    Only where a second class costs no further passes through the whole network (gradients or a head on the same tap).
     """
-    if seen.versus is None or METHODS[method].needs != "gradients":
+    if seen.versus is None or METHODS[method].needs not in ("gradients", "head"):
         return attention
     maps = [m.clamp_min(0) for m in (attention, _saliency(seen, seen.versus, method, seed))]
     return torch.stack([m / m.max() for m in maps if bool(torch.isfinite(m).all()) and m.max() > 0] or [attention]).sum(

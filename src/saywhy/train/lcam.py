@@ -178,7 +178,8 @@ def lcam_step(clf: Classifier, lcam: LCam, recipe: Recipe) -> Step:
             if recipe.thresholded and training:
                 shown = keep_top(shown, [NUS[i] for i in torch.randint(len(NUS), (len(own),)).tolist()])
             # What the network keeps for its backward pass is made again there: memory is one part's, not the batch's.
-            scores.append(recomputed(seen, tap, shown, use_reentrant=False))
+            whole = training and recipe.kind == "img" and len(taps) > 1
+            scores.append(recomputed(seen, tap, shown, use_reentrant=False) if whole else seen(tap, shown))
             masks.append(S)
             labels.append(own)
         return losses(torch.cat(scores), torch.cat(labels), torch.cat(masks), recipe.coefficients)

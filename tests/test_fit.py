@@ -1,0 +1,217 @@
+"""Fitting a head: what it learns, what it leaves alone, how it stops, and what bad photos do to it."""
+
+import copy
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import tiny
+from saywhy import bundle, cli
+from saywhy.collection import Item, find_images
+from saywhy.errors import InputError, UsageError
+from saywhy.saliency import saliency
+from saywhy.train import lcam as training
+from saywhy.train.lcam import RECIPES, Recipe, fit_lcam
+from saywhy.train.loop import Config
+
+SMALL = Recipe("small", Config(epochs=2, batch_size=4, lr=0.02, schedule="constant"), rank=2)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with ten smooth photos of 40 x 40."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for n in range(10):
+        pixels = (tiny.images(1, seed=n, side=40)[0] * 255).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"{n}.png")
+    return folder
+
+
+@pytest.fixture
+def clf():
+    return tiny.classifier(tiny.build("cnn"))
+
+
+def state(outcome):
+    return outcome.lcam.head.state_dict()
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(v, b[k]) for k, v in a.items())
+
+
+@pytest.mark.parametrize("change", [{}, {"kind": "fm"}, {"form": "rows"}, {"mode": "cross"}, {"fine": True},
+                                    {"fill": "blur"}, {"thresholded": True}])  # fmt: skip
+def test_every_kind_of_head_learns_and_leaves_the_classifier_alone(change, photos, clf):
+    net = clf.net.train()
+    before = copy.deepcopy(net.state_dict())
+    got = fit_lcam(clf, find_images(photos), replace(SMALL, **change))
+    start = training.untrained(
+        clf, training.read_photos(clf, find_images(photos), crop=True)[0], replace(SMALL, **change)
+    )
+    assert not same(state(got), start.head.state_dict())
+    assert same(net.state_dict(), before) and net.training and net.norm.training
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+    maps = saliency(clf, tiny.images(2), 3, method="l-cam", head=got.lcam)
+    assert maps.status == ("ok", "ok") and got.fitted.stopped == "epochs"
+    assert set(got.fitted.history[0]) >= {"loss", "ce", "av", "tv", "held_out"}
+
+
+def test_training_lowers_the_loss(photos, clf):
+    recipe = replace(SMALL, crop=False, config=replace(SMALL.config, epochs=15))
+    history = fit_lcam(clf, find_images(photos), recipe).fitted.history
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_a_vision_transformer_is_fitted_on_its_grid_of_tokens(photos):
+    clf = tiny.classifier(tiny.build("vit"))
+    for kind in training.KINDS:
+        got = fit_lcam(clf, find_images(photos), replace(SMALL, kind=kind))
+        assert saliency(clf, tiny.images(1), 1, method="l-cam", head=got.lcam).raw.shape == (1, 4, 4)
+
+
+def test_the_same_seed_gives_the_same_head_and_another_seed_another(photos, clf):
+    first, again, other = (fit_lcam(clf, find_images(photos), SMALL, seed=s) for s in (3, 3, 4))
+    assert same(state(first), state(again)) and not same(state(first), state(other))
+
+
+def test_an_interrupted_run_goes_on_to_the_same_head(photos, clf, tmp_path):
+    whole = fit_lcam(clf, find_images(photos), SMALL)
+
+    def stop(epoch, row):
+        raise KeyboardInterrupt
+
+    file = tmp_path / "c.safetensors"
+    recipe = replace(SMALL, config=replace(SMALL.config, checkpoint_every=1))
+    with pytest.raises(KeyboardInterrupt):
+        fit_lcam(clf, find_images(photos), recipe, checkpoint=file, told=stop)
+    assert file.exists()
+    assert same(state(fit_lcam(clf, find_images(photos), recipe, checkpoint=file)), state(whole))
+
+
+def test_a_head_can_start_from_another(photos, clf):
+    first = fit_lcam(clf, find_images(photos), SMALL)
+    still = replace(SMALL, config=replace(SMALL.config, epochs=1, lr=1e-12, weight_decay=0.0))
+    second = fit_lcam(clf, find_images(photos), still, init=first.lcam)
+    assert all(torch.allclose(v, state(first)[k], atol=1e-6) for k, v in state(second).items())
+
+
+def test_the_card_says_what_the_head_was_made_of(photos, clf):
+    items = [replace(i, class_name="class 99") for i in find_images(photos)]
+    card = fit_lcam(clf, items, SMALL).lcam.card
+    assert card["kind"] == "l-cam-img" and card["pictures"] == 10
+    assert card["given_labels_that_agree"] == 0.0  # wrong labels change nothing: the classifier's own are used
+    assert card["classes_with_few_pictures"]["count"] + card["classes_seen"] >= tiny.CLASSES
+    assert json.dumps(card)
+    plain = fit_lcam(clf, find_images(photos), SMALL)
+    assert same(state(fit_lcam(clf, items, SMALL)), state(plain))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_photo_is_enough_to_go_on_and_the_card_says_that_nothing_was_held_out(count, photos, clf):
+    got = fit_lcam(clf, find_images(photos)[:count], SMALL)
+    assert got.lcam.card["held_out"] == 0 and got.lcam.card["pictures"] == count
+
+
+def test_unreadable_files_are_named_and_the_rest_is_fitted(photos, clf):
+    (photos / "broken.png").write_bytes(b"no picture")
+    got = fit_lcam(clf, [*find_images(photos), Item(photos / "missing.png")], SMALL)
+    assert got.lcam.card["pictures"] == 10 and got.lcam.card["unreadable"] == 2
+    assert [path.endswith(name) for (path, _), name in zip(got.failures, ("broken.png", "missing.png"), strict=True)]
+    with pytest.raises(InputError, match="none of 1"):
+        fit_lcam(clf, [Item(photos / "broken.png")], SMALL)
+
+
+def test_a_loss_that_is_not_a_number_stops_with_the_last_good_weights(photos, clf, monkeypatch):
+    good, calls = training.losses, []
+
+    def bad(*args):
+        calls.append(1)
+        return {k: v * (float("nan") if len(calls) > 2 else 1) for k, v in good(*args).items()}
+
+    monkeypatch.setattr(training, "losses", bad)
+    got = fit_lcam(clf, find_images(photos), SMALL)
+    assert got.broke_off and "nan" in got.fitted.stopped
+    assert all(torch.isfinite(v).all() for v in state(got).values())
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_read(clf):
+    for change, word in (({"kind": "both"}, "img"), ({"mode": "all"}, "own"), ({"kind": "fm", "fill": "blur"}, "fm")):
+        with pytest.raises(UsageError, match=word):
+            fit_lcam(clf, [Item("nowhere.png")], replace(SMALL, **change))
+    with pytest.raises(UsageError, match="fast"):
+        fit_lcam(clf, [], "fats")
+    black = tiny.classifier(tiny.build("cnn"))
+    black = type(black)(lambda x: black.net(x).detach(), preprocess=black.preprocess)
+    with pytest.raises(UsageError, match="rise"):
+        fit_lcam(black, [Item("nowhere.png")], SMALL)
+
+
+def test_the_published_recipe_is_the_papers():
+    recipe = RECIPES["paper"]
+    c = recipe.coefficients
+    assert (c.ce, c.av, c.tv, c.power, c.eps, recipe.form, recipe.kind) == (1.5, 2.0, 0.01, 0.3, 5e-4, "rows", "img")
+    config = recipe.config
+    assert (config.optimiser, config.batch_size, config.lr, config.weight_decay) == ("sgd", 64, 1e-4, 5e-4)
+    rate = training.fit.__globals__["SCHEDULES"][config.schedule]
+    assert [rate((e + 0.5) / 7) for e in range(7)] == pytest.approx([0.75**e for e in range(7)])
+
+
+# --------------------------------------------------------------------------------------------------
+# The command.
+
+
+FACTORY = "from tiny import build\n\ndef cnn():\n    return build('cnn')\n"
+MODEL = ["--model", "paints:cnn", "--size", "32", "--quiet"]
+
+
+@pytest.fixture
+def place(photos, tmp_path, monkeypatch):
+    (tmp_path / "paints.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(RECIPES, "fast", SMALL)
+    return tmp_path
+
+
+def run(*words):
+    return CliRunner().invoke(cli.app, [*words])
+
+
+def test_fit_writes_an_explainer_that_explain_and_eval_take(place):
+    got = run("fit", "photos", "-o", "mine", *MODEL)
+    assert got.exit_code == 0, got.output
+    assert sorted(p.name for p in (place / "mine").iterdir()) == ["explainer.json", "lcam.safetensors"]
+    got = run("explain", "photos/0.png", "--explainer", "mine", "--format", "json", *MODEL)
+    assert json.loads(got.stdout)["saliency"]["method"] == "l-cam"
+    got = run("eval", "photos", "--explainer", "mine", "--metrics", "ad50", "--methods", "grad-cam", "--json", *MODEL)
+    assert got.exit_code == 0, got.output
+    assert "l-cam" in {row["method"] for row in json.loads(got.stdout)["rows"]}
+    got = run("fit", "photos", "-o", "again", "--init", "mine", *MODEL)
+    assert got.exit_code == 0 and (place / "again" / "explainer.json").exists()
+
+
+def test_fit_names_what_it_could_not_read_and_ends_with_1(place):
+    (place / "photos" / "broken.png").write_bytes(b"no picture")
+    got = run("fit", "photos", "-o", "mine", *MODEL)
+    assert got.exit_code == 1 and "broken.png" in got.stderr
+    assert bundle.load(place / "mine", _paints()).lcam is not None
+
+
+def _paints():
+    from saywhy.zoo import load_classifier
+
+    return load_classifier("paints:cnn", size=32)
+
+
+def test_unknown_parts_and_presets_are_wrong_usage(place):
+    for words, name in ((["--parts", "lcam,graph"], "graph"), (["--preset", "slow"], "slow")):
+        got = run("fit", "photos", "-o", "mine", *words, *MODEL)
+        assert isinstance(got.exception, UsageError) and name in str(got.exception)
+    assert not (place / "mine").exists()
