@@ -26,6 +26,8 @@ from saywhy.targets import Target, Targets, class_index, resolve
 
 Activation = Literal["softmax", "sigmoid", "none"]
 DEFAULT_BATCH = 16
+# What one core has room for in its caches: lite0 takes 17.6 ms an image in fours, 23.7 in eights, 29.4 in sixteens.
+CPU_BATCH = 4
 
 
 # --------------------------------------------------------------------------------------------------
@@ -109,6 +111,12 @@ class Classifier:
         """Whether layers, maps and gradients can be had."""
         return isinstance(self.net, nn.Module)
 
+    @property
+    def rows(self) -> int:
+        """Images in one forward pass: `batch_size`, or what the device does best; it changes the speed alone."""
+        on_cpu = self.white_box and torch.device(self.device).type == "cpu"
+        return self.batch_size or (CPU_BATCH if on_cpu else DEFAULT_BATCH)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights, preprocessing and activation: equal for equal classifiers, whatever file they came from."""
@@ -158,7 +166,7 @@ class Classifier:
             ModelError: the network raises, or returns NaN or a wrong shape.
         """
         check_images(images)
-        size = batch_size or self.batch_size or DEFAULT_BATCH
+        size = batch_size or self.rows
         parts = [self._run(images[i : i + size]) for i in range(0, len(images), size)]
         return torch.cat(parts) if len(parts) != 1 else parts[0]
 
@@ -183,7 +191,7 @@ class Classifier:
             return images
         mean = torch.tensor(self.preprocess.mean, device=images.device)[:, None, None]
         std = torch.tensor(self.preprocess.std, device=images.device)[:, None, None]
-        x = ((images - mean) / std).to(device=self.device, dtype=self._dtype)
+        x = (images - mean).div_(std).to(device=self.device, dtype=self._dtype)
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
     @cached_property
@@ -339,7 +347,7 @@ def check_images(images: Tensor) -> None:
         raise UsageError(f"images must be a tensor (N, 3, H, W) with N >= 1; got {got}")
     if not images.is_floating_point():
         raise UsageError(f"images must be floats in [0, 1]; got {images.dtype}, divide 0..255 values by 255")
-    low, high = float(images.amin()), float(images.amax())
+    low, high = (float(v) for v in images.aminmax())
     if not (low >= -1e-4 and high <= 1 + 1e-4):  # written so that NaN fails
         raise UsageError(
             f"images must lie in [0, 1]; got {low:.3g} to {high:.3g}. The classifier normalises them itself"
@@ -405,7 +413,8 @@ class Tap:
         """Gradient (N, K, h, w) of the sum of `values`, computed from `scores_graph`, with respect to the layer."""
         point = self.point(layer)
         raw = self._raws[point.path]
-        (grad,) = torch.autograd.grad(values.sum(), raw, retain_graph=True, allow_unused=True)
+        ones = torch.ones_like(values)
+        (grad,) = torch.autograd.grad(values, raw, ones, retain_graph=True, allow_unused=True)
         grad = torch.zeros_like(raw) if grad is None else grad
         return point.grid.to_maps(grad, self.image_size).float()
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saywhy.classifier import DEFAULT_BATCH, Classifier
+from saywhy.classifier import Classifier
 from saywhy.errors import UsageError, unknown
 
 Progress = Callable[[int, int], None]
@@ -149,7 +149,7 @@ def masked_scores(
     `score` turns the classifier's scores (m, C) into (m,). `each(start, masks, scores)` sees every chunk before it is
     dropped. The batch size changes the speed and nothing else.
     """
-    size = batch_size or clf.batch_size or DEFAULT_BATCH
+    size = batch_size or clf.rows
     parts: list[Tensor] = []
     for start in range(0, count, size):
         masks = make(start, min(start + size, count))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saywhy.classifier import DEFAULT_BATCH, Classifier, Meter
+from saywhy.classifier import Classifier, Meter
 from saywhy.collection import Item
 from saywhy.errors import InputError, ModelError, UsageError
 from saywhy.evaluate.pictures import USUAL, Batch, Conventions, Plan, load
@@ -87,7 +87,7 @@ def evaluate(
     few = set(chosen(len(items), perturbation_limit, seed))
     if isinstance(target, str) and target not in ("predicted", "label"):
         target = clf.class_index(target)
-    size = clf.batch_size or DEFAULT_BATCH
+    size = clf.rows
     plan = Plan(clf, judge or clf, tuple(metrics), conventions, dict(options or {}), tuple(truth), target, seed)
     tallies = {name: _Tally() for name in (*controls, *methods)}
     failures: list[tuple[str, str]] = []

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saywhy.classifier import DEFAULT_BATCH, Classifier
+from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, ModelError
 from saywhy.evaluate.truth import Truth, truth_of
@@ -53,7 +53,7 @@ class Plan:
     @property
     def hiding(self) -> Hiding:
         """The keywords that every faithfulness metric takes."""
-        mean, size = self.clf.preprocess.mean, self.judge.batch_size or DEFAULT_BATCH
+        mean, size = self.clf.preprocess.mean, self.judge.rows
         return {"fill": self.how.fill, "masking": self.how.masking, "mean": mean, "batch_size": size}
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saywhy.aviary import NULL_PARTS
-from saywhy.classifier import DEFAULT_BATCH, Classifier, Meter, counting
+from saywhy.classifier import Classifier, Meter, counting
 from saywhy.concepts.extract import find_regions
 from saywhy.errors import unknown
 from saywhy.evaluate.measure import Progress, chosen
@@ -349,7 +349,7 @@ def _row(
     metrics: tuple[str, ...],
     seed: int,
 ) -> Row:
-    size = clf.batch_size or DEFAULT_BATCH
+    size = clf.rows
     answers, spent = list[Answer](), list[float]()
     meter = Meter()
     for start in range(0, len(birds), size):

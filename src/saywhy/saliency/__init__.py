@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from saywhy.classifier import DEFAULT_BATCH, Classifier, Meter, Tap, check_images, counting
+from saywhy.classifier import Classifier, Meter, Tap, check_images, counting
 from saywhy.errors import UsageError, unknown
 from saywhy.image import Picture, Source, read
 from saywhy.saliency import adapters, attention, cam, lcam, perturb
@@ -212,7 +212,7 @@ def saliency(
     """
     row = _method(method)
     batch = _tensor(clf, images)
-    N, size = len(batch), clf.batch_size or DEFAULT_BATCH
+    N, size = len(batch), clf.rows
     each = _split(targets, N)
     raws: list[Tensor] = []
     where: tuple[str | None, str] = (None, "none: only the scores are asked")
