@@ -112,6 +112,7 @@ regions = st.builds(
     id=st.from_regex(r"[a-z]?[1-9][0-9]?", fullmatch=True),
     look=st.sampled_from(["brown", "large orange-brown", "small black-and-white", "mostly white", "multicoloured"]),
     place=st.sampled_from(get_args(Place)),
+    beside=st.sampled_from(["", "", "left of region 1", "above region 2-3", "below region a7", "right of region 12"]),
 )
 bare_regions = st.builds(Region, id=st.from_regex(r"[a-z]?[1-9][0-9]?(-[0-9])?", fullmatch=True))
 TRICKY = [

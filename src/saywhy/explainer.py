@@ -41,7 +41,7 @@ from saywhy.explanation import (
 from saywhy.graph.build import region_graph, spatial_relation
 from saywhy.image import Bools, Box, Picture, Source, mask_box, read, thumbnail
 from saywhy.intervene import Experiment, Game, experiment, interaction_indices, play, shapley_values
-from saywhy.language import Confirming, Evidence, RegionWords, appearance, describe, wanted
+from saywhy.language import Confirming, Evidence, RegionWords, appearance, describe, look, wanted
 from saywhy.saliency import METHODS, display, saliency_of
 from saywhy.targets import Targets
 
@@ -231,9 +231,12 @@ def _by_contribution(found: Tensor, game: Game, target: int) -> tuple[Tensor, Ga
 
 def _evidence(clf: Classifier, seen: _Seen, found: Tensor, game: Game) -> Evidence:
     pixels = (seen.image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    words = tuple(
-        RegionWords(str(i + 1), appearance(pixels, region.numpy()), place_word(_on_photo(region, seen)))
-        for i, region in enumerate(found)
+    words = _told_apart(
+        [
+            RegionWords(str(i + 1), appearance(pixels, region.numpy()), place_word(_on_photo(region, seen)))
+            for i, region in enumerate(found)
+        ],
+        found,
     )
     values = game.values(seen.target)
     contrast = None if seen.versus is None else game.values(seen.target, seen.versus)
@@ -248,6 +251,18 @@ def _evidence(clf: Classifier, seen: _Seen, found: Tensor, game: Game) -> Eviden
         interactions=interaction_indices(values).numpy(),
         empty=values[:, 0].numpy(),
     )
+
+
+def _told_apart(words: Sequence[RegionWords], found: Tensor) -> tuple[RegionWords, ...]:
+    """Regions that would be called alike also say where they lie from the first of that name."""
+    first: dict[tuple[str, str], int] = {}
+    out = []
+    for i, w in enumerate(words):
+        namesake = first.setdefault((look(w.appearance), w.place), i)
+        relation, _ = spatial_relation(found[i].numpy(), found[namesake].numpy())
+        alike = namesake != i and relation != "at"
+        out.append(replace(w, beside=f"{relation} region {words[namesake].id}") if alike else w)
+    return tuple(out)
 
 
 def _with_runs(evidence: Evidence, trials: Sequence[Experiment]) -> Evidence:

@@ -157,7 +157,7 @@ def region_target(index: int, mask: Tensor) -> Scalar:
 class RegionScores(nn.Module):
     """A segmentation network (N, C, H, W) as a classifier of one region: the mean of each class's logits over it.
 
-    Scores (N, C), so that "why is this region a wing?" is explained like any classification (requirements row P23).
+    Scores (N, C), so that "why is this region a wing?" is explained like any classification.
     `mask` (H, W), boolean or weights, is scaled to the logits' size when it differs.
 
     Raises:

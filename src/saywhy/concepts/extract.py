@@ -1,4 +1,4 @@
-"""Regions of one image, from the classifier's own activations (patent 000, [0014], [0020]; rows P2, P3).
+"""Regions of one image, from the classifier's own activations (US 2025/0259436 A1, [0014], [0020]).
 
 The top-down attention map says where to look (M -> M'), clusters of the activations there say what belongs together,
 and a guided filter lets the regions' edges follow the picture. H x W image, h x w grid, k regions, D features.
@@ -31,7 +31,7 @@ WEIGHTS_WITHOUT_MAPS = {"activation": 0.0, "colour": 1.0, "place": 1.0}
 
 
 def attention_mask(attention: Tensor, keep: float = 0.5, relative: float = 0.2) -> Tensor:
-    """M' = 1[M >= t] of an attention map (h, w); all ones where nothing speaks for the class (row P3).
+    """M' = 1[M >= t] of an attention map (h, w); all ones where nothing speaks for the class.
 
     t is the (1 - keep) quantile, or `relative` times the maximum where that is higher, so that a small object is not
     drowned in background. The mask falls back to the whole image when the map is flat, not finite or nowhere positive.

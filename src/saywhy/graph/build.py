@@ -1,4 +1,4 @@
-"""From regions and a coalition game to the structural concept graph of one class (patent 000, [0015], [0021]; row P4).
+"""From regions and a coalition game to the structural concept graph of one class (US 2025/0259436 A1, [0015], [0021]).
 
 k regions as boolean masks (H, W) over the photo; contributions are pairwise interactions (k, k).
 """

@@ -1,6 +1,6 @@
 """Words: what regions look like, what may be said about them, and the sentences that say it."""
 
-from saywhy.language.appearance import appearance, phrase
+from saywhy.language.appearance import appearance, look, phrase
 from saywhy.language.claims import CLAIMS, Claim, Region
 from saywhy.language.describe import describe
 from saywhy.language.propose import Evidence, RegionWords, wanted
@@ -16,6 +16,7 @@ __all__ = [
     "RegionWords",
     "appearance",
     "describe",
+    "look",
     "parse",
     "parse_all",
     "phrase",

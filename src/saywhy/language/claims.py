@@ -10,11 +10,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Region:
-    """A region as a sentence names it; `look` and `place` are empty where an earlier sentence introduced it."""
+    """A region as a sentence names it; all but the id is empty where an earlier sentence introduced it.
+
+    `beside` ("above region 1") tells it from another of the same look and place.
+    """
 
     id: str
     look: str = ""
     place: str = ""
+    beside: str = ""
 
 
 @dataclass(frozen=True)

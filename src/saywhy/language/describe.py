@@ -22,6 +22,7 @@ from saywhy.language.verify import Confirming, Measured, points
 Said = tuple[list["Found"], int]
 
 SPEAKABLE = 5  # points: of a less likely class nothing can be taken away that one would notice
+SHARED = 0.5  # of the strongest Shapley value: with less, a region is no equal of the one that counted most
 MOST_SENTENCES = 8
 
 # Kinds in the order of reading, with their weight: where there are too many sentences, the lightest stay unsaid.
@@ -61,7 +62,7 @@ class Found:
 
 def _region(e: Evidence, i: int) -> Region:
     words = e.regions[i]
-    return Region(words.id, look(words.appearance), words.place)
+    return Region(words.id, look(words.appearance), words.place, words.beside)
 
 
 def _found(
@@ -121,13 +122,16 @@ def _counting(e: Evidence) -> Said:
     skipped, ranked = len(left) - len(lost), True
     out: list[Found] = []
     for group in [[int(i) for i in ids] for ids in verify.ranks(lost)]:
-        # A rank holds if the game saw it too, and if no region that stays unsaid may have cost as much.
-        agreed = left[0] in group and all(verify.settled(measured[group[0]], m) for m in unsaid)
+        # A rank holds if the game saw it too, for each of those that share it, and if no region that stays unsaid may
+        # have cost as much.
+        alike = left[0] in group and all(phi[i] >= SHARED * phi[left[0]] for i in group)
+        agreed = alike and all(verify.settled(measured[group[0]], m) for m in unsaid)
         skipped += ranked and not agreed
         ranked = ranked and agreed
         # "most" says nothing where every region is in the tie.
         first = "counted_most" if len(group) < max(2, len(e.regions)) else "counted"
         kind = (first if not out else "came_next") if ranked else "counted"
+        group = sorted(group)  # as numbered: in a tie nobody comes first
         out.append(_grouped(e, kind, group, [measured[i] for i in group]))
         left = [i for i in left if i not in group]
     return out, skipped

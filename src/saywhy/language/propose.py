@@ -22,11 +22,12 @@ PROPOSES = 2  # points: a Shapley value or an interaction from here on is worth 
 
 @dataclass(frozen=True)
 class RegionWords:
-    """A region's id, its appearance words and its place word."""
+    """A region's id, its appearance words and its place word; `beside` as in `claims.Region`."""
 
     id: str
     appearance: tuple[str, ...]
     place: str
+    beside: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,9 @@ _NAME = rf"(?:“[^“”]*”|{_PLAIN})"
 _PERCENT = r"(?:under 1|over 99|[1-9]\d?) %"
 _NUMBER = r"(?:under 1|over 99|\d+)"
 _PLACES = "|".join(at(place) for place in sorted(get_args(Place), key=len, reverse=True))
-_REGION = rf"[Rr]egion ([A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)(?:, the ([a-z]+(?:[- ][a-z]+)*) patch ({_PLACES}),)?"
+_ID = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
+_BESIDE = rf"(?:left of|right of|above|below) region {_ID}"
+_REGION = rf"[Rr]egion ({_ID})(?:, the ([a-z]+(?:[- ][a-z]+)*) patch ({_PLACES})(?:, ({_BESIDE}))?,)?"
 _ONE = re.sub(r"\((?!\?)", "(?:", _REGION)
 _MANY = rf"{_ONE}(?:,? (?:and )?{_ONE})+"
 _RANGE = rf"(?:{_NUMBER} to {_NUMBER} in \d+ runs|in all \d+ runs|range of \d+: {_NUMBER}(?: to {_NUMBER})?)"
@@ -77,7 +79,8 @@ def _read_number(text: str) -> int:
 def _one(region: Region, *, comma: bool = False) -> str:
     if not region.look:
         return f"region {region.id}" + ("," if comma else "")
-    return f"region {region.id}, the {region.look} patch {at(region.place)},"
+    beside = f" {region.beside}," if region.beside else ""
+    return f"region {region.id}, the {region.look} patch {at(region.place)},{beside}"
 
 
 def _list(claim: Claim, *, comma: bool = False) -> str:
@@ -88,7 +91,11 @@ def _list(claim: Claim, *, comma: bool = False) -> str:
 
 def _read_regions(text: str) -> dict[str, Any]:
     found = re.findall(_REGION, text)
-    return {"regions": tuple(Region(id, look, where.split(" ", 2)[2] if where else "") for id, look, where in found)}
+    return {
+        "regions": tuple(
+            Region(id, look, where.split(" ", 2)[2] if where else "", beside) for id, look, where, beside in found
+        )
+    }
 
 
 def _points(n: int) -> str:

@@ -48,7 +48,8 @@ def _short(name: str, longest: int = 24) -> str:
 def _last_lines(explanation: Explanation) -> list[str]:
     lines = []
     if explanation.skipped_claims:
-        lines.append(f"Not said, because the runs did not confirm it: {explanation.skipped_claims} claims.")
+        claims = "1 claim" if explanation.skipped_claims == 1 else f"{explanation.skipped_claims} claims"
+        lines.append(f"Not said, because the runs did not confirm it: {claims}.")
     if explanation.saliency and explanation.saliency.status != "ok":
         lines.append(f"Saliency ({explanation.saliency.method}): {explanation.saliency.status.replace('_', ' ')}.")
     return [*lines, cost_line(explanation)]
