@@ -1,0 +1,122 @@
+"""The aviary's protocol: its truth against rendering by hand, what the true effects score, and what controls do."""
+
+import pytest
+import torch
+
+from saywhy import load_classifier
+from saywhy.aviary import NULL_PARTS, SPECIES, remove, render
+from saywhy.classifier import Classifier
+from saywhy.errors import UsageError
+from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
+from saywhy.evaluate.scenes import Bird, spoiled_birds, test_birds
+from saywhy.image import read
+from tiny import build, classifier
+
+test_birds.__test__ = False  # type: ignore[attr-defined]  # a function of the package, not a test
+
+
+@pytest.fixture(scope="module")
+def clf() -> Classifier:
+    return load_classifier("aviary:cnn")
+
+
+@pytest.fixture(scope="module")
+def birds(clf: Classifier) -> list[Bird]:
+    return test_birds(clf, 6, 3)[0]
+
+
+@pytest.fixture(scope="module")
+def found(clf: Classifier) -> Evaluation:
+    return evaluate_aviary(clf, ["grad-cam", "occlusion", "game-parts", "game-regions"], limit=5, spoiled=2, seed=3)
+
+
+def test_effects_are_what_the_class_loses_when_the_scene_is_rendered_without_the_part(
+    clf: Classifier, birds: list[Bird]
+) -> None:
+    for bird in birds[:2]:
+        for part, effect in zip(bird.players, bird.effects.tolist(), strict=True):
+            without = clf.prepare([read(render(remove(bird.rendered.scene, part)).pixels)])[0]
+            both = clf.probabilities(torch.cat([bird.image[None], without]))[:, bird.target]
+            assert effect == pytest.approx(float(both[0] - both[1]), abs=1e-5)
+
+
+def test_players_are_visible_parts_of_the_rule_a_null_part_and_others(birds: list[Bird]) -> None:
+    for bird in birds:
+        scene, species = bird.rendered.scene, SPECIES[str(bird.rendered.scene.birds[0].species)]
+        assert 2 <= len(bird.players) <= 6
+        assert set(bird.players) <= set(bird.rendered.shown()) - {"body"}
+        assert set(species.parts) & set(bird.rendered.shown()) <= set(bird.players)
+        assert set(bird.players) & set(NULL_PARTS)
+        assert SPECIES[clf_name(bird.sibling)].clan == species.clan != ""
+        assert set(bird.differing) <= set(species.parts)
+        assert (bird.pair is not None) == any(a.other for a in species.rule)
+        assert bird.masks.shape == (len(bird.players), 64, 64)
+        assert scene.size == 128
+
+
+def clf_name(index: int) -> str:
+    return list(SPECIES)[index]
+
+
+def test_what_two_parts_do_together_is_measured_for_relations_alone(birds: list[Bird]) -> None:
+    for bird in birds:
+        assert bool((bird.together != 0).any()) == (bird.pair is not None)
+
+
+def test_shortcuts_lie_where_they_were_planted(clf: Classifier) -> None:
+    (marked,) = spoiled_birds(clf, "watermark", 1, 3)
+    assert 0 < float(marked.spot.mean()) < 0.1
+    assert clf_name(marked.bird.target) == "sleet pipit"
+    (watery,) = spoiled_birds(clf, "context", 1, 3)
+    assert 0.5 < float(watery.spot.mean()) < 1
+    assert watery.bird.rendered.scene.background.kind == "water"
+    assert not marked.counts  # a clean classifier does not look at the mark
+
+
+def test_the_true_effects_are_the_ceiling(found: Evaluation) -> None:
+    true = found.row("true effects")
+    assert true.control
+    for name in ("effect-rank", "effect-sign", "watermark", "context"):
+        assert true.cells[name].mean == pytest.approx(1), name
+    for row in found.rows:
+        assert row.cells["effect-rank"].mean <= 1
+        assert set(row.cells) == set(BIRD_COLUMNS)
+
+
+def test_the_constant_control_gets_the_share_of_the_area(found: Evaluation) -> None:
+    cells = found.row("constant").cells
+    assert cells["nra"].mean == pytest.approx(0, abs=1e-6)
+    assert cells["epg"].mean == pytest.approx(cells["pointing"].mean)
+    assert cells["epg"].mean < 0.2
+
+
+def test_the_game_on_true_masks_finds_the_rule_better_than_chance(found: Evaluation) -> None:
+    game, random = found.row("game-parts").cells, found.row("random").cells
+    assert game["epg"].mean > 3 * random["epg"].mean
+    assert game["effect-rank"].mean > random["effect-rank"].mean
+    assert game["null-share"].mean < found.row("constant").cells["null-share"].mean
+    assert found.row("game-parts").forward_passes <= 2 * 64
+    assert all(0 <= found.row("game-regions").cells[m].mean <= 1 for m in ("epg", "pointing", "effect-sign"))
+
+
+def test_only_games_have_pairs(found: Evaluation) -> None:
+    for row in found.rows:
+        paired = row.method in ("game-parts", "game-regions", "true effects")
+        assert (row.cells["relation"].samples > 0) <= paired
+
+
+def test_the_same_seed_gives_the_same_table_and_a_metric_can_be_asked_alone(clf: Classifier, found: Evaluation) -> None:
+    again = evaluate_aviary(clf, ["grad-cam"], ["epg", "effect-rank"], limit=5, seed=3, controls=["random"])
+    for name in ("epg", "effect-rank"):
+        assert again.row("grad-cam").cells[name].values == pytest.approx(found.row("grad-cam").cells[name].values)
+        assert again.row("random").cells[name].values == found.row("random").cells[name].values
+    assert [c.name for c in again.columns] == ["epg", "effect-rank"]
+
+
+def test_wrong_questions_are_errors(clf: Classifier) -> None:
+    with pytest.raises(UsageError, match="protocol is for classifiers of its 24 species"):
+        evaluate_aviary(classifier(build("cnn")))
+    with pytest.raises(UsageError, match="unknown metric of the aviary 'epgg'"):
+        evaluate_aviary(clf, metrics=["epgg"])
+    with pytest.raises(UsageError, match="unknown method 'game-part'"):
+        evaluate_aviary(clf, ["game-part"])
