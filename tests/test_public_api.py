@@ -23,6 +23,7 @@ NAMES = [
     "explain",
     "load_classifier",
     "read",
+    "RegionScores",
     "region_target",
     "saliency",
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from saywhy.metrics import METRICS
     from saywhy.render import RENDERERS
     from saywhy.saliency import METHODS, saliency
-    from saywhy.targets import region_target
+    from saywhy.targets import RegionScores, region_target
     from saywhy.zoo import load_classifier
 
 __version__ = "0.1.0"
@@ -32,6 +32,7 @@ __all__ = [
     "InputError",
     "ModelError",
     "Preprocess",
+    "RegionScores",
     "SaywhyError",
     "UsageError",
     "__version__",
@@ -57,6 +58,7 @@ _HOME = {
     "explain": "saywhy.explainer",
     "load_classifier": "saywhy.zoo",
     "read": "saywhy.image",
+    "RegionScores": "saywhy.targets",
     "region_target": "saywhy.targets",
 }
 
