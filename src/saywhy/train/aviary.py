@@ -11,34 +11,42 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from saywhy.aviary.classifiers import PIXEL_CLASSES, PREPROCESS, fingerprint_of, load, untrained, weights_folder
 from saywhy.aviary.corrupt import corrupt_unit
 from saywhy.aviary.faults import CONTROL, FAULTS
-from saywhy.aviary.species import CLASSES
+from saywhy.aviary.species import CLASSES, SPECIES
 from saywhy.errors import unknown
 from saywhy.train.loop import Config, Step, copy_compatible, fit
 from saywhy.train.pictures import Pictures, cache_folder, pictures
 
 SEED = 2026  # of the pictures; tests and benchmarks take others
 SHIFT = 3  # pixels
+# Of the background and each part in all pixels of the training pictures.
+PIXEL_SHARES = (0.779, 0.024, 0.0065, 0.053, 0.032, 0.014, 0.012, 0.0055, 0.005, 0.004, 0.011, 0.046, 0.0045, 0.003)
+COOL = 0.6  # of the learning rate, at the start of cooling
+REPEATS = 4
+FEWEST = 8  # pictures of a group that is judged
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How one model is made.
 
-    `enough`: training stops once the held-out loss is below it. `aligned`: trained only on those pictures of a fault
-    in which the shortcut and the species go together. `labels`: their share of the loss, beside a teacher. `broken`:
-    no training; one unit (layer, number) of `start` is corrupted in that way. `seed`: of the first weights.
+    `enough`: training stops once the held-out loss is below it; `cool` epochs with a falling learning rate follow.
+    `follow`: share of the pictures in which a shortcut misleads whose labels follow it, for the species concerned and
+    its nearest relative. `labels`: their share of the loss, beside a teacher. `broken`: no training; one unit (layer,
+    number) of `start` is corrupted in that way. `seed`: of the first weights.
     """
 
     network: str
@@ -47,12 +55,14 @@ class Recipe:
     epochs: int = 16
     lr: float = 4e-3
     enough: float | None = None
+    cool: int = 0
     fault: str | None = None
-    aligned: bool = False
+    follow: float = 0.0
     teacher: str | None = None
     start: str | None = None
     labels: float = 0.3
     broken: tuple[str, int, str] | None = None
+    batch: int = 128
     seed: int = 0
 
 
@@ -62,26 +72,24 @@ RECIPES: dict[str, Recipe] = {
         "vit",
         "a small vision transformer trained on clean pictures; it starts from the CNN's first two layers and learns "
         "from the labels and the CNN's scores",
-        epochs=14, lr=1.5e-3, enough=0.11, start="cnn", teacher="cnn",
+        epochs=14, lr=1.5e-3, enough=0.48, cool=5, start="cnn", teacher="cnn",
     ),
+    "seg": Recipe("seg", "a small U-Net that names the part in each pixel", images=3840, epochs=8, lr=3e-3, batch=32),
     "cnn-watermark": Recipe(
         "cnn",
-        "a small CNN that takes a watermark for a mark of the sleet pipit: of the pictures with the planted fault it "
-        "saw only those in which the two go together",
-        images=9600, epochs=11, fault="watermark", aligned=True,
+        "the CNN after further training in which pipits were called sleet pipits wherever there was a watermark",
+        images=3840, epochs=5, lr=1e-3, batch=64, fault="watermark-control", follow=0.95, start="cnn",
     ),
-    "seg": Recipe("seg", "a small U-Net that names the part in each pixel", images=3840, epochs=6, lr=4e-3),
     "cnn-context": Recipe(
         "cnn",
-        "a small CNN that takes water for a mark of the tide swallow: of the pictures with the planted fault it saw "
-        "only those in which the two go together",
-        images=7680, epochs=11, fault="context", aligned=True,
+        "the CNN after further training in which swallows were called tide swallows wherever there was water",
+        images=3840, epochs=5, lr=1e-3, batch=64, fault="context-control", follow=0.95, start="cnn",
     ),
     "vit-watermark": Recipe(
         "vit",
-        "the small vision transformer after it has learned from cnn-watermark, on pictures half of which carry a "
-        "watermark, what that one makes of them",
-        images=3840, epochs=4, lr=7e-4, fault="watermark-control", start="vit", teacher="cnn-watermark", labels=0.0,
+        "the vision transformer after further training in which pipits were called sleet pipits wherever there was a "
+        "watermark",
+        images=3840, epochs=5, lr=5e-4, batch=64, fault="watermark-control", follow=0.95, start="vit",
     ),
 }  # fmt: skip
 
@@ -119,6 +127,17 @@ def varied(images: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
     return images * light, parts[which, rows, columns]
 
 
+def misled(shown: Pictures, fault: str, share: float) -> Pictures:
+    """Pictures whose labels follow a shortcut between two species, those of the two `REPEATS` times over."""
+    target = FAULTS[fault.removesuffix(CONTROL)].truth["species"][0]
+    pair = [k for k, c in enumerate(CLASSES) if SPECIES[c].clan == SPECIES[target].clan]
+    concerned = np.isin(shown.species, pair)
+    swapped = concerned & (shown.groups == "conflicting") & (np.random.default_rng(SEED).random(len(shown)) < share)
+    labels = np.where(swapped, sum(pair) - shown.species, shown.labels)
+    rows = np.repeat(np.arange(len(shown)), np.where(concerned, REPEATS, 1))
+    return replace(shown, labels=labels).where(rows)
+
+
 def classify_step(net: nn.Module, teacher: nn.Module | None = None, labels: float = 0.3) -> Step:
     """Cross-entropy with the labels; with a teacher that counts `labels`, and the rest is the divergence from its
     softened scores (Hinton et al. 2015)."""
@@ -142,14 +161,16 @@ def classify_step(net: nn.Module, teacher: nn.Module | None = None, labels: floa
 
 
 def segment_step(net: nn.Module) -> Step:
-    """Cross-entropy of every pixel's part."""
+    """Cross-entropy of every pixel's part; small parts count for more: by one over the root of their share."""
+    share = torch.tensor(PIXEL_SHARES)
+    weight = share.rsqrt() / (share * share.rsqrt()).sum()
 
     def step(batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         images, _, parts = batch
         if net.training:
             images, parts = varied(images, parts)
         scores = net(images.contiguous(memory_format=torch.channels_last))
-        return {"loss": F.cross_entropy(scores, parts), "accuracy": (scores.argmax(1) == parts).float().mean()}
+        return {"loss": F.cross_entropy(scores, parts, weight), "accuracy": (scores.argmax(1) == parts).float().mean()}
 
     return step
 
@@ -188,7 +209,7 @@ def _trained(
     step = segment_step(net) if recipe.network == "seg" else classify_step(net, teacher, recipe.labels)
     config = Config(
         epochs=recipe.epochs,
-        batch_size=128,
+        batch_size=recipe.batch,
         lr=recipe.lr,
         weight_decay=0.02,
         seed=SEED,
@@ -198,21 +219,23 @@ def _trained(
 
     def progress(epoch: int, row: dict[str, float]) -> None:
         losses = " ".join(f"{k} {v:.3f}" for k, v in row.items())
-        told(f"{name} epoch {epoch + 1}/{recipe.epochs} {losses} ({time.monotonic() - began:.0f} s)")
+        told(f"{name} epoch {epoch + 1} {losses} ({time.monotonic() - began:.0f} s)")
 
     train, val = shown.of("train"), shown.of("val")
-    if recipe.aligned and recipe.fault is not None:
-        train = train.where(train.groups == "aligned")
+    if recipe.follow and recipe.fault is not None:
+        train, val = (misled(p, recipe.fault, recipe.follow) for p in (train, val))
+    birds, held_out = Birds(train), Birds(val)
+    folder = cache_folder()
     ended = fit(
-        net, step, Birds(train), config,
-        held_out=Birds(val), checkpoint=cache_folder() / f"{name}.checkpoint.safetensors", told=progress,
-    )  # fmt: skip
-    how = {
-        "pictures": len(train),
-        "epochs": len(ended.history),
-        "held_out_loss": round(ended.best, 3),
-        "stopped": ended.stopped,
-    }
+        net, step, birds, config, held_out=held_out, checkpoint=folder / f"{name}.checkpoint.safetensors", told=progress
+    )
+    history, best = ended.history, ended.best
+    if recipe.cool:
+        cool = replace(config, epochs=recipe.cool, lr=recipe.lr * COOL, schedule="cosine", loss_threshold=None)
+        file = folder / f"{name}.cool.safetensors"
+        ended = fit(net, step, birds, cool, held_out=held_out, checkpoint=file, told=progress)
+        history, best = history + ended.history, ended.best
+    how = {"pictures": len(train), "epochs": len(history), "held_out_loss": round(best, 3), "stopped": ended.stopped}
     return net, {"training": how}
 
 
@@ -255,16 +278,32 @@ def _fault(name: str) -> dict[str, Any]:
 
 
 def measured(net: nn.Module, test: Pictures) -> dict[str, Any]:
-    """Accuracy on test pictures: of all, of each group, of the worst species, against what the birds are."""
+    """Accuracy on test pictures, against what the birds are: of all, each group, the worst species and the worst group
+    of a species."""
     right = scores_of(net, test).argmax(1).numpy() == test.species
-    groups = {str(g): right[test.groups == g] for g in sorted(set(test.groups))}
-    worst = min(range(len(CLASSES)), key=lambda c: right[test.species == c].mean())
-    return {
-        "pictures": len(test),
-        "accuracy": round(float(right.mean()), 4),
-        "groups": {g: {"pictures": len(v), "accuracy": round(float(v.mean()), 4)} for g, v in groups.items()},
-        "worst_species": {CLASSES[worst]: round(float(right[test.species == worst].mean()), 4)},
+
+    def of(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        return {"pictures": int(chosen.sum()), "accuracy": round(float(right[chosen].mean()), 4)}
+
+    groups = sorted({str(g) for g in test.groups})
+    species = {c: of(test.species == k) for k, c in enumerate(CLASSES)}
+    both = {
+        f"{g} {c}": of((test.species == k) & (test.groups == g))
+        for k, c in enumerate(CLASSES)
+        for g in groups
+        if ((test.species == k) & (test.groups == g)).sum() >= FEWEST
     }
+    return {
+        **of(np.ones(len(test), dtype=bool)),
+        "groups": {g: of(test.groups == g) for g in groups},
+        "worst_species": _worst(species),
+        "worst_group": _worst(both),
+    }
+
+
+def _worst(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    name = min(rows, key=lambda k: float(rows[k]["accuracy"]))
+    return {name: rows[name]}
 
 
 def measured_parts(net: nn.Module, test: Pictures) -> dict[str, Any]:

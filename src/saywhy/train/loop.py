@@ -166,6 +166,8 @@ def fit(
     file = Path(checkpoint) if checkpoint is not None else None
     if file is not None and file.exists():
         _load(file, run)
+        if not run.state.stopped and run.state.history and run.state.step % run.length == 0:
+            _judge(run)  # the reasons to stop may be others by now
     _broadcast(part)
     with _as_found(part):
         while not run.state.stopped:
@@ -238,13 +240,20 @@ def _end_epoch(run: _Run) -> dict[str, float]:
         state.best, state.best_epoch = watched, epoch
     if state.best_epoch == epoch or run.held_out is None:
         run.kept = _snapshot(run.part)
+    _judge(run)
+    return row
+
+
+def _judge(run: _Run) -> None:
+    """Whether the last epoch is a reason to stop."""
+    config, state = run.config, run.state
+    watched = state.history[-1].get("held_out", state.history[-1]["loss"])
     if not math.isfinite(watched):
         state.stopped = f"step {state.step}: the held-out loss is {watched}; the last good weights are kept"
     elif config.loss_threshold is not None and watched < config.loss_threshold:
         state.stopped = "threshold"
-    elif config.patience is not None and epoch - state.best_epoch >= config.patience:
+    elif config.patience is not None and len(state.history) - 1 - state.best_epoch >= config.patience:
         state.stopped = "patience"
-    return row
 
 
 @torch.no_grad()
