@@ -64,9 +64,9 @@ def test_what_two_parts_do_together_is_measured_for_relations_alone(birds: list[
 
 
 def test_shortcuts_lie_where_they_were_planted(clf: Classifier) -> None:
-    (marked,) = spoiled_birds(clf, "watermark", 1, 3)
+    marked, other = spoiled_birds(clf, "watermark", 2, 3)
     assert 0 < float(marked.spot.mean()) < 0.1
-    assert clf_name(marked.bird.target) == "sleet pipit"
+    assert [clf_name(m.bird.target) for m in (marked, other)] == ["sleet pipit", "frost pipit"]
     (watery,) = spoiled_birds(clf, "context", 1, 3)
     assert 0.5 < float(watery.spot.mean()) < 1
     assert watery.bird.rendered.scene.background.kind == "water"

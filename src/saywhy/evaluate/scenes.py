@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, count
+from itertools import combinations, count, islice
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ TINY = 1e-6  # probability below which no odds are told apart
 
 @dataclass(frozen=True, eq=False)
 class Bird:
-    """One picture that the classifier gets right, and the truth about it.
+    """One picture, and the truth about the species that the classifier names in it.
 
     `masks` (k, H, W) in [0, 1] are the players' visible pixels in the classifier's view; `effects` (k,) the probability
     of the asked class that is lost without each. `differing` are the parts that tell `target` from its `sibling`, the
@@ -104,21 +104,22 @@ def test_birds(clf: Classifier, wanted: int, seed: int) -> tuple[list[Bird], int
             break
         asked += 1
         one = sample(seed, index)
-        bird = _bird(clf, one, clf.class_names.index(one.species))
-        birds += [bird] if bird is not None else []
+        bird = _bird(clf, one)
+        birds += [bird] if bird is not None and clf.class_names[bird.target] == one.species else []
     if not birds:
         raise UsageError(f"{clf.name or 'the model'} names none of {asked} birds; there is nothing to explain")
     return birds, asked
 
 
-def _bird(clf: Classifier, one: Sample, target: int) -> Bird | None:
-    """The truth about a sample for the class `target`; None where the classifier answers something else."""
+def _bird(clf: Classifier, one: Sample) -> Bird | None:
+    """The truth about a sample for the species that the classifier names; None where none of its parts can be seen."""
     rendered = render(one.scene)
     image = _view(clf, [rendered])[0]
     probabilities = clf.probabilities(image[None])[0]
-    if int(probabilities.argmax()) != target:
+    target = int(probabilities.argmax())
+    own = SPECIES.get(clf.class_names[target])
+    if own is None:
         return None
-    own = SPECIES[one.species]
     players = _players(rendered, own.parts, (one.seed, one.index))
     named = [p for p in own.parts if p in rendered.shown()]
     if not named or len(players) < 2:
@@ -192,30 +193,25 @@ def _view(clf: Classifier, rendered: Sequence[Rendered]) -> Tensor:
 
 
 def spoiled_birds(clf: Classifier, fault: str, wanted: int, seed: int) -> list[Spoiled]:
-    """Up to `wanted` pictures of the fault's own species with the shortcut in them, that the classifier names."""
-    species = {"watermark": MARKED_SPECIES, "context": CONTEXT_SPECIES}[fault]
-    target, found = clf.class_names.index(species), list[Spoiled]()
-    for one in _planted(fault, species, seed, tries=3 * wanted):
-        bird = _bird(clf, one, target)
-        if bird is not None:
-            found.append(_spoiled(clf, bird, fault))
-        if len(found) == wanted:
-            break
-    return found
+    """`wanted` pictures with the shortcut in them, half of the species that it goes with in training, half of the sibling.
+
+    What the classifier names is explained: where it has the fault, that is the fault's species for both.
+    """
+    species = SPECIES[{"watermark": MARKED_SPECIES, "context": CONTEXT_SPECIES}[fault]]
+    sibling = next(s for s in SPECIES.values() if s.clan == species.clan and s is not species)
+    kinds = ((species.name, wanted - wanted // 2), (sibling.name, wanted // 2))
+    birds = [_bird(clf, one) for name, number in kinds for one in islice(_planted(fault, name, seed), number)]
+    return [_spoiled(clf, bird, fault) for bird in birds if bird is not None]
 
 
-def _planted(fault: str, species: str, seed: int, *, tries: int) -> Iterator[Sample]:
-    """Samples of that species that carry the shortcut."""
+def _planted(fault: str, species: str, seed: int) -> Iterator[Sample]:
+    """Test pictures of that species that carry the shortcut."""
     key = {"watermark": "watermark", "context": "water"}[fault]
     for index in count():
-        if tries == 0:
-            return
-        if label(seed, index)[0] != species:
-            continue
-        one = sample(seed, index, fault=fault)
-        if one.truth.get(key):
-            tries -= 1
-            yield one
+        if label(seed, index) == (species, "test"):
+            one = sample(seed, index, fault=fault)
+            if one.truth.get(key):
+                yield one
 
 
 def _spoiled(clf: Classifier, bird: Bird, fault: str) -> Spoiled:
