@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests/shim python benchmarks/grouped.py [--photos FOLDER]
 
-EfficientNet-lite0 as it is loaded by default, the predicted class; the rank correlation is over the cells of the raw maps.
+EfficientNet-lite0 as it is loaded by default, the predicted class; rank correlation over the raw map's cells.
 """
 
 from __future__ import annotations

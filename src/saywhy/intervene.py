@@ -12,6 +12,7 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import Literal
 
@@ -75,17 +76,21 @@ def _inpaint(image: Tensor, keep: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Fill:
-    """A fill: (image (1, 3, H, W), keep (M, 1, H, W), generator) -> (M, 3, H, W), and what it is in words."""
+    """A fill: (image (1, 3, H, W), keep (M, 1, H, W), generator) -> (M, 3, H, W), and what it is in words.
+
+    `still`: neither what is kept nor chance changes it, so that it is made once for all masks.
+    """
 
     fill: Callable[[Tensor, Tensor, torch.Generator], Tensor]
     summary: str
+    still: bool = False
 
 
 FILLS: dict[str, Fill] = {
     "black": Fill(_black, "black pixels (0 before normalisation)"),
     "mean": Fill(_mean, "the mean colour of what stays visible"),
     "noise": Fill(_noise, "seeded noise around that mean colour"),
-    "blur": Fill(_blur, "the picture itself, blurred away"),
+    "blur": Fill(_blur, "the picture itself, blurred away", still=True),
     "inpaint": Fill(_inpaint, "colours of what stays visible, carried into the hole"),
 }
 
@@ -150,6 +155,8 @@ def masked_scores(
     dropped. The batch size changes the speed and nothing else.
     """
     size = batch_size or clf.rows
+    if isinstance(fill, str) and fill in FILLS and FILLS[fill].still:
+        fill = FILLS[fill].fill(image[None], image.new_ones(1, 1, 1, 1), torch.Generator())[0]
     parts: list[Tensor] = []
     for start in range(0, count, size):
         masks = make(start, min(start + size, count))
@@ -245,6 +252,8 @@ def _players(values: Tensor) -> int:
     return k
 
 
+@cache
+@torch.inference_mode(False)  # a cached tensor outlives its maker's mode
 def _shapley_weights(k: int) -> Tensor:
     weights = torch.zeros(k, 2**k, dtype=torch.float64)
     for i in range(k):
@@ -257,6 +266,8 @@ def _shapley_weights(k: int) -> Tensor:
     return weights
 
 
+@cache
+@torch.inference_mode(False)  # a cached tensor outlives its maker's mode
 def _interaction_weights(k: int, i: int, j: int) -> Tensor:
     weights = torch.zeros(2**k, dtype=torch.float64)
     for s in range(2**k):
@@ -301,18 +312,22 @@ def experiment(
     "keep" hides everything outside the given regions, the surroundings included.
     """
     plans = [(act, which, fill, s) for act, which in acts for fill, s in ways]
-    rows = [_acted(image, regions, act, which, fill, s + 1000 * seed) for act, which, fill, s in plans]
-    if not rows:
+    if not plans:
         return []
-    answers = clf.probabilities(torch.stack(rows))
+    rows = image.new_empty(len(plans), *image.shape)
+    for w, (fill, s) in enumerate(ways):  # a way's fill is made once for all acts
+        own = s + 1000 * seed
+        keep = torch.stack([_kept(regions, act, which, own) for act, which in acts])
+        rows[w :: len(ways)] = hide(image, keep.to(image.dtype), fill, own)
+    answers = clf.probabilities(rows)
     return [Experiment(a, w, f, s, p) for (a, w, f, s), p in zip(plans, answers, strict=True)]
 
 
-def _acted(image: Tensor, regions: Tensor, act: str, which: tuple[int, ...], fill: str, seed: int) -> Tensor:
+def _kept(regions: Tensor, act: str, which: tuple[int, ...], seed: int) -> Tensor:
+    """What an act leaves to be seen (H, W)."""
     area = regions[list(which)].any(dim=0) if which else torch.zeros_like(regions[0], dtype=torch.bool)
     area = _jitter(area, seed)
-    keep = area if act == "keep" else ~area
-    return hide(image, keep[None].to(image.dtype), fill, seed)[0]
+    return area if act == "keep" else ~area
 
 
 def _jitter(mask: Tensor, seed: int) -> Tensor:
