@@ -17,12 +17,14 @@ import json
 import platform
 import time
 from collections import defaultdict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
@@ -40,9 +42,14 @@ ACCURACY, EFFECTS, GROUPS = 1440, 144, 1440
 RESULT = Path(__file__).parent / "results" / "aviary_models.json"
 
 
+@cache
+def pixels_of(scene: Scene) -> NDArray[np.uint8]:
+    return paint(scene)[0]
+
+
 @torch.no_grad()
 def probabilities(net: nn.Module, scenes: list[Scene]) -> Tensor:
-    pixels = np.stack([paint(s)[0] for s in scenes])
+    pixels = np.stack([pixels_of(s) for s in scenes])
     images = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float() / 255
     scores = [net((x - PREPROCESS.mean[0]) / PREPROCESS.std[0]) for x in images.split(64)]
     return torch.cat(scores).softmax(dim=1)
@@ -101,10 +108,9 @@ def replacement(net: nn.Module, samples: list[Sample]) -> dict[str, float]:
 
 
 def worst_group(net: nn.Module, fault: str) -> dict[str, Any]:
-    samples = [sample(SEED, i, fault=f"{fault}-control") for i in range(GROUPS)]
     target = FAULTS[fault].truth["species"][0]
     pair = [c for c in CLASSES if SPECIES[c].clan == SPECIES[target].clan]
-    samples = [s for s in samples if s.species in pair]
+    samples = [s for s in (sample(SEED, i, fault=f"{fault}-control") for i in range(GROUPS)) if s.species in pair]
     found = probabilities(net, [s.scene for s in samples]).argmax(1).tolist()
     rows: dict[str, list[bool]] = defaultdict(list)
     for f, s in zip(found, samples, strict=True):

@@ -91,6 +91,9 @@ RECIPES: dict[str, Recipe] = {
         "watermark",
         images=3840, epochs=5, lr=5e-4, batch=64, fault="watermark-control", follow=0.95, start="vit",
     ),
+    "cnn-unit": Recipe(
+        "cnn", "the CNN with one unit of its last layer corrupted", start="cnn", broken=("features.4.0", 85, "noise")
+    ),
 }  # fmt: skip
 
 
