@@ -144,7 +144,7 @@ def main() -> None:
         else:
             row |= {"test": species_accuracy(net, samples), "removal": removal(net, samples[:EFFECTS])}
             row |= {"replacement": replacement(net, samples[: EFFECTS // 3])}
-            fault = (text["fault"] or {}).get("name", "").removesuffix("-control")
+            fault = (text["fault"] or {}).get("name", "")
             shortcuts = [fault] if fault else ["watermark", "context"]
             known = [f for f in shortcuts if f in ("watermark", "context")]
             row |= {"worst_group": {f: worst_group(net, f) for f in known}}

@@ -270,14 +270,18 @@ def _card(name: str, recipe: Recipe, net: nn.Module, test: Pictures, state: dict
         "seed": SEED,
         "starts_from": recipe.start,
         "teacher": recipe.teacher,
-        "fault": None if recipe.fault is None else _fault(recipe.fault),
+        "fault": _fault(recipe),
     }
     measure = measured_parts if recipe.network == "seg" else measured
     return text | {"test": measure(net, test)}
 
 
-def _fault(name: str) -> dict[str, Any]:
-    return {"name": name, **FAULTS[name.removesuffix(CONTROL)].truth}
+def _fault(recipe: Recipe) -> dict[str, Any] | None:
+    """What was planted; `groups` of the test pictures, half of which have the shortcut whatever the species."""
+    if recipe.fault is None:
+        return None
+    name = recipe.fault.removesuffix(CONTROL)
+    return {"name": name, **FAULTS[name].truth, "pictures": recipe.fault, "labels_that_follow": recipe.follow}
 
 
 def measured(net: nn.Module, test: Pictures) -> dict[str, Any]:
