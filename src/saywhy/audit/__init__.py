@@ -1,0 +1,1 @@
+"""Audits: what goes wrong on a data set, and why."""
