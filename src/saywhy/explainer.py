@@ -19,7 +19,6 @@ from saywhy.concepts.extract import find_regions
 from saywhy.errors import ModelError, UsageError
 from saywhy.explanation import (
     Explanation,
-    GraphRecord,
     Run,
     place_word,
 )
@@ -204,14 +203,3 @@ def _with_runs(evidence: Evidence, trials: Sequence[Experiment]) -> Evidence:
         )
         rows.append(Confirming(run, int(t.probabilities.argmax())))
     return replace(evidence, runs=tuple(rows))
-
-
-def _graphs(seen: Seen, found: Tensor, game: Game, unit: str) -> dict[int, GraphRecord]:
-    """One graph for each candidate class; the regions lie the same way in all of them."""
-    masks = [region.numpy() for region in found]
-    places = [tuple(spatial_relation(a, b) for b in masks) for a in masks]
-    return {c: _graph(seen, game, places, c, unit) for c in _candidates(seen)}
-
-
-# --------------------------------------------------------------------------------------------------
-# Records.
