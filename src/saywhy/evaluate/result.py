@@ -212,12 +212,13 @@ def _row(values: Mapping[str, Any]) -> Row:
 
 
 def on_pictures(row: Row, pictures: Sequence[str], *, seed: int = 0) -> Row:
-    """The row measured again on some of its pictures, from the values that it kept."""
+    """The row on some of its pictures, from its values; of degenerate maps as many as can be among them."""
     wanted = set(pictures)
     kept = [i for i, p in enumerate(row.pictures) if p in wanted]
     cells = {n: cell(Values(tuple(c.values[i] for i in kept)), seed=seed) for n, c in row.cells.items()}
     return Row(
-        row.method, row.control, tuple(row.pictures[i] for i in kept), cells, row.degenerate,
+        row.method, row.control, tuple(row.pictures[i] for i in kept), cells,
+        {status: min(count, len(kept)) for status, count in row.degenerate.items()},
         row.forward_passes, row.tail_passes, row.milliseconds,
     )  # fmt: skip
 

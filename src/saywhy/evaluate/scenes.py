@@ -193,7 +193,7 @@ def _view(clf: Classifier, rendered: Sequence[Rendered]) -> Tensor:
 
 
 def spoiled_birds(clf: Classifier, fault: str, wanted: int, seed: int) -> list[Spoiled]:
-    """`wanted` pictures with the shortcut in them, half of the species that it goes with in training, half of the sibling.
+    """`wanted` pictures with the shortcut in them, half of the species that it goes with, half of its sibling.
 
     What the classifier names is explained: where it has the fault, that is the fault's species for both.
     """

@@ -33,7 +33,7 @@ def _interval(cell: Cell, column: Column, between: str = "–") -> str:
 
 def _uneven(cell: Cell, row: Row) -> str:
     """How many pictures the mean is of, where it is not all of them."""
-    return f" (n={cell.samples})" if cell.undefined and cell.samples else ""
+    return f" (n={cell.samples})" if cell.samples and cell.samples != len(row.pictures) else ""
 
 
 def markdown(found: Evaluation) -> str:
