@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import tiny
+from saywhy.attending import recording_attention
 from saywhy.classifier import counting
 from saywhy.errors import ModelError, UsageError
-from saywhy.tap import Grid, find_grid, recording_attention
+from saywhy.grid import Grid, find_grid
 
 ROWS = torch.tensor([1, 0, 1, 1, 0])
 

@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saywhy.attending import attend
 from saywhy.errors import ModelError, UsageError, unknown
+from saywhy.grid import Grid
 from saywhy.image import Box, Picture, Preprocess, frame
-from saywhy.tap import Grid, Layers, Point, attend, cut, forward_with, logits_of, untouched
+from saywhy.tap import Layers, Point, cut, forward_with, logits_of, untouched
 from saywhy.targets import Target, Targets, class_index, resolve
 
 Activation = Literal["softmax", "sigmoid", "none"]

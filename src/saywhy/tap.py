@@ -10,100 +10,19 @@ the layer) is not guessed but tested once, by stubs that return NaN. It needs no
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from saywhy.errors import ModelError, UsageError, unknown
+from saywhy.grid import Grid, find_grid
 
 KEPT_CALLS = 250  # outputs held in the dry run: those of the last calls, where the tapped layer is looked for
 MAX_CANDIDATES = 80
-MAX_PREFIX = 16  # class, distillation and register tokens before the grid
-
-
-# --------------------------------------------------------------------------------------------------
-# Grids: how a layer's output stands for places in the image.
-
-
-@dataclass(frozen=True)
-class Grid:
-    """How (N, K, h, w) lies in a layer's output: channels first, channels last, or tokens after `prefix` others."""
-
-    kind: Literal["nchw", "nhwc", "tokens"]
-    prefix: int = 0
-    shape: tuple[int, int] | None = None  # given by the user; otherwise from the image's proportions
-
-    def to_maps(self, raw: Tensor, image_size: tuple[int, int]) -> Tensor:
-        """The output as (N, K, h, w)."""
-        if self.kind == "nchw":
-            return raw
-        if self.kind == "nhwc":
-            return raw.permute(0, 3, 1, 2)
-        h, w = self.shape or _factor(raw.shape[1] - self.prefix, image_size)
-        return raw[:, self.prefix :].transpose(1, 2).reshape(len(raw), -1, h, w)
-
-    def from_maps(self, maps: Tensor, raw: Tensor, rows: Tensor) -> Tensor:
-        """Maps (M, K, h, w) in the output's own layout; rows (M,) of `raw` (N, ...) lend the tokens before the grid."""
-        if self.kind == "nchw":
-            return maps
-        if self.kind == "nhwc":
-            return maps.permute(0, 2, 3, 1).contiguous()
-        return torch.cat([raw[rows, : self.prefix], maps.flatten(2).transpose(1, 2)], dim=1)
-
-
-def _factor(tokens: int, image_size: tuple[int, int]) -> tuple[int, int]:
-    """The h x w = tokens whose proportions are nearest to the image's."""
-    H, W = image_size
-    pairs = [(h, tokens // h) for h in range(1, tokens + 1) if tokens % h == 0]
-    return min(pairs, key=lambda p: abs((p[0] * W) / (p[1] * H) - 1) + abs((p[1] * H) / (p[0] * W) - 1))
-
-
-def _fits(h: int, w: int, image_size: tuple[int, int]) -> bool:
-    H, W = image_size
-    return h >= 2 and w >= 2 and 0.8 <= (h * W) / (w * H) <= 1.25
-
-
-def find_grid(raw: Tensor, image_size: tuple[int, int], patch_grids: Sequence[tuple[int, int]] = ()) -> Grid | None:
-    """The grid of a layer's output, or None where it has none.
-
-    `patch_grids` are the convolutions' output sizes seen in the same pass: a token sequence that is as long as one
-    of them (plus class and register tokens) is that grid.
-    """
-    if raw.dim() == 4:
-        _, a, b, c = raw.shape
-        first, last = _fits(b, c, image_size), _fits(a, b, image_size)
-        if first and last:  # both readings have the right proportions: channels outnumber rows nearly always
-            return Grid("nchw") if a >= c else Grid("nhwc")
-        return Grid("nchw") if first else Grid("nhwc") if last else None
-    if raw.dim() == 3 and raw.shape[2] > 1:  # (N, K, 1) is a pooled vector
-        return _token_grid(raw.shape[1], image_size, patch_grids)
-    return None
-
-
-def _token_grid(T: int, image_size: tuple[int, int], patch_grids: Sequence[tuple[int, int]]) -> Grid | None:
-    """The grid of T tokens: one of the convolutions' or a halving of it (merged patches), fewest other tokens."""
-    sizes = {size for grid in patch_grids for size in _halvings(grid) if 0 <= T - size[0] * size[1] <= MAX_PREFIX}
-    if sizes:
-        h, w = max(sizes, key=lambda size: size[0] * size[1])
-        return Grid("tokens", prefix=T - h * w, shape=None if _factor(h * w, image_size) == (h, w) else (h, w))
-    for prefix in range(0 if patch_grids else MAX_PREFIX + 1):
-        if T - prefix >= 4 and _fits(*_factor(T - prefix, image_size), image_size):
-            return Grid("tokens", prefix=prefix)
-    return None
-
-
-def _halvings(grid: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    h, w = grid
-    while h * w >= 4:
-        yield h, w
-        h, w = (h + 1) // 2, (w + 1) // 2
 
 
 # --------------------------------------------------------------------------------------------------
@@ -512,108 +431,3 @@ def forward_with(net: nn.Module, inputs: Tensor, point: Point, raw: Tensor) -> T
 
     with _hooks([(point.module.register_forward_hook, hook)]):
         return logits_of(net(inputs))
-
-
-# --------------------------------------------------------------------------------------------------
-# Attention: the weights that a transformer's blocks use, whichever function computes them.
-
-
-class _Attention(TorchFunctionMode):
-    """Records softmax attention (N, heads, T, T), and makes the first one a leaf from which the graph starts.
-
-    Fused kernels never show their weights: they are computed in the open here, as torch documents them.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights: list[Tensor] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            return _open_attention(self.keep, *args, **kwargs)
-        if func is F.multi_head_attention_forward:
-            return self._multi_head(*args, **kwargs)
-        out = func(*args, **kwargs)
-        if func in _SOFTMAXES and out.dim() == 4 and out.shape[2] == out.shape[3]:
-            dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-            return self.keep(out) if dim in (-1, 3) else out
-        return out
-
-    def keep(self, weights: Tensor) -> Tensor:
-        torch.set_grad_enabled(True)
-        if not weights.requires_grad:
-            weights = weights.detach().requires_grad_()
-        self.weights.append(weights)
-        return weights
-
-    def _multi_head(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
-        names = list(inspect.signature(F.multi_head_attention_forward).parameters)
-        given: dict[str, Any] = dict(zip(names, (query, key, value, *args), strict=False)) | kwargs
-        asked, averaged = given.get("need_weights", True), given.get("average_attn_weights", True)
-        if given["bias_k"] is not None or given["add_zero_attn"]:
-            raise UsageError("attention with added key tokens (bias_k, add_zero_attn) is not understood")
-        shown = F.multi_head_attention_forward(**given | {"need_weights": True, "average_attn_weights": False})[1]
-        assert shown is not None
-        # The weights that torch returns are not the ones that it used, as far as gradients go: multiply them again.
-        weights = self.keep(shown if shown.dim() == 4 else shown[None])
-        E = query.shape[-1]
-        w_in, b_in = given["in_proj_weight"], given["in_proj_bias"]
-        w_v = given["v_proj_weight"] if given.get("use_separate_proj_weight") else w_in[2 * E :]
-        v = F.linear(value, w_v, None if b_in is None else b_in[2 * E :])
-        v = v if v.dim() == 3 else v[:, None]
-        v = v.reshape(*v.shape[:2], given["num_heads"], -1).permute(1, 2, 0, 3)  # (N, heads, T, d)
-        out = F.linear((weights @ v).permute(2, 0, 1, 3).flatten(2), given["out_proj_weight"], given["out_proj_bias"])
-        shown = weights.mean(dim=1) if averaged else weights
-        if query.dim() == 2:
-            out, shown = out[:, 0], shown[0]
-        return out, shown if asked else None
-
-
-_SOFTMAXES = {torch.softmax, Tensor.softmax, F.softmax}
-
-
-def _open_attention(
-    keep: Callable[[Tensor], Tensor],
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """`scaled_dot_product_attention` without dropout, its weights handed to `keep`."""
-    if enable_gqa:
-        repeats = query.shape[-3] // key.shape[-3]
-        key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
-    logits = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
-    if is_causal:
-        logits = logits.masked_fill(torch.ones_like(logits, dtype=torch.bool).triu(1), float("-inf"))
-    if attn_mask is not None:
-        blocked = attn_mask.dtype == torch.bool
-        logits = logits.masked_fill(~attn_mask, float("-inf")) if blocked else logits + attn_mask
-    weights = logits.softmax(dim=-1)
-    square = weights.dim() == 4 and weights.shape[2] == weights.shape[3]
-    return (keep(weights) if square else weights) @ value
-
-
-@contextmanager
-def recording_attention() -> Iterator[list[Tensor]]:
-    """Collects the attention weights (N, heads, T, T) of what runs inside, in order, with the graph that joins them.
-
-    Understands `F.scaled_dot_product_attention`, `nn.MultiheadAttention` and a softmax written out.
-    """
-    mode = _Attention()
-    with mode:
-        yield mode.weights
-
-
-def attend(net: nn.Module, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """One forward pass: scores and every block's attention weights (N, heads, T, T), with the graph between them."""
-    with untouched(net), torch.inference_mode(False), torch.no_grad():
-        images = inputs.clone() if inputs.is_inference() else inputs
-        with recording_attention() as weights:
-            scores = logits_of(net(images))
-    return scores, weights
