@@ -42,14 +42,14 @@ def row(clf: Classifier, name: str, photo: object) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--photos", type=Path, help="a folder of JPEGs, of which a fixed dozen are taken")
+    parser.add_argument("--photos", type=Path, help="a folder of JPEGs, of which a fixed eight are taken")
     parser.add_argument("--again", action="store_true", help="measure what results/ has already once more")
     given = parser.parse_args()
     one_thread()
     clf = load_classifier("efficientnet-lite0")
     clf.logits(clf.prepare([read(photos(None)[0][1])])[0])
     record = Record("score-cam-grouped", CONTRACT, given.o, again=given.again)
-    for name, photo in photos(given.photos):
+    for name, photo in photos(given.photos, 8):
         if not record.has(photo=name):
             record.add(row(clf, name, photo))
 

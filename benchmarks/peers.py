@@ -86,13 +86,13 @@ def child(method: str, network: str, who: str, count: int) -> None:
     print(json.dumps({"peak": peak_of(partial(call, images, classes), warm)}))
 
 
-QUESTIONS: dict[str, Callable[[str, Record], None]] = {
-    "grad-cam": lambda n, r: [time_of("grad-cam", n, b, 15, 90, r) for b in (1, 8)],
-    "grad-cam-memory": lambda n, r: memory_of("grad-cam", n, 16, 3, r),
-    "ablation-cam": lambda n, r: time_of("ablation-cam", n, 1, 3, 30, r),
-    "score-cam": lambda n, r: time_of("score-cam", n, 1, 3, 30, r),
-    "score-cam-memory": lambda n, r: memory_of("score-cam", n, 1, 1, r),
-    "rise": lambda n, r: time_of("rise", n, 1, 3, 30, r),
+QUESTIONS: dict[str, Callable[[str, int | None, Record], None]] = {
+    "grad-cam": lambda n, turns, r: [time_of("grad-cam", n, b, turns or 15, 90, r) for b in (1, 8)],
+    "grad-cam-memory": lambda n, turns, r: memory_of("grad-cam", n, 16, turns or 3, r),
+    "ablation-cam": lambda n, turns, r: time_of("ablation-cam", n, 1, turns or 3, 30, r),
+    "score-cam": lambda n, turns, r: time_of("score-cam", n, 1, turns or 3, 30, r),
+    "score-cam-memory": lambda n, turns, r: memory_of("score-cam", n, 1, turns or 1, r),
+    "rise": lambda n, turns, r: time_of("rise", n, 1, turns or 3, 30, r),
 }
 
 
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("-n", "--network", action="append", choices=list(NETWORKS))
     parser.add_argument("-o", type=Path, default=RESULTS)
     parser.add_argument("--again", action="store_true", help="measure what results/ has already once more")
+    parser.add_argument("--turns", type=int, help="turns or processes a case (default: by question)")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     one_thread()
@@ -110,7 +111,7 @@ def main() -> None:
     for question in given.questions or QUESTIONS:
         record = Record(question, MEMORY if question.endswith("memory") else TIME, given.o, again=given.again)
         for network in given.network or NETWORKS:
-            QUESTIONS[question](network, record)
+            QUESTIONS[question](network, given.turns, record)
     return None
 
 
