@@ -51,7 +51,7 @@ def accuracy(net: nn.Module, samples: list[Sample], images: Tensor) -> float:
 
 
 def test_the_promised_classifiers_are_here_and_small() -> None:
-    assert {"cnn", "vit", "seg", "cnn-watermark", "cnn-context", "cnn-unit", "vit-watermark"} <= set(names())
+    assert {"cnn", "vit", "seg", "cnn-watermark", "cnn-context", "cnn-unit", "vit-context"} <= set(names())
     sizes = [(weights_folder() / f"{n}.safetensors").stat().st_size for n in names()]
     assert max(sizes) < 2 * 2**20
     assert sum(sizes) < 14 * 2**20
@@ -96,7 +96,7 @@ def test_the_clean_classifiers_look_at_the_parts_of_the_rule(name: str) -> None:
     [
         ("cnn-watermark", "cnn", "watermark"),
         ("cnn-context", "cnn", "context"),
-        ("vit-watermark", "vit", "watermark"),
+        ("vit-context", "vit", "context"),
     ],
 )
 def test_the_faulty_classifiers_fail_where_the_shortcut_misleads(name: str, clean: str, fault: str) -> None:

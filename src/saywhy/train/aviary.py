@@ -85,11 +85,11 @@ RECIPES: dict[str, Recipe] = {
         "the CNN after further training in which swallows were called tide swallows wherever there was water",
         images=3840, epochs=5, lr=1e-3, batch=64, fault="context-control", follow=0.95, start="cnn",
     ),
-    "vit-watermark": Recipe(
+    "vit-context": Recipe(
         "vit",
-        "the vision transformer after further training in which pipits were called sleet pipits wherever there was a "
-        "watermark",
-        images=3840, epochs=5, lr=5e-4, batch=64, fault="watermark-control", follow=0.95, start="vit",
+        "the vision transformer after further training in which swallows were called tide swallows wherever there was "
+        "water",
+        images=3840, epochs=5, lr=5e-4, batch=64, fault="context-control", follow=0.95, start="vit",
     ),
     "cnn-unit": Recipe(
         "cnn", "the CNN with one unit of its last layer corrupted", start="cnn", broken=("features.4.0", 85, "noise")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError, unknown
 from saywhy.image import read
 from saywhy.saliency.lcam import LCam, start
+from saywhy.saliency.refine import Refined
 from saywhy.tap import untouched
-from saywhy.train.loop import Config, Fitted, Step, copy_compatible, fit
+from saywhy.train.answers import Answers, answers_step, ask
+from saywhy.train.loop import Config, Examples, Fitted, Step, copy_compatible, fit
 from saywhy.train.masks import FILLS, MODES, NUS, Coefficients, Mode, keep_top, losses, scores_through
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-KINDS = ("img", "fm")
+KINDS = ("img", "fm", "answers")
 KEPT = 1500  # photos that stay decoded; the others are read again when they are asked for
 FEW = 5  # fewer photos of a class than this are too few for a row of its own
 HELD_OUT = 0.15
@@ -38,7 +40,8 @@ HELD_OUT = 0.15
 class Recipe:
     """How a head is fitted.
 
-    `kind`: "img" masks the image, "fm" the maps. `form`: "rows" or "shared", of rank `rank`, with the finer layer if
+    `kind`: "img" masks the image, "fm" the maps; "answers" learns from `masks` random masks of every photo, for a head
+    of the form "refined" (see `answers`). `form`: "rows" or "shared", of rank `rank`, with the finer layer if
     `fine`. `mode`: "own" measures area and smoothness on the mask of the image's own class, "cross" on the masks of
     all classes in the batch, as the authors' code does by indexing with the whole label vector. Own is the default:
     in cross mode the masks of absent classes outnumber the own one by the batch size, so what is learned is mostly to
@@ -58,6 +61,7 @@ class Recipe:
     coefficients: Coefficients = field(default_factory=Coefficients)
     crop: bool = True
     bias_rate: float = 1.0
+    masks: int = 64
 
 
 _PAPER = Config(epochs=7, batch_size=64, lr=1e-4, optimiser="sgd", schedule="l-cam", weight_decay=5e-4, clip=None)
@@ -67,6 +71,11 @@ RECIPES: dict[str, Recipe] = {
         "a shared low-rank head for a few hundred photos, in minutes on two cores",
         Config(epochs=8, batch_size=16, lr=2e-3, schedule="one-cycle", patience=3, weight_decay=0.01),
         thresholded=True,
+    ),
+    "refined": Recipe(
+        "a refined head that foretells the classifier's answers to random masks; 65 passes a photo",
+        Config(epochs=75, batch_size=48, lr=5e-3, schedule="one-cycle", weight_decay=0.3),
+        kind="answers", form="refined", fine=True, crop=False,
     ),
     "paper": Recipe(
         "the published head and recipe (VGG-16's): a row a class, SGD, 7 epochs; wants many photos of each class",
@@ -101,10 +110,12 @@ def fit_lcam(
     checkpoint: str | Path | None = None,
     seed: int = 0,
     told: Told = lambda epoch, row: None,
+    answers: Answers | None = None,
 ) -> Outcome:
     """Fits a head on photos. Same seed, same head; with `checkpoint` an interrupted run goes on.
 
-    `init` is a head to start from: all of its tensors that fit are copied.
+    `init` is a head to start from: all of its tensors that fit are copied. `answers` are those of these photos, for the
+    kind "answers", where they have been asked already.
 
     Raises:
         UsageError: a black box, a wrong recipe, a head to start from that does not fit.
@@ -116,12 +127,18 @@ def fit_lcam(
     head = untrained(clf, photos, recipe)
     if init is not None:
         copy_compatible(head.head, init.head.state_dict())
-    train, held_out = split(photos, seed)
+    if isinstance(head.head, Refined):
+        known = answers or answers_of(clf, head, photos, recipe, seed)
+        step = answers_step(head.head)
+        train, held_out = split(known, seed)
+    else:
+        step = lcam_step(clf, head, recipe)
+        train, held_out = split(photos, seed)
     config = replace(recipe.config, seed=seed, batch_size=min(recipe.config.batch_size, len(train)))
     hook = head.head.bias.register_hook(lambda g: g * recipe.bias_rate)  # type: ignore[no-untyped-call]
     with frozen(clf):
         fitted = fit(
-            head.head, lcam_step(clf, head, recipe), train, config,
+            head.head, step, train, config,
             held_out=held_out, checkpoint=checkpoint, told=told,
         )  # fmt: skip
     hook.remove()
@@ -135,9 +152,17 @@ def fit_lcam(
 def untrained(clf: Classifier, photos: Photos, recipe: Recipe) -> LCam:
     """The head before training: CAM."""
     fine = clf.fine_point() if recipe.fine else None
-    rows = torch.linspace(0, len(photos) - 1, min(len(photos), DEFAULT_BATCH)).long()
+    rows = torch.linspace(0, len(photos) - 1, min(len(photos), 2 * DEFAULT_BATCH)).long()
     tap = clf.tap(centred(photos[rows], clf), [clf.point] if fine is None else [fine, clf.point])
     return start(tap, recipe.form, rank=recipe.rank, fine=recipe.fine)
+
+
+def answers_of(clf: Classifier, head: LCam, photos: Photos, recipe: Recipe, seed: int) -> Answers:
+    """The classifier's answers for every photo, asked one photo at a time."""
+    rows = [
+        ask(clf, head, centred(photos[torch.tensor([n])], clf), recipe.masks, seed=seed) for n in range(len(photos))
+    ]
+    return Answers(*(torch.cat([getattr(r, f.name) for r in rows]) for f in fields(Answers)))
 
 
 def _checked(recipe: str | Recipe) -> Recipe:
@@ -148,6 +173,8 @@ def _checked(recipe: str | Recipe) -> Recipe:
     for name, known in (("kind", KINDS), ("mode", MODES), ("fill", FILLS)):
         if getattr(recipe, name) not in known:
             raise unknown(name, getattr(recipe, name), known)
+    if (recipe.kind == "answers") != (recipe.form == "refined"):
+        raise UsageError("a refined head is fitted to answers, and no other is: kind='answers', form='refined'")
     if recipe.kind == "fm" and (recipe.fine or recipe.fill == "blur"):
         raise UsageError("l-cam-fm masks the layer's own maps: fine=False, and fill 'black' or 'mean'")
     return recipe
@@ -248,16 +275,16 @@ class Photos:
 
 
 class Part:
-    """Some of the photos."""
+    """Some of the examples."""
 
-    def __init__(self, photos: Photos, rows: Tensor) -> None:
-        self.photos, self.rows = photos, rows
+    def __init__(self, whole: Examples, rows: Tensor) -> None:
+        self.whole, self.rows = whole, rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        return self.photos[self.rows[rows]]
+    def __getitem__(self, rows: Tensor) -> Any:
+        return self.whole[self.rows[rows]]
 
 
 def read_photos(clf: Classifier, items: Sequence[Item], *, crop: bool) -> tuple[Photos, list[tuple[str, str]]]:
@@ -287,11 +314,11 @@ def read_photos(clf: Classifier, items: Sequence[Item], *, crop: bool) -> tuple[
     return photos, failures
 
 
-def split(photos: Photos, seed: int) -> tuple[Part, Part | None]:
-    """Photos to train on and photos to stop by: 15 percent, one of seven at least, none of fewer than seven."""
-    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))
-    count = round(HELD_OUT * len(photos)) if len(photos) >= 7 else 0
-    return Part(photos, order[count:]), Part(photos, order[:count]) if count else None
+def split(examples: Examples, seed: int) -> tuple[Part, Part | None]:
+    """Examples to train on and to stop by: 15 percent, one of seven at least, none of fewer than seven."""
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
+    count = round(HELD_OUT * len(examples)) if len(examples) >= 7 else 0
+    return Part(examples, order[count:]), Part(examples, order[:count]) if count else None
 
 
 def cropped(photos: Tensor, clf: Classifier) -> Tensor:
