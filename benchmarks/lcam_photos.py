@@ -27,12 +27,14 @@ from torch import Tensor
 
 import saywhy
 from saywhy.classifier import Classifier
-from saywhy.collection import find_images
+from saywhy.collection import Item, find_images
 from saywhy.image import read
 from saywhy.metrics import CONTROLS, faithfulness_all, reference
 from saywhy.saliency import display, saliency
 from saywhy.saliency.lcam import LCam
-from saywhy.train.lcam import RECIPES, Recipe, fit_lcam
+from saywhy.train.answers import Answers, ask
+from saywhy.train.lcam import RECIPES, Recipe, fit_lcam, read_photos
+from saywhy.train.lcam import untrained as lcam_untrained
 from saywhy.train.masks import CE_ONLY
 from saywhy.zoo import load_classifier
 
@@ -44,11 +46,46 @@ COLUMNS = (
     "ad50-ranked", "ad15-ranked", "ic50-ranked", "insertion", "deletion", "insertion-deletion",
 )  # fmt: skip
 FAST = RECIPES["fast"]
+MASKS = 96
+AGAINST = ("grad-cam", "cam^0.5", "sigmoid(cam)", "cam x centre", "refined, before training")
 HEADS: dict[str, Recipe] = {
+    "refined": replace(RECIPES["refined"], masks=MASKS),
     "l-cam-img": replace(FAST, config=replace(FAST.config, epochs=3)),
     "l-cam-fm": replace(FAST, kind="fm", config=replace(FAST.config, epochs=6)),
     "l-cam-fm, CE only": replace(FAST, kind="fm", coefficients=CE_ONLY, config=replace(FAST.config, epochs=6)),
 }
+
+
+def asked(
+    clf: Classifier, items: list[Item], scores: Callable[[Tensor], Tensor], file: Path | None
+) -> dict[str, Tensor]:
+    """Masks and the classifier's answers for all photos, from a file where it is there."""
+    if file is not None and file.exists():
+        return dict(torch.load(file, weights_only=True))
+    photos, _ = read_photos(clf, items, crop=False)
+    head = lcam_untrained(clf, photos, HEADS["refined"])
+    rows = [ask(clf, head, photos[torch.tensor([n])], MASKS, scores=scores) for n in range(len(photos))]
+    out = {name: torch.cat([getattr(r, name) for r in rows]) for name in ("masks", "blurred", "answers")}
+    if file is not None:
+        torch.save(out, file)
+    return out
+
+
+def fitted(
+    clf: Classifier, train: list[Item], rows: list[int], recipe: Recipe, known: dict[str, Tensor]
+) -> tuple[LCam, LCam]:
+    """A head and the same before training; for answers, their basis maps are those of the fold's own untrained head."""
+    photos, _ = read_photos(clf, train, crop=recipe.crop)
+    before = lcam_untrained(clf, photos, recipe)
+    if recipe.kind != "answers":
+        return fit_lcam(clf, train, recipe).lcam, before
+    basis = []
+    for n in range(len(photos)):
+        tap = clf.tap(photos[torch.tensor([n])], before.points(clf))
+        features = [tap.maps(path) for path in before.layers]
+        basis.append(before.head.basis(features, tap.logits.argmax(dim=1)[:, None])[:, 0])
+    answers = Answers(**{k: v[rows] for k, v in known.items()}, basis=torch.cat(basis))
+    return fit_lcam(clf, train, recipe, answers=answers).lcam, before
 
 
 def untrained(clf: Classifier, images: Tensor) -> dict[str, Tensor]:
@@ -135,6 +172,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--heads", default=",".join(HEADS))
     parser.add_argument("--onnx", action="store_true")
+    parser.add_argument("--answers", type=Path, help="keeps the classifier's answers to masks, for another run")
     parser.add_argument("--no-untrained", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
@@ -143,7 +181,10 @@ def main() -> None:
         sys.exit("SAYWHY_DATA is not set: these photos are not part of the project; see benchmarks/lcam_birds.py")
     torch.set_num_threads(1)
     clf = load_classifier("efficientnet-lite0")
-    ask, items = asker(clf, given.onnx), find_images(Path(data) / "imagenet300")
+    ask_net, items = asker(clf, given.onnx), find_images(Path(data) / "imagenet300")
+    known: dict[str, Tensor] = {}
+    if any(HEADS[name].kind == "answers" for name in given.heads.split(",") if name):
+        known = asked(clf, items, lambda x: ask_net(x).log(), given.answers)
     found: dict[str, list[dict[str, Tensor]]] = {}
     cost: dict[str, float] = {}
     for fold in range(given.folds):
@@ -152,16 +193,20 @@ def main() -> None:
         shown = {} if given.no_untrained else untrained(clf, images)
         for name in given.heads.split(",") if given.heads else []:
             began = time.process_time()
-            head = fit_lcam(clf, [i for n, i in enumerate(items) if n % FOLDS != fold], HEADS[name]).lcam
+            rest = [n for n in range(len(items)) if n % FOLDS != fold]
+            head, before = fitted(clf, [items[n] for n in rest], rest, HEADS[name], known)
             cost[name] = time.process_time() - began
+            if HEADS[name].kind == "answers":
+                shown[f"{name}, before training"] = saliency(clf, images, method="l-cam", head=before).display
             shown[name] = saliency(clf, images, method="l-cam", head=head).display
-            shown[f"{name}, sigmoid kept"] = raw_sigmoid(head, clf, images)
+            if HEADS[name].kind != "answers":
+                shown[f"{name}, sigmoid kept"] = raw_sigmoid(head, clf, images)
         for name, maps in shown.items():
             maps = maps.clamp(0, 1)
             if name == "cam^0.5":
-                values = measured_with_the_order_of(found["grad-cam"][-1], ask, images, maps)
+                values = measured_with_the_order_of(found["grad-cam"][-1], ask_net, images, maps)
             else:
-                values = measured(ask, images, maps)
+                values = measured(ask_net, images, maps)
             found.setdefault(name, []).append(values)
             brief = {k: round(float(found[name][-1][k].mean()), 3) for k in COLUMNS}
             print(fold, name, brief, flush=True)
@@ -173,8 +218,8 @@ def main() -> None:
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": 1},
         "versions": {"saywhy": saywhy.__version__, "torch": torch.__version__},
         "folds_measured": given.folds, "steps_of_curves": STEPS, "fit_seconds_of_processor": cost,
-        "against": {n: {c: against(table, n, c) for c in ("grad-cam", "sigmoid(cam)", "cam x centre") if c in table}
-                    for n in table if n.startswith("l-cam")},
+        "against": {n: {c: against(table, n, c) for c in AGAINST if c in table}
+                    for n in table if n in HEADS},
         "rows": table,
     }  # fmt: skip
     given.out.parent.mkdir(exist_ok=True)

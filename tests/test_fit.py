@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 import tiny
 from saywhy import bundle, cli
+from saywhy.classifier import counting
 from saywhy.collection import Item, find_images
 from saywhy.errors import InputError, UsageError
 from saywhy.saliency import saliency
+from saywhy.train import answers
 from saywhy.train import lcam as training
 from saywhy.train.lcam import RECIPES, Recipe, fit_lcam
 from saywhy.train.loop import Config
@@ -63,6 +65,49 @@ def test_every_kind_of_head_learns_and_leaves_the_classifier_alone(change, photo
     assert set(got.fitted.history[0]) >= {"loss", "ce", "av", "tv", "held_out"}
 
 
+REFINED = replace(SMALL, kind="answers", form="refined", fine=True, crop=False, masks=12)
+
+
+def test_a_refined_head_learns_to_foretell_answers_to_masks(photos, clf):
+    before = copy.deepcopy(clf.net.state_dict())
+    recipe = replace(REFINED, config=replace(REFINED.config, epochs=30, batch_size=8))
+    with counting() as meter:
+        got = fit_lcam(clf, find_images(photos), recipe)
+    assert meter.forward_passes == 10 + 10 + 10 * (1 + 12)  # read, start, ask
+    history = got.fitted.history
+    assert history[-1]["loss"] < history[0]["loss"] and same(clf.net.state_dict(), before)
+    assert saliency(clf, tiny.images(1), 1, method="l-cam", head=got.lcam).raw.shape == (1, 16, 16)
+    assert same(state(got), state(fit_lcam(clf, find_images(photos), recipe)))
+
+
+def test_answers_are_those_of_the_masked_photos_and_do_not_depend_on_the_batch(photos, clf):
+    x = tiny.images(2)
+    head = training.untrained(clf, training.read_photos(clf, find_images(photos), crop=False)[0], REFINED)
+    got = answers.ask(clf, head, x, 9, seed=1)
+    alone = answers.ask(clf, head, x[1:], 9, seed=1)
+    assert torch.equal(got.masks[1:], alone.masks) and torch.allclose(got.answers[1:], alone.answers, atol=1e-5)
+    n = int((~got.blurred[0]).nonzero()[0])
+    keep = torch.nn.functional.interpolate(got.masks[0, n][None, None].float(), (32, 32), mode="bilinear")[0]
+    y = int(clf.logits(x[:1]).argmax())
+    expected = clf.logits(x[:1] * keep).log_softmax(1)[0, y]
+    assert float(got.answers[0, n]) == pytest.approx(float(expected), abs=1e-5)
+    shares = got.masks.float().mean((2, 3))
+    assert float(shares.min()) >= 0.07 and float(shares.max()) <= 0.93
+
+
+def test_a_map_that_foretells_the_answers_correlates_with_them_whatever_share_and_fill_do():
+    g = torch.Generator().manual_seed(0)
+    masks, blurred = torch.rand(1, 60, 4, 4, generator=g) < 0.5, torch.rand(1, 60, generator=g) < 0.5
+    L = torch.randn(1, 4, 4, generator=g)
+    share = masks.float().mean((2, 3))
+    said = 1e-3 * torch.einsum("nmhw,nhw->nm", masks.float(), L) - 1 + 0.2 * share + 0.1 * blurred
+    basis = torch.zeros(1, 1, 4, 4)
+    batch = answers.Answers(masks, blurred, said, basis)
+    assert float(answers.correlations(L, batch)) > 0.99
+    assert float(answers.correlations(-L, batch)) < -0.99
+    assert float(answers.correlations(L * 5 + 3, batch)) > 0.99  # neither scale nor offset of a map matters
+
+
 def test_training_lowers_the_loss(photos, clf):
     recipe = replace(SMALL, crop=False, config=replace(SMALL.config, epochs=15))
     history = fit_lcam(clf, find_images(photos), recipe).fitted.history
@@ -71,7 +116,7 @@ def test_training_lowers_the_loss(photos, clf):
 
 def test_a_vision_transformer_is_fitted_on_its_grid_of_tokens(photos):
     clf = tiny.classifier(tiny.build("vit"))
-    for kind in training.KINDS:
+    for kind in ("img", "fm"):
         got = fit_lcam(clf, find_images(photos), replace(SMALL, kind=kind))
         assert saliency(clf, tiny.images(1), 1, method="l-cam", head=got.lcam).raw.shape == (1, 4, 4)
 
@@ -142,7 +187,12 @@ def test_a_loss_that_is_not_a_number_stops_with_the_last_good_weights(photos, cl
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_read(clf):
-    for change, word in (({"kind": "both"}, "img"), ({"mode": "all"}, "own"), ({"kind": "fm", "fill": "blur"}, "fm")):
+    for change, word in (
+        ({"kind": "both"}, "img"),
+        ({"form": "refined"}, "answers"),
+        ({"mode": "all"}, "own"),
+        ({"kind": "fm", "fill": "blur"}, "fm"),
+    ):
         with pytest.raises(UsageError, match=word):
             fit_lcam(clf, [Item("nowhere.png")], replace(SMALL, **change))
     with pytest.raises(UsageError, match="fast"):

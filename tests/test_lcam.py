@@ -10,7 +10,7 @@ import tiny
 from saywhy import bundle
 from saywhy.classifier import counting
 from saywhy.errors import InputError, UsageError
-from saywhy.saliency import lcam, saliency, saliency_of
+from saywhy.saliency import lcam, refine, saliency, saliency_of
 from saywhy.targets import Targets
 from saywhy.train import masks
 from saywhy.train.masks import Coefficients
@@ -31,7 +31,7 @@ def trained(clf, x, form="shared", **options):
     return head
 
 
-@pytest.mark.parametrize("form", lcam.FORMS)
+@pytest.mark.parametrize("form", ["rows", "shared"])
 @pytest.mark.parametrize("model", ["cnn", "swin"])
 def test_before_training_the_head_is_cam(form, model):
     clf, x = tiny.classifier(tiny.build(model)), tiny.images(3)
@@ -92,6 +92,35 @@ def test_the_shared_form_is_a_low_rank_change_of_the_classifiers_rows_and_reache
     got = head.maps(clf.tap(x), torch.arange(tiny.CLASSES).expand(2, -1))
     assert torch.allclose(got, torch.einsum("rk,nkhw->nrhw", expected / h.spread, A) + h.bias, atol=1e-4)
     assert int(torch.linalg.matrix_rank((expected - h.own).detach(), rtol=1e-4)) == 2
+
+
+def test_the_refined_form_starts_as_the_mean_of_cam_and_its_sigmoid():
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
+    head = lcam.start(tap_of(clf, x), "refined")
+    got = head.maps(tap_of(clf, x), torch.tensor([[2], [3]]))[:, 0].detach()
+    cam = saliency(clf, x, [2, 3], method="cam").raw
+    for L, one in zip(got, cam, strict=True):
+        squashed = torch.sigmoid(2 * (one - one.mean()) / one.std() + 0.5)
+        total = torch.zeros(16, 16)
+        for part in (one, squashed):
+            up = F.interpolate(part[None, None], (16, 16), mode="bilinear", align_corners=False)[0, 0]
+            total += (up - up.min()) / (up.max() - up.min()) / 2
+        assert torch.allclose(L, total, atol=5e-3)
+
+
+def test_maps_of_the_refined_form_are_standardised_and_finite_for_any_network_and_class():
+    for model in tiny.MODELS:
+        clf, x = tiny.classifier(tiny.build(model)), tiny.images(2)
+        head, tap = lcam.start(tap_of(clf, x), "refined"), tap_of(clf, x)
+        features = [tap.maps(path) for path in head.layers]
+        basis = head.head.basis(features, torch.arange(tiny.CLASSES).expand(2, -1))
+        assert torch.isfinite(basis).all()
+        named = basis[:, :, : refine.MAPS]
+        assert float(named.mean((3, 4)).abs().max()) < 1e-4
+        assert float(named.std((3, 4)).max()) < 1.001 and float(named[:, :, 0].std((2, 3)).min()) > 0.9
+        for c in range(tiny.CLASSES):
+            one = head.head.basis(features, torch.full((2, 1), c))
+            assert torch.allclose(one[:, 0], basis[:, c], atol=1e-4)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 N images, K channels of h x w cells, R classes, m classes asked of an image, r the rank. A (N, K, h, w) the tapped
 layer's activations, B (N, J, H', W') those of a finer layer, L (N, m, h, w) the raw maps.
 
-Two forms. "rows", as published: one trained row a class, L = sum_k w_ck A_k + b_c. "shared": the class's row is a
+Forms. "rows", as published: one trained row a class, L = sum_k w_ck A_k + b_c. "shared": the class's row is a
 low-rank function of the classifier's own row, the same for all classes, so classes without a picture are explained
 too. Both equal CAM before training, up to one positive factor that brings the raw map into the sigmoid's range.
+A third form, "refined" (see `refine`), puts CAM and other maps of the same pass together by a small network.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from saywhy.classifier import Classifier, Tap
 from saywhy.errors import InputError, UsageError, unknown
+from saywhy.saliency.refine import Refined, principal
 from saywhy.tap import Point
 from saywhy.targets import Targets
 
@@ -95,7 +97,8 @@ class Shared(nn.Module):
         return L + self.bias
 
 
-FORMS: dict[str, type[Rows] | type[Shared]] = {"rows": Rows, "shared": Shared}
+Head = Rows | Shared | Refined
+FORMS: dict[str, type[Head]] = {"rows": Rows, "shared": Shared, "refined": Refined}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -107,7 +110,7 @@ class LCam:
     """A head for one classifier: its `form` (a row of FORMS), the `layers` that it reads (coarse, then fine), the
     classifier's `fingerprint`, and a `card` that says how it was made."""
 
-    head: Rows | Shared
+    head: Head
     form: str
     layers: tuple[str, ...]
     fingerprint: str
@@ -172,18 +175,20 @@ def load(file: str | Path, clf: Classifier) -> LCam:
     return LCam(head, form, layers, fingerprint, card)
 
 
-def _empty(form: str, state: Mapping[str, Tensor]) -> Rows | Shared:
+def _empty(form: str, state: Mapping[str, Tensor]) -> Head:
     if form not in FORMS:
         raise unknown("form", form, FORMS)
-    head: Rows | Shared
+    head: Head
     if form == "rows":
-        head = Rows(torch.zeros_like(state["weight"]))
-    else:
+        head = Rows(state["weight"])
+    elif form == "shared":
         fine = state["fine_spread"]
-        head = Shared(
-            torch.zeros_like(state["own"]), rank=len(state["down"]), spread=state["spread"],
-            fine_spread=fine if len(fine) else None,
-        )  # fmt: skip
+        finer = fine if len(fine) else None
+        head = Shared(state["own"], rank=len(state["down"]), spread=state["spread"], fine_spread=finer)
+    else:
+        size = state["around.weight"].shape
+        middle, spread, details = (state[name] for name in ("middle", "spread", "details"))
+        head = Refined(state["own"], middle=middle, spread=spread, details=details, hidden=size[0], kernel=size[2])
     head.load_state_dict(dict(state))
     return head.eval().requires_grad_(False)
 
@@ -228,16 +233,21 @@ def start(tap: Tap, form: str = "shared", *, rank: int = 32, fine: bool = True) 
     classes = tap.logits.shape[1]
     paths = [p.path for p in sorted(tap.points.values(), key=lambda p: -p.order)]
     own, A = own_rows(tap, classes), tap.maps(paths[0])
+    if form == "refined":
+        paths = paths[: 2 if fine else 1]
+        middle, spread, details = principal(tap.maps(paths[-1]))
+        refined = Refined(own, middle=middle, spread=spread, details=details)
+        return LCam(refined.eval(), form, tuple(paths), tap.clf.fingerprint, {})
     cam = torch.einsum("nk,nkhw->nhw", own[tap.logits.argmax(dim=1)], A)
     gain = 1 / max(float(cam.std(dim=(1, 2)).mean()), 1e-12)
-    head: Rows | Shared
+    head: Head
     if form == "rows":
         head, paths = Rows(own, gain), paths[:1]
     else:
         paths = paths[: 2 if fine else 1]
         finer = _spread(tap.maps(paths[1])) if len(paths) > 1 else None
         head = Shared(own, gain, rank=rank, spread=_spread(A), fine_spread=finer)
-    return LCam(head, form, tuple(paths), tap.clf.fingerprint, {})
+    return LCam(head.eval(), form, tuple(paths), tap.clf.fingerprint, {})
 
 
 def _spread(maps: Tensor) -> Tensor:
