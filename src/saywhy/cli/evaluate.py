@@ -1,0 +1,120 @@
+"""`saywhy eval`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from saywhy.cli.options import fitted_parts, takes_model
+from saywhy.cli.output import notes, progress, write_whole
+from saywhy.errors import UsageError
+
+if TYPE_CHECKING:
+    from saywhy.evaluate import Evaluation
+
+
+@takes_model
+def evaluate(
+    load: Callable[[], Any],
+    images: Annotated[list[str] | None, typer.Argument(help="Photos, as for explain.")] = None,
+    aviary: Annotated[bool, typer.Option(help="Rendered birds instead, for which the truth is known.")] = False,
+    methods: Annotated[str | None, typer.Option(help="Saliency methods: a,b, or 'all', or 'cheap'.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Metrics: x,y; see `saywhy methods`.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="quick (default), faithfulness, l-cam-table, localisation or sanity.")
+    ] = None,
+    explainer: Annotated[Path | None, typer.Option(help="A folder of fitted parts: adds its methods.")] = None,
+    target: Annotated[str, typer.Option(help="'predicted', 'label' (the picture's own), or one class.")] = "predicted",
+    truth: Annotated[
+        str | None, typer.Option(help="Names of the masks, boxes or keypoint that are meant: a,b.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="A seeded subset of the pictures.")] = None,
+    perturbation_limit: Annotated[
+        int | None, typer.Option(min=1, help="The same, for methods that ask the model hundreds of times a picture.")
+    ] = None,
+    fill: Annotated[
+        str, typer.Option(help="What stands in for hidden pixels: black, mean, blur or inpaint.")
+    ] = "black",
+    masking: Annotated[str, typer.Option(help="Pixels are hidden before or after normalisation.")] = "before",
+    drop: Annotated[str, typer.Option(help="The average drop is relative or absolute.")] = "relative",
+    steps: Annotated[int, typer.Option(min=1, help="Steps of insertion and deletion.")] = 32,
+    fail_below: Annotated[
+        list[str] | None, typer.Option(help="METRIC=VALUE: exit code 1 where a method is worse than that.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The table as JSON.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A .md, .tex or .json file, or a folder for all three.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+) -> None:
+    """Compare saliency methods by metrics, over photos or over birds whose right explanation is known."""
+    from saywhy import evaluate as table
+
+    limits = table.limits_of(fail_below or [])
+    asked = table.Asked.of(methods, metrics, preset, aviary=aviary)
+    table.check_limits(limits, asked.metrics)
+    how = table.conventions(fill, masking, drop, steps)
+    if aviary == bool(images):
+        raise UsageError("give photos, or --aviary: one of the two")
+    with progress(quiet, 1) as tell:
+
+        def told(done: int, total: int, text: str) -> None:
+            tell(0, f"{text} ({done + 1} of {total})")
+
+        clf = load()
+        fitted = fitted_parts(explainer, clf)
+        names = tuple(dict.fromkeys([*asked.methods, *fitted.options]))
+        if aviary:
+            found = table.evaluate_aviary(
+                clf, names, asked.metrics, options=fitted.options, limit=limit or table.PICTURES,
+                perturbation_limit=perturbation_limit, seed=seed, progress=told,
+            )  # fmt: skip
+        else:
+            from saywhy.collection import find_images
+
+            found = table.evaluate(
+                clf, find_images(images or []), names, asked.metrics, options=fitted.options, target=target,
+                truth=[n.strip() for n in (truth or "").split(",") if n.strip()], limit=limit,
+                perturbation_limit=perturbation_limit, conventions=how, seed=seed, progress=told,
+            )  # fmt: skip
+    _show_table(found, as_json, out, quiet)
+    worse = found.worse_than(limits)
+    for text in [*(f"failed: {image}: {error}" for image, error in found.failures), *worse]:
+        notes.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    if found.failures or worse:
+        raise typer.Exit(1)
+
+
+def _show_table(found: Evaluation, as_json: bool, out: Path | None, quiet: bool) -> None:
+    """Prints an evaluation (a table on a screen, Markdown into a pipe) and writes it where -o says."""
+    from saywhy.evaluate.result import json_text
+    from saywhy.evaluate.tables import FORMS, SUFFIXES, grid, legend
+
+    if out is not None:
+        texts = {form: make(found) for form, make in FORMS.items()} | {"json": json_text(found.to_dict(values=True))}
+        single = next((form for form, suffix in SUFFIXES.items() if suffix == out.suffix), None)
+        chosen = {single: out} if single else {form: out / f"eval{suffix}" for form, suffix in SUFFIXES.items()}
+        for form, path in chosen.items():
+            write_whole(path, texts[form].encode())
+        if not quiet:
+            where = ", ".join(str(p) for p in chosen.values())
+            notes.print(f"written: {where}", markup=False, highlight=False, soft_wrap=True)
+    console = Console()
+    if as_json:
+        sys.stdout.write(found.table("json"))
+    elif console.is_terminal:
+        head, rows = grid(found)
+        table = Table(*head, box=None, padding=(0, 2, 0, 0))
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        console.print("\n".join(legend(found)), markup=False, highlight=False)
+    else:
+        sys.stdout.write(found.table("markdown"))

@@ -1,0 +1,133 @@
+"""`saywhy explain`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import saywhy
+from saywhy.cli.options import fitted_parts, takes_model
+from saywhy.cli.output import notes, progress, write_whole
+from saywhy.errors import SaywhyError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from saywhy.explanation import Explanation
+
+
+@takes_model
+def explain(
+    load: Callable[[], Any],
+    images: Annotated[list[str], typer.Argument(help="Photos: files, globs, folders, or an images.jsonl.")],
+    target: Annotated[
+        str | None, typer.Option(help="The class to explain: index or name; default: the predicted.")
+    ] = None,
+    versus: Annotated[str | None, typer.Option(help="The class to compare it with; default: the runner-up.")] = None,
+    method: Annotated[str | None, typer.Option(help="The saliency method that leads attention.")] = None,
+    explainer: Annotated[Path | None, typer.Option(help="A folder of fitted parts, made by `saywhy fit`.")] = None,
+    regions: Annotated[
+        int | None, typer.Option(help="Number of regions, 1 to 6; default: 3 to 5, by coherence.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="Unit of contributions: probability or log-odds.")] = "probability",
+    format: Annotated[str | None, typer.Option(help="One or several of text,json,png,html.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the files.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+) -> None:
+    """Explain why the model gives a photo its class: regions, what each counted, and checked sentences."""
+    from saywhy.collection import find_images
+    from saywhy.saliency import METHODS
+
+    formats = _formats(format, out)
+    if method is not None and method not in METHODS:
+        raise unknown("saliency method", method, METHODS)
+    items = find_images(images)
+    clf = load()
+    fitted = fitted_parts(explainer, clf)
+    for name in (target, versus):
+        if name not in (None, "predicted"):
+            clf.class_index(name)
+    writer = _Writer(out, formats)
+    with progress(quiet, len(items)) as tell:
+        for n, item in enumerate(items):
+            try:
+                found = saywhy.explain(
+                    clf, item.path, target, versus, method=method, regions=regions, unit=unit,
+                    explainer=fitted, seed=seed,
+                    progress=lambda step, n=n, item=item: tell(n, f"{item.path.name}: {step}"),  # type: ignore[misc]
+                )  # fmt: skip
+                writer.write(item.path, found)
+            except UsageError:
+                raise
+            except SaywhyError as e:
+                writer.failed(item.path, e)
+    writer.close(quiet)
+    if writer.failures:
+        raise typer.Exit(1)
+
+
+def _formats(given: str | None, out: Path | None) -> list[str]:
+    from saywhy.render import RENDERERS
+
+    formats = [f.strip() for f in (given or ("text" if out is None else "text,json,png,html")).split(",") if f.strip()]
+    for name in formats:
+        if name not in RENDERERS:
+            raise unknown("format", name, RENDERERS)
+    if out is None and set(formats) - {"text", "json"}:
+        raise UsageError("png and html are files: say where with -o DIR")
+    if out is None and len(formats) != 1:
+        raise UsageError("without -o DIR only one format can be printed: --format text or --format json")
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out}: is a file, a folder was expected")
+    return formats
+
+
+class _Writer:
+    """Writes or prints explanations as they come; a file is there whole or not at all."""
+
+    def __init__(self, out: Path | None, formats: list[str]) -> None:
+        self.out, self.formats = out, formats
+        self.failures: list[str] = []
+        self.records: list[dict[str, Any]] = []
+        self.files: list[Path] = []
+        self.stems: dict[str, int] = {}
+        self.printed = 0
+
+    def write(self, path: Path, found: Explanation) -> None:
+        from saywhy.render import RENDERERS
+
+        if self.out is None and self.formats == ["json"]:
+            self.records.append(found.to_dict())
+            return
+        text = RENDERERS["text"].function(found).decode()
+        if self.out is not None:
+            stem = self._stem(path)
+            for name in self.formats:
+                row = RENDERERS[name]
+                self.files.append(write_whole(self.out / (stem + row.suffix), row.function(found)))
+        print(("\n" if self.printed else "") + text.rstrip("\n"), flush=True)
+        self.printed += 1
+
+    def _stem(self, path: Path) -> str:
+        n = self.stems[path.stem] = self.stems.get(path.stem, 0) + 1
+        return path.stem if n == 1 else f"{path.stem}-{n}"
+
+    def failed(self, path: Path, error: SaywhyError) -> None:
+        message = str(error)
+        self.failures.append(message if str(path) in message else f"{path}: {message}")
+        self.records.append({"image": str(path), "error": message})
+
+    def close(self, quiet: bool) -> None:
+        from saywhy.explanation import json_document
+
+        if self.out is None and self.formats == ["json"]:
+            sys.stdout.write(json_document(self.records))
+        for message in self.failures:
+            notes.print(f"failed: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+        if self.files and not quiet:
+            page = next((f for f in self.files if f.suffix == ".html"), self.files[0])
+            also = f" and {len(self.files) - 1} more files" if len(self.files) > 1 else ""
+            notes.print(f"look at {page}{also}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,73 @@
+"""`saywhy fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saywhy.cli.options import fitted_parts, takes_model
+from saywhy.cli.output import notes, progress
+from saywhy.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from saywhy.train.lcam import Outcome
+
+PARTS = ("lcam",)
+
+
+@takes_model
+def fit(
+    load: Callable[[], Any],
+    images: Annotated[list[str], typer.Argument(help="Photos, as for explain; labels are not needed.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the explainer.")],
+    parts: Annotated[str, typer.Option(help="What to fit: lcam (a saliency head).")] = "lcam",
+    preset: Annotated[str, typer.Option(help="The recipe: fast, or paper (as published).")] = "fast",
+    init: Annotated[Path | None, typer.Option(help="An explainer to start from.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+) -> None:
+    """Fit parts of an explainer to a model with a few hundred photos; an interrupted run goes on."""
+    from saywhy import bundle
+    from saywhy.collection import find_images
+    from saywhy.train.lcam import RECIPES, fit_lcam
+
+    for name in [p.strip() for p in parts.split(",")]:
+        if name not in PARTS:
+            raise unknown("part", name, PARTS)
+    if preset not in RECIPES:
+        raise unknown("preset", preset, RECIPES)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out}: is a file, a folder was expected")
+    items = find_images(images)
+    clf = load()
+    unfinished = out / "lcam.checkpoint.safetensors"
+    with progress(quiet, 1) as tell:
+        tell(0, f"reading {len(items)} pictures")
+        made = fit_lcam(
+            clf, items, preset, init=fitted_parts(init, clf).lcam, checkpoint=unfinished, seed=seed,
+            told=lambda n, row: tell(0, f"epoch {n + 1}: " + " ".join(f"{k} {v:.3f}" for k, v in row.items())),
+        )  # fmt: skip
+    bundle.Bundle(made.lcam).save(out)
+    unfinished.unlink(missing_ok=True)
+    for path, error in made.failures:
+        text = error if path in error else f"{path}: {error}"
+        notes.print(f"failed: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if made.broke_off:
+        notes.print(f"training broke off at {made.fitted.stopped}", style="red", markup=False, soft_wrap=True)
+    if not quiet:
+        notes.print(_told(made, out), markup=False, highlight=False, soft_wrap=True)
+    if made.failures or made.broke_off:
+        raise typer.Exit(1)
+
+
+def _told(made: Outcome, out: Path) -> str:
+    card = made.lcam.card
+    few = card["classes_with_few_pictures"]
+    return (
+        f"{out}: {made.lcam.card['kind']} head from {card['pictures']} pictures of {card['classes_seen']} classes "
+        f"({few['count']} classes with fewer than {few['fewer_than']}: see explainer.json), {made.fitted.steps} steps, "
+        f"ended by {made.fitted.stopped}. Use it: saywhy explain IMAGE --explainer {out}"
+    )

@@ -1,0 +1,51 @@
+"""`saywhy methods`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List every table: models, saliency methods, metrics, fills, renderers."""
+    tables = _tables()
+    if as_json:
+        print(json.dumps(tables, ensure_ascii=False, indent=1))
+        return
+    console = Console()
+    for title, rows in tables.items():
+        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+        for row in rows:
+            table.add_row(row["name"], row["summary"])
+        console.print(table)
+        console.print()
+
+
+def _tables() -> dict[str, list[dict[str, Any]]]:
+    from saywhy.intervene import FILLS
+    from saywhy.metrics import METRICS
+    from saywhy.render import RENDERERS
+    from saywhy.saliency import METHODS
+    from saywhy.zoo import LOADERS
+
+    saliency = [
+        {"name": n, "summary": m.summary, "source": m.source, "needs": m.needs, "passes": m.passes,
+         "approximate": m.approximate, "options": {k: repr(v) for k, v in m.options.items()}}
+        for n, m in METHODS.items()
+    ]  # fmt: skip
+    metrics = [
+        {"name": n, "summary": m.summary, "source": m.source, "kind": m.kind, "higher_is_better": m.higher_is_better,
+         "conventions": dict(m.conventions)}
+        for n, m in METRICS.items()
+    ]  # fmt: skip
+    return {
+        "models": [{"name": row.form, "summary": row.what, "extra": getattr(row, "extra", "")} for row in LOADERS],
+        "saliency": saliency,
+        "metrics": metrics,
+        "fills": [{"name": n, "summary": f.summary} for n, f in FILLS.items()],
+        "renderers": [{"name": n, "summary": r.summary, "suffix": r.suffix} for n, r in RENDERERS.items()],
+    }

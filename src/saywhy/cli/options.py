@@ -1,0 +1,81 @@
+"""The options that say which model; every verb that takes a model gets them all."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saywhy.errors import UsageError
+
+if TYPE_CHECKING:
+    from saywhy.bundle import Bundle
+    from saywhy.classifier import Classifier
+
+MODEL_OPTIONS: dict[str, tuple[Any, Any, str]] = {
+    "model": (str, "efficientnet-lite0", "efficientnet-lite0, aviary:NAME, timm:NAME, torchvision:NAME, "
+              "hf:ID-or-folder, onnx:FILE, http(s)://..., python.module:factory, or a model.toml."),
+    "weights": (Path | None, None, "A weights file: safetensors, or torch with weights_only; 'random' for none."),
+    "classes": (Path | None, None, "Class names, one a line, or a JSON list."),
+    "size": (int | None, None, "Side of the model's input in pixels."),
+    "resize": (int | None, None, "Short side before the centre crop; 0 scales the whole photo."),
+    "mean": (str | None, None, "Mean of the normalisation: one number or three, of values in [0, 1]."),
+    "std": (str | None, None, "Standard deviation of the normalisation, likewise."),
+    "layer": (str | None, None, "The layer to look into; found by a dry run if not given."),
+    "device": (str | None, None, "Where to compute: cpu, cuda, cuda:1, mps."),
+    "batch_size": (int | None, None, "Images at once; changes the speed and nothing else."),
+    "activation": (str | None, None, "What makes probabilities of the scores: softmax, sigmoid or none."),
+}  # fmt: skip
+
+
+def takes_model(verb: Callable[..., None]) -> Callable[..., None]:
+    """Gives a verb the model options; it receives `load`, which loads the classifier that they name."""
+    own = inspect.signature(verb, eval_str=True)
+    extra = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, typer.Option(help=help)]
+        )
+        for name, (kind, default, help) in MODEL_OPTIONS.items()
+    ]
+    kept = [p for name, p in own.parameters.items() if name != "load"]
+
+    @wraps(verb)
+    def wrapper(**given: Any) -> None:
+        options = {name: given.pop(name) for name in MODEL_OPTIONS}
+        verb(load=lambda: _load(options), **given)
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*kept, *extra]]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper
+
+
+def _load(options: dict[str, Any]) -> Classifier:
+    from saywhy.zoo import load_classifier
+
+    given = {k: v for k, v in options.items() if v is not None}
+    for key in ("mean", "std"):
+        if key in given:
+            given[key] = _numbers(key, given[key])
+    return load_classifier(given.pop("model"), **given)
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    try:
+        values = [float(v) for v in text.replace(",", " ").split()]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3):
+        raise UsageError(f"--{name} takes one number or three, such as 0.485,0.456,0.406; got {text!r}")
+    return values * 3 if len(values) == 1 else values
+
+
+def fitted_parts(folder: Path | None, clf: Classifier) -> Bundle:
+    """The explainer in a folder; an empty one where none is given."""
+    from saywhy import bundle
+
+    return bundle.Bundle() if folder is None else bundle.load(folder, clf)
