@@ -15,44 +15,19 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pytorch_grad_cam
 import torch
 import torch.nn.functional as F
 import torchcam.methods
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from scipy.stats import spearmanr
-from skimage import data
-from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
 
+from networks import Staged, sample_photos
 from saywhy import Classifier, load_classifier, read, saliency
 from saywhy.saliency import display
 
 TOLERANCE = 1e-4
-
-
-class Staged(nn.Module):
-    """lite0 with its last activations, after the ReLU6, as a module of its own, which the peers need."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net, self.last = net, nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.last(self.net.extract_features(x))
-        return self.net._fc(x.mean(dim=(2, 3)))
-
-
-def photos() -> list[np.ndarray]:
-    return [
-        data.chelsea(),
-        data.coffee(),
-        data.rocket(),
-        data.astronaut(),
-        load_sample_image("china.jpg"),
-        load_sample_image("flower.jpg"),
-    ]
 
 
 def peer_grad_cam(name: str, **settings: object) -> Callable[[nn.Module, Tensor, list[int]], Tensor]:
@@ -215,7 +190,7 @@ def main() -> None:
     lite = load_classifier("efficientnet-lite0")
     net = Staged(lite.net).eval().requires_grad_(True)  # the peers need weights that ask for gradients
     clf = Classifier(net, layer="last", preprocess=lite.preprocess, classes=lite.classes)
-    images = clf.prepare([read(p) for p in photos()])[0]
+    images = clf.prepare([read(p) for p in sample_photos().values()])[0]
     classes = clf.logits(images).argmax(dim=1).tolist()
     found = []
     for row in rows(torch.tensor(clf.preprocess.mean)):
