@@ -13,9 +13,10 @@ import saywhy
 import tiny
 from saywhy.classifier import Classifier
 from saywhy.errors import InputError, ModelError, UsageError
+from saywhy.explainer import _told_apart
 from saywhy.explanation import Explanation, json_schema
 from saywhy.image import Picture, Preprocess, read
-from saywhy.language import parse_all
+from saywhy.language import RegionWords, parse_all
 
 PLAIN = Preprocess(size=(64, 64), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
 
@@ -269,3 +270,10 @@ def test_a_photo_that_is_not_square_keeps_masks_and_boxes_on_the_photo() -> None
         assert concept.mask.size == (128, 300)
         assert x0 <= concept.box[0] < concept.box[2] <= x1
         assert concept.mask.array().any()
+
+
+def test_regions_of_one_look_and_place_are_told_apart() -> None:
+    regions = torch.zeros(3, 30, 30, dtype=torch.bool)
+    regions[0, 5:10, 10:20] = regions[1, 15:20, 10:20] = regions[2, 15:20, 22:28] = True
+    words = [RegionWords(str(i + 1), (f"{colour} 100 %",), "centre") for i, colour in enumerate(["red", "red", "blue"])]
+    assert [w.beside for w in _told_apart(words, regions)] == ["", "below region 1", ""]
