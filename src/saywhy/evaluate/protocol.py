@@ -26,7 +26,7 @@ from saywhy.errors import unknown
 from saywhy.evaluate.measure import Progress, chosen
 from saywhy.evaluate.presets import WORDS, asks_often, methods_for
 from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
-from saywhy.evaluate.scenes import Bird, Spoiled, check_classes, spoiled_birds, test_birds
+from saywhy.evaluate.scenes import PLAYERS, Bird, Spoiled, check_classes, spoiled_birds, test_birds
 from saywhy.intervene import Game, interaction_indices, play, shapley_values
 from saywhy.metrics import CONTROLS, METRICS, Values, map_status, spearman
 from saywhy.saliency import METHODS, display, saliency, saliency_of
@@ -216,11 +216,16 @@ def _by_true_masks(clf: Classifier, birds: Sequence[Bird], seed: int) -> list[An
     """The coalition game with the true masks as regions: what is lost by finding regions is not in it."""
     out = []
     for b in birds:
-        game = play(clf, b.image, b.masks, seed=seed)
+        game = play(clf, b.image, _whole(b.masks), seed=seed)
         phi, contrast, together = _solved(game, b)
         hit = float(b.players[int(contrast.argmax())] in b.differing)
         out.append(Answer(phi, _painted(phi, b.masks), hit, _pair_of(together, b)))
     return out
+
+
+def _whole(masks: Tensor) -> Tensor:
+    """Every pixel that a part touches: a rim that is half hidden still shows what it belongs to."""
+    return masks > 0
 
 
 def _solved(game: Game, b: Bird) -> tuple[Tensor, Tensor, Tensor]:
@@ -319,7 +324,7 @@ def _blames_by_control(name: str, clf: Classifier, case: Spoiled, seed: int) -> 
 
 def _blames_by_masks(clf: Classifier, case: Spoiled, seed: int) -> bool:
     b = case.bird
-    players = torch.cat([b.masks[: 6 - 1], case.spot[None]])
+    players = _whole(torch.cat([b.masks[: PLAYERS - 1], case.spot[None]]))
     phi = shapley_values(play(clf, b.image, players, seed=seed).values(b.target)).mean(0)
     return int(phi.argmax()) == len(players) - 1
 
