@@ -226,7 +226,7 @@ def place(photos, tmp_path, monkeypatch):
     (tmp_path / "paints.py").write_text(FACTORY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(RECIPES, "fast", SMALL)
+    monkeypatch.setitem(RECIPES, "refined", REFINED)
     return tmp_path
 
 

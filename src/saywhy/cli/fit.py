@@ -24,7 +24,7 @@ def fit(
     images: Annotated[list[str], typer.Argument(help="Photos, as for explain; labels are not needed.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the explainer.")],
     parts: Annotated[str, typer.Option(help="What to fit: lcam (a saliency head).")] = "lcam",
-    preset: Annotated[str, typer.Option(help="The recipe: fast, or paper (as published).")] = "fast",
+    preset: Annotated[str, typer.Option(help="The recipe: refined, fast (low rank) or paper.")] = "refined",
     init: Annotated[Path | None, typer.Option(help="An explainer to start from.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,

@@ -104,7 +104,7 @@ Told = Callable[[int, dict[str, float]], None]
 def fit_lcam(
     clf: Classifier,
     items: Sequence[Item],
-    recipe: str | Recipe = "fast",
+    recipe: str | Recipe = "refined",
     *,
     init: LCam | None = None,
     checkpoint: str | Path | None = None,
