@@ -277,3 +277,10 @@ def test_regions_of_one_look_and_place_are_told_apart() -> None:
     regions[0, 5:10, 10:20] = regions[1, 15:20, 10:20] = regions[2, 15:20, 22:28] = True
     words = [RegionWords(str(i + 1), (f"{colour} 100 %",), "centre") for i, colour in enumerate(["red", "red", "blue"])]
     assert [w.beside for w in _told_apart(words, regions)] == ["", "below region 1", ""]
+
+
+@pytest.mark.parametrize(("name", "method"), [("cnn", "grad-cam"), ("swin", "grad-cam"), ("vit", "attention-rollout")])
+def test_attention_leads_in_class_token_transformers_and_gradients_elsewhere(name: str, method: str) -> None:
+    e = saywhy.explain(tiny.classifier(tiny.build(name)), patches(), regions=2)
+    assert e.saliency is not None
+    assert e.saliency.method == method

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saywhy.bundle import Bundle
-from saywhy.classifier import Classifier, counting
+from saywhy.classifier import Classifier, Tap, counting
 from saywhy.concepts.extract import find_regions
 from saywhy.errors import ModelError, UsageError
 from saywhy.explanation import (
@@ -31,7 +31,7 @@ from saywhy.saliency import METHODS, saliency_of
 from saywhy.targets import Targets
 
 GAME_FILLS = ("inpaint", "blur")
-WHITE_BOX_METHOD, BLACK_BOX_METHOD = "grad-cam", "rise"
+WHITE_BOX_METHOD, CLASS_TOKEN_METHOD, BLACK_BOX_METHOD = "grad-cam", "attention-rollout", "rise"
 BLACK_BOX_MASKS = 400
 
 
@@ -51,7 +51,7 @@ def explain(
     """Explains why the classifier gives one image a class, and why not another.
 
     `target` is the class to explain (the predicted one by default), `versus` the class to compare it with (the
-    runner-up by default), `method` the saliency method whose map leads attention (grad-cam, or rise for a black box),
+    runner-up by default), `method` the saliency method whose map leads attention (`leading_method` by default),
     `regions` their number (1 to 6; by default 3 to 5, chosen by coherence), `unit` of contributions "probability" or
     "log-odds". `explainer` holds parts that were fitted to this classifier (`saywhy.bundle.load`): what it has is used
     unless `method` says otherwise. `progress` is told each step in words. Same seed, same explanation.
@@ -69,7 +69,7 @@ def explain(
         tell("asking the classifier")
         fitted = explainer or Bundle()
         seen = replace(_look(clf, read(source), target, versus), options=fitted.options)
-        method = method or fitted.method or (WHITE_BOX_METHOD if clf.white_box else BLACK_BOX_METHOD)
+        method = method or fitted.method or leading_method(seen.tap)
         tell(f"looking where: {method}")
         attention = _saliency(seen, seen.target, method, seed)
         looked = _both(attention, seen, method, seed)
@@ -114,6 +114,23 @@ def _look(clf: Classifier, picture: Picture, target: int | str | None, versus: i
         ranking = [int(c) for c in probabilities.argsort(descending=True) if int(c) != asked]
         other = ranking[0] if ranking else None
     return Seen(picture, images[0], boxes[0], tap, probabilities, asked, other)
+
+
+def leading_method(tap: Tap) -> str:
+    """The saliency method that says where regions are looked for, where none is asked for.
+
+    In front of a class-token transformer's last block, gradients rank the parts of a bird worse than chance
+    (docs/aviary-benchmark.md): there the attention itself leads, if the network's attention can be recorded.
+    """
+    if not tap.clf.white_box:
+        return BLACK_BOX_METHOD
+    if tap.point().grid.prefix == 0:
+        return WHITE_BOX_METHOD
+    try:
+        tap.attention()
+    except UsageError:  # an attention of another kind; the record names the method that leads instead
+        return WHITE_BOX_METHOD
+    return CLASS_TOKEN_METHOD
 
 
 def _saliency(seen: Seen, index: int, method: str, seed: int) -> Tensor:

@@ -27,6 +27,7 @@ from saywhy.evaluate.measure import Progress, chosen
 from saywhy.evaluate.presets import WORDS, asks_often, methods_for
 from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
 from saywhy.evaluate.scenes import PLAYERS, Bird, Spoiled, check_classes, spoiled_birds, test_birds
+from saywhy.explainer import leading_method
 from saywhy.intervene import Game, interaction_indices, play, shapley_values
 from saywhy.metrics import CONTROLS, METRICS, Values, map_status, spearman
 from saywhy.saliency import METHODS, display, saliency, saliency_of
@@ -266,7 +267,9 @@ def _regions(clf: Classifier, image: Tensor, classes: Sequence[int], seed: int) 
         return find_regions(image, [], attention, seed=seed)
     fine = clf.fine_point()
     tap = clf.tap(image[None], [clf.point] if fine is None else [fine, clf.point])
-    raws = [saliency_of(tap, Targets(torch.tensor([c]), ()), "grad-cam")[0].clamp_min(0) for c in classes]
+    method = leading_method(tap)
+    asked = classes if METHODS[method].needs == "gradients" else classes[:1]
+    raws = [saliency_of(tap, Targets(torch.tensor([c]), ()), method)[0].clamp_min(0) for c in asked]
     attention = torch.stack([r / r.max().clamp_min(1e-12) for r in raws]).sum(0)
     return find_regions(image, [tap.maps(name)[0] for name in tap.points], attention, seed=seed)
 
