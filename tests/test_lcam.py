@@ -266,6 +266,15 @@ def test_a_contrast_is_the_difference_of_two_maps_and_other_targets_are_refused(
         saliency(clf, x, lambda scores: scores.sum(1), method="l-cam", head=head)
 
 
+def test_a_tap_without_the_finer_layer_costs_one_more_pass():
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
+    head, tap = trained(clf, x), clf.tap(x)
+    with counting() as meter:
+        got = saliency_of(tap, tap.resolve(1), "l-cam", head=head)
+    assert meter.forward_passes == 2
+    assert torch.allclose(got, saliency(clf, x, 1, method="l-cam", head=head).raw, atol=1e-5)
+
+
 def test_without_a_head_the_way_to_one_is_told():
     with pytest.raises(UsageError, match="saywhy fit"):
         saliency(tiny.classifier(tiny.build("cnn")), tiny.images(1), method="l-cam")

@@ -121,7 +121,9 @@ class LCam:
         return f"l-cam head ({self.form}, {kind}) for the classifier {self.fingerprint}"
 
     def maps(self, tap: Tap, classes: Tensor) -> Tensor:
-        """Raw maps L (N, m, h, w) of classes (N, m), without min-max."""
+        """Raw maps L (N, m, h, w) of classes (N, m), without min-max; a tap that lacks a layer costs one more pass."""
+        if any(path not in tap.points for path in self.layers):
+            tap = tap.clf.tap(tap.images, self.points(tap.clf))
         known = self.head.weight if isinstance(self.head, Rows) else self.head.own
         if int(classes.max()) >= len(known):
             raise UsageError(f"the head knows {len(known)} classes; class {int(classes.max())} is not among them")
