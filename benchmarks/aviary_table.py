@@ -20,6 +20,7 @@ import torch
 
 import saywhy
 from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
+from saywhy.evaluate.protocol import GAMES
 from saywhy.evaluate.result import from_dict, json_text
 
 HERE = Path(__file__).parent
@@ -34,19 +35,23 @@ GROUPS = {
 }
 
 
-def measure(spec: str, pictures: int, spoiled: int) -> None:
-    """Measures one model and writes its result file."""
+def measure(spec: str, pictures: int, spoiled: int, only: list[str]) -> None:
+    """Measures one model and writes its result file; with `only`, those methods' rows take the place of the old."""
     clf = saywhy.load_classifier(spec)
+    file = RESULTS / f"aviary_table_{spec.split(':')[-1]}.json"
     found = evaluate_aviary(
-        clf, limit=pictures, spoiled=spoiled, options=OPTIONS,
+        clf, only or ("all", *GAMES), limit=pictures, spoiled=spoiled, options=OPTIONS,
         progress=lambda done, total, text: print(f"{spec} {done + 1} of {total}: {text}", file=sys.stderr, flush=True),
     )  # fmt: skip
     where = {
         "machine": platform.machine(), "processors": os.cpu_count(), "threads": torch.get_num_threads(),
         "python": platform.python_version(), "torch": torch.__version__, "saywhy": saywhy.__version__,
     }  # fmt: skip
+    if only:
+        old = from_dict(json.loads(file.read_text(encoding="utf-8"))["evaluation"])
+        new = {row.method: row for row in found.rows if row.method in only}
+        found = replace(old, rows=tuple(new.get(row.method, row) for row in old.rows))
     RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"aviary_table_{spec.split(':')[-1]}.json"
     file.write_text(json_text({**where, "evaluation": found.to_dict(values=True)}), encoding="utf-8")
 
 
@@ -79,10 +84,11 @@ def main() -> None:
     parser.add_argument("models", nargs="*", help="none: only write the page again")
     parser.add_argument("--pictures", type=int, default=72)
     parser.add_argument("--spoiled", type=int, default=16)
+    parser.add_argument("--only", help="measure these methods again: a,b")
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     for spec in given.models:
-        measure(spec, given.pictures, given.spoiled)
+        measure(spec, given.pictures, given.spoiled, given.only.split(",") if given.only else [])
     write_page()
 
 

@@ -128,7 +128,7 @@ class Bench:
         )  # fmt: skip
 
     def kept(self, method: str, metrics: Sequence[str], photos: int, what: str) -> Evaluation:
-        """A method on a seeded subset of so many photos, or of more where a checkpoint has them; measured now if not."""
+        """A method on a seeded subset of so many photos, or of more where a checkpoint has them; else measured now."""
         files = {int(f.stem.rsplit("-", 1)[1]): f for f in self.folder.glob(f"{method}-{what}-*.json")}
         enough = [n for n in files if n >= photos]
         file = files[max(enough)] if enough else self.folder / f"{method}-{what}-{photos}.json"
