@@ -3,7 +3,7 @@
 # make check   linters, types, import directions, then the long walks (browser, soak)
 # make lint    the first half of make check
 # make docs    rebuild the generated pages
-# make aviary-models  train the classifiers of the synthetic birds again: half an hour on two cores
+# make aviary-models  train the classifiers of the synthetic birds again: an hour or so on two cores
 # make clean   remove what the above made
 
 SHELL := /bin/bash
