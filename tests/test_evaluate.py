@@ -370,12 +370,12 @@ def test_a_limit_is_not_met_by_a_metric_without_a_value(tmp_path: Path) -> None:
 # The command line.
 
 FACTORY = "from test_evaluate import Paint\n\ndef paint():\n    return Paint().eval()\n"
-MODEL = ["--model", "paints:paint", "--size", "32", "--resize", "40", "--mean", "0", "--std", "1"]
+MODEL = ["--model", "paints_to_measure:paint", "--size", "32", "--resize", "40", "--mean", "0", "--std", "1"]
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "paints.py").write_text(FACTORY)
+    (tmp_path / "paints_to_measure.py").write_text(FACTORY)
     (tmp_path / "photos").mkdir()
     photos(tmp_path / "photos", 2)
     monkeypatch.chdir(tmp_path)

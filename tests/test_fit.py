@@ -218,12 +218,12 @@ def test_the_published_recipe_is_the_papers():
 
 
 FACTORY = "from tiny import build\n\ndef cnn():\n    return build('cnn')\n"
-MODEL = ["--model", "paints:cnn", "--size", "32", "--quiet"]
+MODEL = ["--model", "paints_to_fit:cnn", "--size", "32", "--quiet"]
 
 
 @pytest.fixture
 def place(photos, tmp_path, monkeypatch):
-    (tmp_path / "paints.py").write_text(FACTORY)
+    (tmp_path / "paints_to_fit.py").write_text(FACTORY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(RECIPES, "refined", REFINED)
@@ -251,13 +251,13 @@ def test_fit_names_what_it_could_not_read_and_ends_with_1(place):
     (place / "photos" / "broken.png").write_bytes(b"no picture")
     got = run("fit", "photos", "-o", "mine", *MODEL)
     assert got.exit_code == 1 and "broken.png" in got.stderr
-    assert bundle.load(place / "mine", _paints()).lcam is not None
+    assert bundle.load(place / "mine", _paints_to_fit()).lcam is not None
 
 
-def _paints():
+def _paints_to_fit():
     from saywhy.zoo import load_classifier
 
-    return load_classifier("paints:cnn", size=32)
+    return load_classifier("paints_to_fit:cnn", size=32)
 
 
 def test_unknown_parts_and_presets_are_wrong_usage(place):
