@@ -38,12 +38,17 @@ def evaluate(
     perturbation_limit: Annotated[
         int | None, typer.Option(min=1, help="The same, for methods that ask the model hundreds of times a picture.")
     ] = None,
+    sanity_limit: Annotated[
+        int | None, typer.Option(min=1, help="The same, for metrics such as weight-randomisation.")
+    ] = None,
     fill: Annotated[
         str, typer.Option(help="What stands in for hidden pixels: black, mean, blur or inpaint.")
     ] = "black",
     masking: Annotated[str, typer.Option(help="Pixels are hidden before or after normalisation.")] = "before",
     drop: Annotated[str, typer.Option(help="The average drop is relative or absolute.")] = "relative",
-    steps: Annotated[int, typer.Option(min=1, help="Steps of insertion and deletion.")] = 32,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of insertion and deletion (32, in l-cam-table 8).")
+    ] = None,
     fail_below: Annotated[
         list[str] | None, typer.Option(help="METRIC=VALUE: exit code 1 where a method is worse than that.")
     ] = None,
@@ -60,7 +65,8 @@ def evaluate(
     limits = table.limits_of(fail_below or [])
     asked = table.Asked.of(methods, metrics, preset, aviary=aviary)
     table.check_limits(limits, asked.metrics)
-    how = table.conventions(fill, masking, drop, steps)
+    usual = asked.preset
+    how = table.conventions(fill, masking, drop, steps or usual.steps)
     if aviary == bool(images):
         raise UsageError("give photos, or --aviary: one of the two")
     with progress(quiet, 1) as tell:
@@ -82,7 +88,10 @@ def evaluate(
             found = table.evaluate(
                 clf, find_images(images or []), names, asked.metrics, options=fitted.options, target=target,
                 truth=[n.strip() for n in (truth or "").split(",") if n.strip()], limit=limit,
-                perturbation_limit=perturbation_limit, conventions=how, seed=seed, progress=told,
+                perturbation_limit=perturbation_limit or usual.perturbation_limit,
+                sanity_limit=sanity_limit or usual.sanity_limit, controls=usual.controls,
+                where_possible=[m for m in asked.where_possible if m not in limits],
+                conventions=how, seed=seed, progress=told,
             )  # fmt: skip
     _show_table(found, as_json, out, quiet)
     worse = found.worse_than(limits)
@@ -95,7 +104,7 @@ def evaluate(
 def _show_table(found: Evaluation, as_json: bool, out: Path | None, quiet: bool) -> None:
     """Prints an evaluation (a table on a screen, Markdown into a pipe) and writes it where -o says."""
     from saywhy.evaluate.result import json_text
-    from saywhy.evaluate.tables import FORMS, SUFFIXES, grid, legend
+    from saywhy.evaluate.tables import FORMS, SUFFIXES, grids, legend
 
     if out is not None:
         texts = {form: make(found) for form, make in FORMS.items()} | {"json": json_text(found.to_dict(values=True))}
@@ -110,11 +119,12 @@ def _show_table(found: Evaluation, as_json: bool, out: Path | None, quiet: bool)
     if as_json:
         sys.stdout.write(found.table("json"))
     elif console.is_terminal:
-        head, rows = grid(found)
-        table = Table(*head, box=None, padding=(0, 2, 0, 0))
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+        for head, rows in grids(found):
+            table = Table(*head, box=None, padding=(0, 2, 0, 0))
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+            console.print()
         console.print("\n".join(legend(found)), markup=False, highlight=False)
     else:
         sys.stdout.write(found.table("markdown"))

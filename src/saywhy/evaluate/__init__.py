@@ -6,6 +6,7 @@ evaluate_aviary(load_classifier("aviary:cnn"), ["grad-cam", "game-regions"])
 """
 
 from saywhy.evaluate.asking import Asked, check_limits, conventions, limits_of
+from saywhy.evaluate.controls import DERIVED, Derived
 from saywhy.evaluate.measure import evaluate
 from saywhy.evaluate.pictures import Conventions
 from saywhy.evaluate.presets import PRESETS, WORDS, Preset, preset
@@ -14,6 +15,7 @@ from saywhy.evaluate.result import Cell, Column, Evaluation, Row
 
 __all__ = [
     "BIRD_COLUMNS",
+    "DERIVED",
     "PICTURES",
     "PRESETS",
     "WORDS",
@@ -21,6 +23,7 @@ __all__ = [
     "Cell",
     "Column",
     "Conventions",
+    "Derived",
     "Evaluation",
     "Preset",
     "Row",

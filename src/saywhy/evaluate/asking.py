@@ -9,7 +9,7 @@ from typing import cast, get_args
 from saywhy.errors import UsageError, unknown
 from saywhy.evaluate.measure import column
 from saywhy.evaluate.pictures import Conventions
-from saywhy.evaluate.presets import WORDS, metrics_named, preset
+from saywhy.evaluate.presets import WORDS, Preset, metrics_named, preset
 from saywhy.evaluate.protocol import BIRD_COLUMNS, GAMES
 from saywhy.evaluate.result import direction
 from saywhy.metrics.faithfulness import Drop
@@ -19,10 +19,12 @@ from saywhy.saliency import METHODS
 
 @dataclass(frozen=True)
 class Asked:
-    """Methods and metrics by name."""
+    """Methods and metrics by name, the preset whose settings go with them, and the metrics that may be left out."""
 
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
+    preset: Preset
+    where_possible: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, methods: str | None, metrics: str | None, name: str | None, *, aviary: bool) -> Asked:
@@ -34,13 +36,18 @@ class Asked:
         if aviary:
             if name is not None:
                 raise UsageError("--aviary has metrics of its own; leave --preset out")
-            chosen = cls(_names(methods) or ("all", *GAMES), _names(metrics) or tuple(BIRD_COLUMNS))
+            row = Preset((), (), "")
+            chosen = cls(_names(methods) or ("all", *GAMES), _names(metrics) or tuple(BIRD_COLUMNS), row)
             for metric in chosen.metrics:
                 if metric not in BIRD_COLUMNS:
                     raise unknown("metric of the aviary", metric, BIRD_COLUMNS)
         else:
             row = preset(name or "quick")
-            chosen = cls(_names(methods) or row.methods, tuple(metrics_named(_names(metrics) or row.metrics)))
+            named = _names(metrics)
+            chosen = cls(
+                _names(methods) or row.methods, tuple(metrics_named(named or row.metrics)), row,
+                () if named else row.where_possible,
+            )  # fmt: skip
         known = [*METHODS, *WORDS, *(GAMES if aviary else ())]
         for method in chosen.methods:
             if method not in known:

@@ -19,15 +19,18 @@ from torch import Tensor, nn
 from saywhy.classifier import Classifier, Meter
 from saywhy.collection import Item
 from saywhy.errors import InputError, ModelError, UsageError
+from saywhy.evaluate.controls import DERIVED, controls_for, is_control, knows_nothing
 from saywhy.evaluate.pictures import USUAL, Batch, Conventions, Plan, load
-from saywhy.evaluate.presets import asks_often, methods_for, metrics_named
+from saywhy.evaluate.presets import asks_often, measurable, methods_for, metrics_named
 from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
 from saywhy.evaluate.truth import check_truth
 from saywhy.metrics import CONTROLS, METRICS, Values, faithfulness_all, map_status
+from saywhy.metrics.faithfulness import RISE
 from saywhy.saliency import METHODS, saliency
 
 Progress = Callable[[int, int, str], None]
 CURVES = {"insertion", "deletion", "insertion-deletion"}
+OFTEN_SANE = 10  # methods that ask often are checked for sanity on one picture of ten
 
 
 @dataclass(eq=False)
@@ -61,6 +64,8 @@ def evaluate(
     truth: Sequence[str] = (),
     limit: int | None = None,
     perturbation_limit: int | None = None,
+    sanity_limit: int | None = None,
+    where_possible: Sequence[str] = (),
     options: Mapping[str, Mapping[str, Any]] | None = None,
     conventions: Conventions = USUAL,
     seed: int = 0,
@@ -71,7 +76,10 @@ def evaluate(
 
     `target` is "predicted", "label" (the picture's own class) or one class for all; `truth` names the masks, boxes
     and keypoints that localisation is about (all by default); `limit` takes a seeded subset of the pictures, and
-    `perturbation_limit` a seeded subset of these for methods that ask the network hundreds of times a picture;
+    `perturbation_limit` a seeded subset of these for methods that ask the network hundreds of times a picture,
+    `sanity_limit` one for sanity metrics (for such methods a tenth of it: each picture is explained again there).
+    Metrics of `where_possible` are left out, with a note, if the pictures or the classifier lack what they need.
+    `controls` are names of `metrics.CONTROLS` and `evaluate.DERIVED`;
     `options` are keywords of methods, `{"rise": {"masks": 500}}`; `judge` is a faster copy of the same model (an ONNX
     export), asked instead of `clf` by whatever needs scores alone: metrics, and methods such as rise. A picture that
     cannot be read or explained is among `failures`, and counts for no method. The values do not depend on the batch
@@ -82,26 +90,32 @@ def evaluate(
         InputError: no picture could be measured.
     """
     methods, metrics = methods_for(clf, methods), metrics_named(metrics)
+    rows, unserved = controls_for(clf, controls)
+    metrics, unmeasured = measurable(clf, items, metrics, where_possible)
     _check(clf, methods, metrics, items, truth)
     items = [items[i] for i in chosen(len(items), limit, seed)]
-    few = set(chosen(len(items), perturbation_limit, seed))
+    rows += methods
+    seen = {name: _subset(len(items), perturbation_limit if _often(name) else None, seed) for name in rows}
+    few_sane = sanity_limit and max(2, sanity_limit // OFTEN_SANE)
+    sane = {name: _subset(len(items), few_sane if _often(name) else sanity_limit, seed) & seen[name] for name in rows}
     if isinstance(target, str) and target not in ("predicted", "label"):
         target = clf.class_index(target)
-    size = clf.rows
-    plan = Plan(clf, judge or clf, tuple(metrics), conventions, dict(options or {}), tuple(truth), target, seed)
-    tallies = {name: _Tally() for name in (*controls, *methods)}
+    plan = Plan(
+        clf, judge or clf, tuple(metrics), conventions, dict(options or {}), tuple(truth), target, seed, seen, sane
+    )
+    tallies = {name: _Tally() for name in rows}
     failures: list[tuple[str, str]] = []
     if clf.white_box:
         clf.point  # noqa: B018  - found now, so that no method's time pays for it
-    for start in range(0, len(items), size):
+    for start in range(0, len(items), clf.rows):
         tell = partial(progress or _quiet, start, len(items))
-        batch, failed = load(plan, items[start : start + size], start)
+        batch, failed = load(plan, items[start : start + clf.rows], start)
         failures += failed
         if batch is not None:
-            failures += _add(plan, batch, tallies, few, tell)
+            failures += _add(plan, batch, tallies, tell)
     if not any(t.pictures for t in tallies.values()):
         raise InputError("no picture could be measured: " + "; ".join(f"{p}: {e}" for p, e in failures[:3]))
-    return _evaluation(plan, tallies, failures, {m: len(few) for m in methods if asks_often(m)}, len(items))
+    return _evaluation(plan, tallies, failures, [*_subsets(plan, len(items)), *unserved, *unmeasured])
 
 
 def _quiet(done: int, total: int, text: str) -> None:
@@ -113,6 +127,29 @@ def chosen(count: int, limit: int | None, seed: int) -> list[int]:
     if limit is None or limit >= count:
         return list(range(count))
     return sorted(int(i) for i in np.random.default_rng((seed, 7)).permutation(count)[:limit])
+
+
+def _subset(count: int, limit: int | None, seed: int) -> frozenset[int]:
+    return frozenset(chosen(count, limit, seed))
+
+
+def _often(name: str) -> bool:
+    return name in METHODS and asks_often(name)
+
+
+def _subsets(plan: Plan, count: int) -> list[str]:
+    """Sentences on the rows, and on their sanity metrics, that have not been measured on all pictures."""
+    sanity = ", ".join(m for m in plan.metrics if METRICS[m].kind == "sanity")
+    said = []
+    for what, numbers in (("", plan.seen), (f"{sanity} of ", plan.sane if sanity else {})):
+        sizes: dict[int, list[str]] = {}
+        for name, subset in numbers.items():
+            sizes.setdefault(len(subset), []).append(name)
+        said += [
+            f"{what}{', '.join(names)}: on a seeded subset of {size} of the {count} pictures."
+            for size, names in sizes.items() if size < count
+        ]  # fmt: skip
+    return said
 
 
 def _check(
@@ -132,22 +169,19 @@ def _check(
 # Methods.
 
 
-def _add(
-    plan: Plan, batch: Batch, tallies: dict[str, _Tally], few: set[int], tell: Callable[[str], None]
-) -> list[tuple[str, str]]:
+def _add(plan: Plan, batch: Batch, tallies: dict[str, _Tally], tell: Callable[[str], None]) -> list[tuple[str, str]]:
     """Measures every method on a batch; where the model fails, picture by picture, to name the one that it fails on."""
     found = {}
     try:
         for name in tallies:
             tell(name)
-            often = name in METHODS and asks_often(name)
-            kept = [i for i, n in enumerate(batch.numbers) if not often or n in few]
+            kept = [i for i, n in enumerate(batch.numbers) if n in plan.seen[name]]
             if kept:
                 found[name] = _measure(plan, name, batch.part(kept))
     except (ModelError, InputError) as e:
         if len(batch.numbers) == 1:
             return [(batch.names[0], str(e))]
-        return [f for i in range(len(batch.numbers)) for f in _add(plan, batch.part([i]), tallies, few, tell)]
+        return [f for i in range(len(batch.numbers)) for f in _add(plan, batch.part([i]), tallies, tell)]
     for name, part in found.items():
         tallies[name].add(part)
     return []
@@ -182,6 +216,11 @@ def _maps(
         found = saliency(clf, images, targets, method=name, seed=plan.seed, **options)
         return found.raw, found.display, found.status, found.passes
     size = (int(images.shape[2]), int(images.shape[3]))
+    if name in DERIVED:
+        row = DERIVED[name]
+        raw, _, _, meter = _maps(plan, clf, row.of, images, targets, numbers)
+        shown, statuses = row.change(raw, size)
+        return shown, shown, statuses, meter
     random = {"seed": plan.seed} if name == "random" else {}
     rows = [CONTROLS[name](1, size, **random, **({"first": n} if random else {})) for n in numbers]
     shown = torch.cat(rows)
@@ -209,7 +248,7 @@ def _values(plan: Plan, name: str, batch: Batch, raw: Tensor, shown: Tensor) -> 
             given = {"maps": shown, **vars(batch.truth)}
             out[metric] = row.function(**{k: given[k] for k in row.inputs})
         elif row.kind == "sanity":
-            out[metric] = _sane(plan, metric, name, batch)
+            out[metric] = _sane(plan, metric, name, batch, raw)
     return out
 
 
@@ -241,43 +280,61 @@ def _faithful(
     return out | found.values
 
 
-def _sane(plan: Plan, metric: str, name: str, batch: Batch) -> Tensor:
-    """The sanity metrics on raw maps: of random weights, of another class, of the picture with noise."""
-    clf, targets = plan.clf, batch.known.targets
+def _sane(plan: Plan, metric: str, name: str, batch: Batch, raw: Tensor) -> Tensor:
+    """The sanity metrics on raw maps: of random weights, of another class, of the picture with noise.
+
+    NaN for the pictures that they are not asked about. For l-cam, random weights are those of the classifier: the same
+    head reads their features.
+    """
+    out = torch.full((len(batch.numbers),), torch.nan, dtype=torch.float64)
+    at = [i for i, n in enumerate(batch.numbers) if n in plan.sane[name]]
+    if not at:
+        return out
+    if batch.known.targets is None:
+        raise UsageError(f"{metric} needs a classifier of several classes")
+    part, own = batch.part(at), raw[at]
+    if knows_nothing(name):  # it does not look at what these metrics change: every rank stays
+        flat = torch.tensor([status != "ok" for status in map_status(own)])
+        out[at] = torch.ones(len(at), dtype=torch.float64).masked_fill(flat, torch.nan)
+        return out
+    row = METRICS[metric]
+    given = _experiments(plan, name, part, own)
+    out[at] = row.function(**{k: given[k] for k in row.inputs}, seed=plan.seed)
+    return out
+
+
+def _experiments(plan: Plan, name: str, part: Batch, own: Tensor) -> dict[str, Any]:
+    """The inputs of sanity metrics; `own` are the maps of these pictures, which nobody asks for twice."""
+    clf, targets = plan.clf, part.known.targets
 
     def explain(images: Tensor, asked: Tensor) -> Tensor:
-        return _maps(plan, clf, name, images, asked.tolist(), batch.numbers)[0]
+        if images is part.images and asked is targets:
+            return own
+        return _maps(plan, clf, name, images, asked.tolist(), part.numbers)[0]
 
     def explain_with(net: nn.Module) -> Tensor:
-        twin = clf if net is clf.net else replace(clf, net=net, layer=clf.point.path, _points={})
-        return _maps(plan, twin, name, batch.images, batch.targets, batch.numbers)[0]
+        if net is clf.net:
+            return own
+        twin = replace(clf, net=net, layer=clf.point.path, _points={})
+        return _maps(plan, twin, name, part.images, part.targets, part.numbers)[0]
 
-    if targets is None:
-        raise UsageError(f"{metric} needs a classifier of several classes")
-    given = {
-        "net": clf.net, "explain_with": explain_with, "explain": explain, "images": batch.images,
+    return {
+        "net": clf.net, "explain_with": explain_with, "explain": explain, "images": part.images,
         "targets": targets, "classes": len(clf.class_names),
     }  # fmt: skip
-    row = METRICS[metric]
-    if name in CONTROLS:  # it does not look at what these metrics change: every rank stays
-        shown = _maps(plan, clf, name, batch.images, batch.targets, batch.numbers)[1]
-        flat = torch.tensor([s != "ok" for s in map_status(shown)])
-        return torch.ones(len(batch.numbers), dtype=torch.float64).masked_fill(flat, torch.nan)
-    return row.function(**{k: given[k] for k in row.inputs}, seed=plan.seed)
 
 
 # --------------------------------------------------------------------------------------------------
 
 
 def _evaluation(
-    plan: Plan, tallies: Mapping[str, _Tally], failures: list[tuple[str, str]], few: Mapping[str, int], count: int
+    plan: Plan, tallies: Mapping[str, _Tally], failures: list[tuple[str, str]], notes: Sequence[str]
 ) -> Evaluation:
     told: dict[str, str | float] = {"target": str(plan.target), **asdict(plan.how)}
+    if any(m.startswith("ic") for m in plan.metrics):
+        told["rise that counts"] = f"{RISE:g} of the score"
     told |= {f"{m} {k}": str(v) for m, given in plan.options.items() if m in tallies for k, v in given.items()}
     told["truth"] = ", ".join(plan.names) or "all that is marked"
-    notes = [
-        f"{', '.join(few)}: on a seeded subset of {min(few.values())} of the {count} pictures."
-    ] if few and min(few.values()) < count else []  # fmt: skip
     return Evaluation(
         plan.clf.name or type(plan.clf.net).__name__,
         plan.clf.fingerprint,
@@ -304,7 +361,7 @@ def _row(plan: Plan, name: str, tally: _Tally) -> Row:
     count = len(tally.pictures)
     return Row(
         name,
-        name in CONTROLS,
+        is_control(name),
         tuple(tally.pictures),
         {m: cell(v, seed=plan.seed) for m, v in tally.values.items()},
         dict(sorted(tally.degenerate.items())),

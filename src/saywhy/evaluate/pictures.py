@@ -39,7 +39,8 @@ USUAL = Conventions()
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is asked for, resolved."""
+    """What is asked for, resolved; for each row of the table `seen` has the numbers of the pictures that it is measured
+    on, and `sane` of those that its sanity metrics are measured on."""
 
     clf: Classifier
     judge: Classifier
@@ -49,6 +50,8 @@ class Plan:
     names: tuple[str, ...]
     target: int | str
     seed: int
+    seen: Mapping[str, frozenset[int]]
+    sane: Mapping[str, frozenset[int]]
 
     @property
     def hiding(self) -> Hiding:

@@ -8,18 +8,31 @@ from dataclasses import dataclass
 import torch
 
 from saywhy.classifier import Classifier
+from saywhy.collection import Item
 from saywhy.errors import UsageError, unknown
-from saywhy.metrics import METRICS
+from saywhy.evaluate.controls import DERIVED
+from saywhy.evaluate.pictures import USUAL
+from saywhy.evaluate.truth import named_truth
+from saywhy.metrics import CONTROLS, METRICS
 from saywhy.saliency import METHODS, saliency
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Methods and metrics that go together; a method may also be a word of `WORDS`."""
+    """Methods and metrics that go together; a method may also be a word of `WORDS`.
+
+    `where_possible` are metrics that are left out, with a note, where the pictures or the classifier do not have what
+    they need. The limits and the `steps` of the curves are what `evaluate` gets unless the user says otherwise.
+    """
 
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
     summary: str
+    controls: tuple[str, ...] = tuple(CONTROLS)
+    where_possible: tuple[str, ...] = ()
+    perturbation_limit: int | None = None
+    sanity_limit: int | None = None
+    steps: int = USUAL.steps
 
 
 _LCAM = tuple(f"{kind}{nu}" for nu in (100, 50, 15) for kind in ("ad", "ic"))
@@ -37,8 +50,14 @@ PRESETS: dict[str, Preset] = {
     ),
     "l-cam-table": Preset(
         ("grad-cam", "grad-cam++", "score-cam", "rise"),
-        (*_LCAM, *(f"{name}-ranked" for name in _LCAM), "mean-value"),
-        "rows of the L-CAM paper: AD and IC at 100, 50 and 15 %, number of passes; area kept apart",
+        (*_LCAM, "mean-value", *(f"{name}-ranked" for name in _LCAM), "adcc", "insertion", "deletion",
+         "insertion-deletion", "epg", "weight-randomisation"),
+        "the protocol of the L-CAM paper, and beside it what AD and IC do not show",
+        controls=(*CONTROLS, *DERIVED),
+        where_possible=("epg", "weight-randomisation"),
+        perturbation_limit=5,
+        sanity_limit=20,
+        steps=8,
     ),
     "localisation": Preset(
         ("cheap",),
@@ -50,7 +69,7 @@ PRESETS: dict[str, Preset] = {
         ("weight-randomisation", "label-randomisation", "noise-stability"),
         "do the maps depend on the model and on the class, and not on noise?",
     ),
-}
+}  # fmt: skip
 
 WORDS = {
     "all": "every method that the classifier can serve",
@@ -102,6 +121,23 @@ def metrics_named(names: Sequence[str]) -> list[str]:
         if name not in METRICS:
             raise unknown("metric", name, METRICS)
     return list(dict.fromkeys(names))
+
+
+def measurable(
+    clf: Classifier, items: Sequence[Item], metrics: Sequence[str], where_possible: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The metrics without those of `where_possible` that cannot be measured here, and a sentence on each of these."""
+    lacking = {m: why for m in metrics if m in where_possible and (why := _lacking(clf, items, m))}
+    return [m for m in metrics if m not in lacking], [f"{m}: left out, {why}." for m, why in lacking.items()]
+
+
+def _lacking(clf: Classifier, items: Sequence[Item], metric: str) -> str:
+    """What keeps a metric from being measured; nothing if nothing does."""
+    row = METRICS[metric]
+    if "net" in row.inputs and not clf.white_box:
+        return "a black box has no weights to randomise"
+    missing = [kind for kind, names in named_truth(items).items() if kind in row.inputs and not names]
+    return f"the pictures carry no {' and no '.join(missing)}" if missing else ""
 
 
 def _serves(clf: Classifier, method: str) -> bool:

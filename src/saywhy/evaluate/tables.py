@@ -4,10 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from saywhy.evaluate.controls import DERIVED
 from saywhy.evaluate.result import Cell, Column, Evaluation, Row, json_text
 
 COSTS = ("n", "degenerate", "forward", "tail", "ms")
+WIDTH = 7  # metrics that stand beside each other; more are continued in another table
+
+
+@dataclass(frozen=True)
+class Block:
+    """What stands beside each other: some of the columns, and how many of the costs (all in the first block)."""
+
+    columns: tuple[Column, ...]
+    costs: int
+
+    @property
+    def head(self) -> list[str]:
+        """The headings."""
+        return ["method", *(c.heading for c in self.columns), *COSTS[: self.costs]]
+
+
+def blocks(found: Evaluation) -> list[Block]:
+    """The columns in blocks of seven."""
+    starts = range(0, len(found.columns), WIDTH)
+    return [Block(found.columns[i : i + WIDTH], 1 if i else len(COSTS)) for i in starts]
 
 
 def number(value: float, column: Column) -> str:
@@ -38,12 +60,16 @@ def _uneven(cell: Cell, row: Row) -> str:
 
 def markdown(found: Evaluation) -> str:
     """Markdown: one line a method, means with their 95 % intervals, costs a picture, conventions below."""
-    head = ["method", *(c.heading for c in found.columns), *COSTS]
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join([*(_markdown_block(found, b) for b in blocks(found)), *legend(found)]) + "\n"
+
+
+def _markdown_block(found: Evaluation, block: Block) -> str:
+    lines = ["| " + " | ".join(block.head) + " |", "| --- |" + " ---: |" * (len(block.head) - 1)]
     for row in found.rows:
         name = f"*{row.method}*" if row.control else row.method
-        lines.append("| " + " | ".join([name, *(_markdown_cell(row, c) for c in found.columns), *_cost(row)]) + " |")
-    return "\n".join([*lines, "", *legend(found)]) + "\n"
+        cells = [name, *(_markdown_cell(row, c) for c in block.columns), *_cost(row)[: block.costs]]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def _markdown_cell(row: Row, column: Column) -> str:
@@ -56,11 +82,11 @@ def _markdown_cell(row: Row, column: Column) -> str:
 
 def legend(found: Evaluation) -> list[str]:
     """What is needed to read the numbers, as Markdown lines."""
-    lines = [f"Model: {found.model} ({found.fingerprint}). Seed {found.seed}. Controls in italics know nothing of it."]
+    lines = [f"Model: {found.model} ({found.fingerprint}). Seed {found.seed}. {_controls(found)}"]
     lines.append(
         "Mean and 95 % bootstrap interval over the pictures where the metric is defined (n= where these are fewer); "
-        "n: pictures; degenerate: maps that are flat, all negative or not finite; forward and tail: passes of the "
-        "method itself a picture; ms: its time a picture."
+        "n: pictures; degenerate: maps that are flat, all negative or not finite; forward (#FW) and tail: passes of "
+        "the method itself a picture; ms: its time a picture."
     )
     lines.append("Conventions: " + ", ".join(f"{k} {v}" for k, v in found.conventions.items()) + ".")
     lines += [f"- `{c.name}` ({c.unit}): {c.summary}." for c in found.columns]
@@ -69,7 +95,15 @@ def legend(found: Evaluation) -> list[str]:
     return lines
 
 
-_ESCAPES = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "@": r"@", "–": "--"}
+def _controls(found: Evaluation) -> str:
+    """What the controls in this table are."""
+    made = [f"{r.method}: {DERIVED[r.method].summary}" for r in found.rows if r.method in DERIVED]
+    return "Controls in italics know nothing of it" + (
+        f", or no training made them ({'; '.join(made)})." if made else "."
+    )
+
+
+_ESCAPES = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "^": r"\^{}", "–": "--"}
 _ARROWS = {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
 
 
@@ -80,43 +114,52 @@ def _tex(text: str) -> str:
 
 
 def latex(found: Evaluation) -> str:
-    """LaTeX for the booktabs package; intervals small behind the means, conventions in the caption."""
-    head = ["method", *(c.heading for c in found.columns), *COSTS]
-    lines = [r"\begin{table}", r"\centering", r"\begin{tabular}{l" + "r" * (len(head) - 1) + "}", r"\toprule"]
-    lines += [" & ".join(_tex(h) for h in head) + r" \\", r"\midrule"]
-    controls = [r for r in found.rows if r.control]
-    for group in (controls, [r for r in found.rows if not r.control]):
-        lines += [_latex_row(row, found.columns) for row in group]
-        lines += [r"\midrule"] if group is controls and group else []
+    """LaTeX for the booktabs package; intervals small behind the means, conventions and notes in the caption."""
+    lines = [r"\begin{table}  % \usepackage{booktabs}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
+    lines.append("\n\n\\medskip\n".join(_latex_block(found, block) for block in blocks(found)))
     told = ", ".join(f"{k} {v}" for k, v in found.conventions.items())
-    caption = f"{found.model}. Mean and 95 % bootstrap interval; controls in italics. Conventions: {told}."
-    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_tex(caption)}}}", r"\end{table}"]
+    caption = " ".join(
+        [f"{found.model}. Mean and 95 % bootstrap interval; controls in italics. Conventions: {told}.", *found.notes]
+    )
+    lines += [rf"\caption{{{_tex(caption)}}}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
-def _latex_row(row: Row, columns: tuple[Column, ...]) -> str:
+def _latex_block(found: Evaluation, block: Block) -> str:
+    lines = [r"\begin{tabular}{l" + "r" * (len(block.head) - 1) + "}", r"\toprule"]
+    lines += [" & ".join(_tex(h) for h in block.head) + r" \\", r"\midrule"]
+    controls = [r for r in found.rows if r.control]
+    for group in (controls, [r for r in found.rows if not r.control]):
+        lines += [_latex_row(row, block) for row in group]
+        lines += [r"\midrule"] if group is controls and group else []
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def _latex_row(row: Row, block: Block) -> str:
     name = rf"\emph{{{_tex(row.method)}}}" if row.control else _tex(row.method)
-    cells = []
-    for column in columns:
-        cell = row.cells.get(column.name)
-        if cell is None or math.isnan(cell.mean):
-            cells.append("--")
-            continue
-        interval = _interval(cell, column, "--")
-        cells.append(number(cell.mean, column) + (rf" {{\tiny [{interval}]}}" if interval else ""))
-    return " & ".join([name, *cells, *(_tex(c) for c in _cost(row))]) + r" \\"
+    cells = [_latex_cell(row, column) for column in block.columns]
+    return " & ".join([name, *cells, *(_tex(c) for c in _cost(row)[: block.costs])]) + r" \\"
 
 
-def grid(found: Evaluation) -> tuple[list[str], list[list[str]]]:
-    """The table for a screen: headings, and rows of cells with the interval below the mean."""
-    rows = []
-    for row in found.rows:
-        cells = [row.method + (" (control)" if row.control else "")]
-        for column in found.columns:
-            cell = row.cells[column.name]
-            cells.append(f"{number(cell.mean, column)}\n{_interval(cell, column)}".rstrip())
-        rows.append([*cells, *_cost(row)])
-    return ["method", *(c.heading for c in found.columns), *COSTS], rows
+def _latex_cell(row: Row, column: Column) -> str:
+    cell = row.cells.get(column.name)
+    if cell is None or math.isnan(cell.mean):
+        return "--"
+    interval = _interval(cell, column, "--")
+    return number(cell.mean, column) + (rf" {{\tiny [{interval}]}}" if interval else "") + _uneven(cell, row)
+
+
+def grids(found: Evaluation) -> list[tuple[list[str], list[list[str]]]]:
+    """The tables for a screen: headings, and rows of cells with the interval below the mean."""
+    return [(block.head, [_grid_row(row, block) for row in found.rows]) for block in blocks(found)]
+
+
+def _grid_row(row: Row, block: Block) -> list[str]:
+    cells = [row.method + (" (control)" if row.control else "")]
+    for column in block.columns:
+        cell = row.cells[column.name]
+        cells.append(f"{number(cell.mean, column)}{_uneven(cell, row)}\n{_interval(cell, column)}".rstrip())
+    return [*cells, *_cost(row)[: block.costs]]
 
 
 FORMS: dict[str, Callable[[Evaluation], str]] = {

@@ -55,13 +55,19 @@ def truth_of(
     return Truth(torch.stack(masks), torch.tensor(points, dtype=doubles), torch.tensor(sizes, dtype=doubles))
 
 
-def check_truth(items: Sequence[Item], inputs: Sequence[str], names: Sequence[str] = ()) -> None:
-    """Raises UsageError where no picture at all has what localisation metrics need, with what the pictures have."""
+def named_truth(items: Sequence[Item]) -> dict[str, set[str]]:
+    """The names of all "masks" (boxes among them) and "keypoints" that the pictures carry."""
     known: dict[str, set[str]] = {"masks": set(), "keypoints": set()}
     for item in items:
         for kind in ("masks", "boxes"):
             known["masks"] |= {str(row.get("name")) for row in item.truth.get(kind, ())}
         known["keypoints"] |= set(item.truth.get("keypoints", {}))
+    return known
+
+
+def check_truth(items: Sequence[Item], inputs: Sequence[str], names: Sequence[str] = ()) -> None:
+    """Raises UsageError where no picture at all has what localisation metrics need, with what the pictures have."""
+    known = named_truth(items)
     for what in (w for w in ("masks", "keypoints") if w in inputs):
         if not known[what]:
             raise UsageError(f"localisation metrics need {what} of the pictures: give a folder with an images.jsonl")
