@@ -12,17 +12,20 @@ from PIL import Image
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from saywhy import cli
+from saywhy import bundle, cli
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.errors import InputError, UsageError
-from saywhy.evaluate import PRESETS, Conventions, Evaluation, Row, evaluate
+from saywhy.evaluate import DERIVED, PRESETS, Conventions, Evaluation, Row, evaluate
+from saywhy.evaluate.controls import squashed
 from saywhy.evaluate.presets import WORDS, methods_for, metrics_named
 from saywhy.evaluate.result import from_dict, json_text, on_pictures
 from saywhy.evaluate.truth import truth_of
 from saywhy.image import Preprocess, read
-from saywhy.metrics import METRICS
+from saywhy.metrics import CONTROLS, METRICS
 from saywhy.saliency import METHODS, saliency
+from saywhy.saliency.lcam import FORMS, start
+from saywhy.zoo import load_classifier
 from tiny import build, classifier, images
 
 
@@ -68,6 +71,13 @@ def photos(folder: Path, count: int = 5, size: tuple[int, int] = (60, 80)) -> li
             }
         )  # fmt: skip
     (folder / "images.jsonl").write_text("\n".join(json.dumps(r) for r in rows))
+    return find_images(folder)
+
+
+def smooth(folder: Path, count: int) -> list[Item]:
+    """Photos of smooth colours, with nothing marked on them."""
+    for n, x in enumerate(images(count, side=40)):
+        Image.fromarray((x.permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(folder / f"{n}.png")
     return find_images(folder)
 
 
@@ -149,10 +159,8 @@ def test_a_picture_without_a_label_fails_alone_when_labels_are_asked(tmp_path: P
 
 
 def test_class_blind_methods_keep_their_map_for_another_label(tmp_path: Path) -> None:
-    for n, x in enumerate(images(2, side=40)):
-        Image.fromarray((x.permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(tmp_path / f"{n}.png")
     names = ["label-randomisation", "noise-stability", "weight-randomisation"]
-    found = evaluate(classifier(build("cnn")), find_images(tmp_path), ["eigen-cam", "grad-cam"], names)
+    found = evaluate(classifier(build("cnn")), smooth(tmp_path, 2), ["eigen-cam", "grad-cam"], names)
     assert found.row("eigen-cam").cells["label-randomisation"].mean == pytest.approx(1)
     assert found.row("grad-cam").cells["label-randomisation"].mean < 1
     assert found.row("random").cells["weight-randomisation"].mean == 1
@@ -177,7 +185,84 @@ def test_the_judge_is_asked_by_metrics_and_by_methods_that_need_scores_alone(tmp
 
 
 # --------------------------------------------------------------------------------------------------
+# Controls made of another map, and heads.
+
+
+def test_a_derived_control_moves_area_and_keeps_the_order(tmp_path: Path) -> None:
+    names = ["mean-value", "ad50", "ad50-ranked", "deletion", "weight-randomisation"]
+    found = evaluate(paint(), photos(tmp_path), ["grad-cam"], names, controls=list(DERIVED))
+    assert [(r.method, r.control) for r in found.rows][:3] == [(name, True) for name in DERIVED]
+    for name in ("ad50-ranked", "deletion", "weight-randomisation"):
+        assert values(found, "cam^0.5", name) == pytest.approx(values(found, "grad-cam", name), nan_ok=True)
+    areas = [values(found, name, "mean-value") for name in ("cam^0.5", "grad-cam")]
+    assert all(root > own for root, own in zip(*areas, strict=True))
+    assert found.row("cam^0.5").forward_passes == 1
+    assert values(found, "fake-cam", "mean-value") == pytest.approx([1 - 1 / 32**2] * 5)
+    assert found.row("fake-cam").degenerate == {}
+    assert "sigmoid(2 z + 0.5)" in found.table("markdown")
+
+
+def test_the_sigmoid_of_a_map_does_not_know_the_maps_scale() -> None:
+    raw = torch.randn(2, 7, 7, generator=torch.Generator().manual_seed(0))
+    raw[1] = 3.0
+    raw[1, 0, 0] += 1e-6
+    shown, status = squashed(raw, (28, 28))
+    assert status == ("ok", "flat")
+    assert not shown[1].any()
+    again, _ = squashed(40 * raw + 7, (28, 28))
+    assert torch.allclose(shown, again, atol=1e-4)
+    z = (raw[0] - raw[0].mean()) / raw[0].std(correction=0)
+    plain, _ = squashed(raw[:1], (7, 7))
+    low, high = torch.sigmoid(2 * z + 0.5).aminmax()
+    assert torch.allclose(plain[0], (torch.sigmoid(2 * z + 0.5) - low) / (high - low), atol=1e-5)
+
+
+def test_an_unknown_control_is_an_error_and_a_black_box_has_no_cam(tmp_path: Path) -> None:
+    items = photos(tmp_path, 2)
+    with pytest.raises(UsageError, match="unknown control 'cam'"):
+        evaluate(paint(), items, ["grad-cam"], ["ad50"], controls=["cam"])
+    black_box = Classifier(lambda x: Paint()(x).detach(), classes=("red", "green", "blue"), preprocess=PLAIN)
+    found = evaluate(
+        black_box, items, ["occlusion"], ["ad50", "weight-randomisation"],
+        controls=["centre", *DERIVED], where_possible=["weight-randomisation"],
+    )  # fmt: skip
+    assert [r.method for r in found.rows] == ["centre", "fake-cam", "occlusion"]
+    assert [c.name for c in found.columns] == ["ad50"]
+    assert [note.split(":")[0] for note in found.notes] == ["cam^0.5, sigmoid(cam)", "weight-randomisation"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_head_reads_the_features_of_random_weights_in_the_sanity_check(tmp_path: Path, form: str) -> None:
+    clf = classifier(build("cnn"))
+    head = start(clf.tap(images(4)), form, fine=form != "rows")
+    names = ["weight-randomisation", "label-randomisation", "noise-stability", "adcc"]
+    found = evaluate(clf, smooth(tmp_path, 3), ["l-cam"], names, options={"l-cam": {"head": head}})
+    cell = found.row("l-cam").cells["weight-randomisation"]
+    assert cell.samples == 3
+    assert -1 <= cell.mean < 0.99
+    assert found.row("l-cam").cells["noise-stability"].mean > cell.mean
+    assert found.conventions["l-cam head"] == str(head).removeprefix("l-cam head ")
+
+
+# --------------------------------------------------------------------------------------------------
 # Subsets and failures.
+
+
+def test_sanity_has_a_seeded_subset_of_its_own_and_methods_that_ask_often_a_tenth_of_it(tmp_path: Path) -> None:
+    items, names = smooth(tmp_path, 5), ["weight-randomisation", "mean-value"]
+    clf = classifier(build("cnn"), batch_size=2)
+    whole = evaluate(clf, items, ["grad-cam", "occlusion"], names)
+    few = evaluate(clf, items, ["grad-cam", "occlusion"], names, sanity_limit=3)
+    known = {m: [not math.isnan(v) for v in values(few, m, names[0])] for m in ("grad-cam", "occlusion", "random")}
+    assert sum(known["random"]) == 3
+    assert known["grad-cam"] == known["random"]
+    assert sum(known["occlusion"]) == 2
+    for method in ("grad-cam", "occlusion"):
+        wanted = [v if k else math.nan for v, k in zip(values(whole, method, names[0]), known[method], strict=True)]
+        assert values(few, method, names[0]) == pytest.approx(wanted, nan_ok=True)
+        assert few.row(method).cells["mean-value"].samples == 5
+    assert [n for n in few.notes if "weight-randomisation of occlusion: on a seeded subset of 2 of the 5" in n]
+    assert not whole.notes
 
 
 def test_methods_that_ask_often_see_a_seeded_subset_that_grows_with_its_size(tmp_path: Path) -> None:
@@ -286,6 +371,8 @@ def test_presets_name_what_there_is() -> None:
     for preset in PRESETS.values():
         assert set(preset.methods) <= {*METHODS, *WORDS}
         assert metrics_named(preset.metrics) == list(preset.metrics)
+        assert set(preset.where_possible) <= set(preset.metrics)
+        assert set(preset.controls) <= {*CONTROLS, *DERIVED}
 
 
 def test_all_means_what_the_classifier_can_serve() -> None:
@@ -317,6 +404,18 @@ def test_the_markdown_table_has_a_line_a_method_and_its_conventions(table: Evalu
     assert {len(r.split("|")) for r in [head, *rows]} == {len(head.split("|"))}
     assert any("fill black" in line for line in lines)
     assert "nan" not in table.table("markdown")
+
+
+def test_many_metrics_are_continued_in_another_table(tmp_path: Path) -> None:
+    names = PRESETS["l-cam-table"].metrics
+    found = evaluate(paint(), photos(tmp_path, 2), ["grad-cam"], names, conventions=Conventions(steps=3))
+    heads = [line for line in found.table("markdown").splitlines() if line.startswith("| method |")]
+    assert [len(h.split("|")) - 3 for h in heads] == [7 + 5, 7 + 1, 5 + 1]
+    assert [name for h in heads for name in h.replace("↑", "").replace("↓", "").split(" | ") if name.strip() in names]
+    text = found.table("latex")
+    assert text.count(r"\begin{table*}") == text.count(r"\end{tabular}}") == text.count(r"\caption{") == 3
+    assert "continued" in text
+    assert "0.0001 of the score" in found.conventions["rise that counts"]
 
 
 def test_the_latex_table_is_well_formed(table: Evaluation) -> None:
@@ -388,7 +487,7 @@ def test_eval_prints_markdown_into_a_pipe_and_writes_three_files(place: Path) ->
     assert done.exit_code == 0, done.output
     assert done.stdout == (place / "out" / "eval.md").read_text()
     assert "| grad-cam |" in done.stdout
-    assert (place / "out" / "eval.tex").read_text().startswith("\\begin{table}")
+    assert (place / "out" / "eval.tex").read_text().startswith("% \\usepackage")
     rows = json.loads((place / "out" / "eval.json").read_text())["rows"]
     assert len(rows[-1]["metrics"]["ad50"]["values"]) == 2
 
@@ -399,6 +498,34 @@ def test_eval_prints_one_json_document_and_writes_the_one_file_that_is_named(pla
     assert [c["name"] for c in json.loads(done.stdout)["columns"]] == ["epg", "ad100"]
     assert (place / "mine.tex").exists()
     assert not (place / "eval.md").exists()
+
+
+def test_the_papers_protocol_is_one_command_that_takes_a_head_and_leaves_out_what_is_not_there(place: Path) -> None:
+    clf = load_classifier("paints_to_measure:paint", size=32, resize=40, mean=[0.0] * 3, std=[1.0] * 3)
+    bundle.Bundle(start(clf.tap(clf.prepare([read(place / "photos" / "0.png")])[0]), "rows")).save(place / "explainer")
+    words = ["eval", "photos", *MODEL, "--preset", "l-cam-table", "--explainer", "explainer", "--json", "--quiet"]
+    whole = CliRunner().invoke(cli.app, [*words, "--perturbation-limit", "1", "--sanity-limit", "1"])
+    assert whole.exit_code == 0, whole.output
+    found = json.loads(whole.stdout)
+    methods = ["grad-cam", "grad-cam++", "score-cam", "rise", "l-cam"]
+    assert [r["method"] for r in found["rows"]] == [*CONTROLS, *DERIVED, *methods]
+    assert [c["name"] for c in found["columns"]] == list(PRESETS["l-cam-table"].metrics)
+    assert found["conventions"]["steps"] == 8
+    assert {r["method"]: r["pictures"] for r in found["rows"]}["rise"] == 1
+    assert any(n.startswith("score-cam, rise: on a seeded subset of 1 of the 2") for n in found["notes"])
+
+    (place / "photos" / "images.jsonl").unlink()
+    bare = CliRunner().invoke(cli.app, [*words, "--methods", "grad-cam", "--steps", "2"])
+    assert bare.exit_code == 0, bare.output
+    found = json.loads(bare.stdout)
+    assert [r["method"] for r in found["rows"]][-2:] == ["grad-cam", "l-cam"]
+    assert "epg" not in [c["name"] for c in found["columns"]]
+    assert "epg: left out, the pictures carry no masks or boxes." in found["notes"]
+    assert found["conventions"]["steps"] == 2
+    for asked in (["--metrics", "epg"], ["--fail-below", "epg=0.1"]):
+        done = CliRunner().invoke(cli.app, [*words, *asked])
+        assert isinstance(done.exception, UsageError)
+        assert "need masks" in str(done.exception)
 
 
 def test_eval_ends_with_1_below_a_limit_and_for_a_broken_picture(place: Path) -> None:

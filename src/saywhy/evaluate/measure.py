@@ -220,7 +220,7 @@ def _maps(
         row = DERIVED[name]
         raw, _, _, meter = _maps(plan, clf, row.of, images, targets, numbers)
         shown, statuses = row.change(raw, size)
-        return shown, shown, statuses, meter
+        return shown if knows_nothing(name) else raw, shown, statuses, meter  # its places are those of its origin
     random = {"seed": plan.seed} if name == "random" else {}
     rows = [CONTROLS[name](1, size, **random, **({"first": n} if random else {})) for n in numbers]
     shown = torch.cat(rows)
@@ -333,7 +333,9 @@ def _evaluation(
     told: dict[str, str | float] = {"target": str(plan.target), **asdict(plan.how)}
     if any(m.startswith("ic") for m in plan.metrics):
         told["rise that counts"] = f"{RISE:g} of the score"
-    told |= {f"{m} {k}": str(v) for m, given in plan.options.items() if m in tallies for k, v in given.items()}
+    for method, given in plan.options.items():
+        if method in tallies:
+            told |= {f"{method} {k}": str(v).removeprefix(f"{method} {k} ") for k, v in given.items()}
     told["truth"] = ", ".join(plan.names) or "all that is marked"
     return Evaluation(
         plan.clf.name or type(plan.clf.net).__name__,

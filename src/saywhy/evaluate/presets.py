@@ -136,7 +136,8 @@ def _lacking(clf: Classifier, items: Sequence[Item], metric: str) -> str:
     row = METRICS[metric]
     if "net" in row.inputs and not clf.white_box:
         return "a black box has no weights to randomise"
-    missing = [kind for kind, names in named_truth(items).items() if kind in row.inputs and not names]
+    words = {"masks": "masks or boxes", "keypoints": "keypoints"}
+    missing = [words[kind] for kind, names in named_truth(items).items() if kind in row.inputs and not names]
     return f"the pictures carry no {' and no '.join(missing)}" if missing else ""
 
 

@@ -114,25 +114,26 @@ def _tex(text: str) -> str:
 
 
 def latex(found: Evaluation) -> str:
-    """LaTeX for the booktabs package; intervals small behind the means, conventions and notes in the caption."""
-    lines = [r"\begin{table}  % \usepackage{booktabs}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
-    lines.append("\n\n\\medskip\n".join(_latex_block(found, block) for block in blocks(found)))
+    """LaTeX for the packages booktabs and graphicx, a float for each block; intervals small below the means,
+    conventions and notes in the first caption."""
     told = ", ".join(f"{k} {v}" for k, v in found.conventions.items())
-    caption = " ".join(
-        [f"{found.model}. Mean and 95 % bootstrap interval; controls in italics. Conventions: {told}.", *found.notes]
-    )
-    lines += [rf"\caption{{{_tex(caption)}}}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
+    whole = f"{found.model}. Mean and 95 % bootstrap interval; controls in italics. Conventions: {told}."
+    captions = [" ".join([whole, *found.notes]), *[f"{found.model}, continued."] * len(found.columns)]
+    floats = [_latex_float(found, *pair) for pair in zip(blocks(found), captions, strict=False)]
+    return "% \\usepackage{booktabs, graphicx}\n" + "\n".join(floats)
 
 
-def _latex_block(found: Evaluation, block: Block) -> str:
-    lines = [r"\begin{tabular}{l" + "r" * (len(block.head) - 1) + "}", r"\toprule"]
+def _latex_float(found: Evaluation, block: Block, caption: str) -> str:
+    lines = [r"\begin{table*}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
+    lines.append(r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%")  # no wider than the page
+    lines += [r"\begin{tabular}{l" + "r" * (len(block.head) - 1) + "}", r"\toprule"]
     lines += [" & ".join(_tex(h) for h in block.head) + r" \\", r"\midrule"]
     controls = [r for r in found.rows if r.control]
     for group in (controls, [r for r in found.rows if not r.control]):
         lines += [_latex_row(row, block) for row in group]
         lines += [r"\midrule"] if group is controls and group else []
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+    lines += [r"\bottomrule", r"\end{tabular}}", rf"\caption{{{_tex(caption)}}}", r"\end{table*}"]
+    return "\n".join(lines) + "\n"
 
 
 def _latex_row(row: Row, block: Block) -> str:
@@ -145,8 +146,8 @@ def _latex_cell(row: Row, column: Column) -> str:
     cell = row.cells.get(column.name)
     if cell is None or math.isnan(cell.mean):
         return "--"
-    interval = _interval(cell, column, "--")
-    return number(cell.mean, column) + (rf" {{\tiny [{interval}]}}" if interval else "") + _uneven(cell, row)
+    mean, interval = number(cell.mean, column) + _uneven(cell, row), _interval(cell, column, "--")
+    return rf"\shortstack[r]{{{mean}\\{{\tiny [{interval}]}}}}" if interval else mean
 
 
 def grids(found: Evaluation) -> list[tuple[list[str], list[list[str]]]]:
