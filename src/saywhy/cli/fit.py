@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +14,11 @@ from saywhy.cli.output import notes, progress
 from saywhy.errors import UsageError, unknown
 
 if TYPE_CHECKING:
+    from saywhy.collection import Item
     from saywhy.train.lcam import Outcome
 
 PARTS = ("lcam",)
+UNFINISHED = "lcam.checkpoint.safetensors"
 
 
 @takes_model
@@ -26,13 +29,19 @@ def fit(
     parts: Annotated[str, typer.Option(help="What to fit: lcam (a saliency head).")] = "lcam",
     preset: Annotated[str, typer.Option(help="The recipe: refined, fast (low rank) or paper.")] = "refined",
     init: Annotated[Path | None, typer.Option(help="An explainer to start from.")] = None,
+    amp: Annotated[
+        bool | None, typer.Option("--amp/--no-amp", help="bfloat16; by default on CUDA, where a preset asks the model.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
-    """Fit parts of an explainer to a model with a few hundred photos; an interrupted run goes on."""
-    from saywhy import bundle
+    """Fit parts of an explainer to a model with a few hundred photos; an interrupted run goes on.
+
+    Several processes: torchrun --nproc-per-node 2 -m saywhy fit ...
+    """
     from saywhy.collection import find_images
-    from saywhy.train.lcam import RECIPES, fit_lcam
+    from saywhy.train.lcam import RECIPES
+    from saywhy.train.together import launched, rank
 
     for name in [p.strip() for p in parts.split(",")]:
         if name not in PARTS:
@@ -42,16 +51,46 @@ def fit(
     if out.exists() and not out.is_dir():
         raise UsageError(f"-o {out}: is a file, a folder was expected")
     items = find_images(images)
+    with launched():
+        first = rank() == 0
+        made = _fitted(load, items, out, preset, init, amp, seed, quiet or not first)
+        if first:
+            _save(made, out, quiet)
+    if made.failures or made.broke_off:
+        raise typer.Exit(1)
+
+
+def _fitted(
+    load: Callable[[], Any],
+    items: list[Item],
+    out: Path,
+    preset: str,
+    init: Path | None,
+    amp: bool | None,
+    seed: int,
+    quiet: bool,
+) -> Outcome:
+    from saywhy.train.lcam import RECIPES, fit_lcam
+
     clf = load()
-    unfinished = out / "lcam.checkpoint.safetensors"
+    recipe = RECIPES[preset]
+    # A head that learns from recorded answers is too small to gain from it.
+    half = clf.device.startswith("cuda") and recipe.kind != "answers" if amp is None else amp
     with progress(quiet, 1) as tell:
         tell(0, f"reading {len(items)} pictures")
-        made = fit_lcam(
-            clf, items, preset, init=fitted_parts(init, clf).lcam, checkpoint=unfinished, seed=seed,
+        return fit_lcam(
+            clf, items, replace(recipe, config=replace(recipe.config, amp=half)), init=fitted_parts(init, clf).lcam,
+            checkpoint=out / UNFINISHED, seed=seed,
             told=lambda n, row: tell(0, f"epoch {n + 1}: " + " ".join(f"{k} {v:.3f}" for k, v in row.items())),
         )  # fmt: skip
+
+
+def _save(made: Outcome, out: Path, quiet: bool) -> None:
+    """Writes the explainer, and says what came of it."""
+    from saywhy import bundle
+
     bundle.Bundle(made.lcam).save(out)
-    unfinished.unlink(missing_ok=True)
+    (out / UNFINISHED).unlink(missing_ok=True)
     for path, error in made.failures:
         text = error if path in error else f"{path}: {error}"
         notes.print(f"failed: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -59,8 +98,6 @@ def fit(
         notes.print(f"training broke off at {made.fitted.stopped}", style="red", markup=False, soft_wrap=True)
     if not quiet:
         notes.print(_told(made, out), markup=False, highlight=False, soft_wrap=True)
-    if made.failures or made.broke_off:
-        raise typer.Exit(1)
 
 
 def _told(made: Outcome, out: Path) -> str:

@@ -9,7 +9,6 @@ as if it had not been, and no state of a random generator needs saving. Steps dr
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,15 +17,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.distributed as dist
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from saywhy.errors import UsageError, unknown
+from saywhy.train import checkpoint as checkpoints
+from saywhy.train.together import average, broadcast, from_first, mean_of, rank, share
 
 Step = Callable[[Any], dict[str, Tensor]]
-FORMAT = 1  # of a checkpoint
 STOPPING = ("loss_threshold", "patience", "checkpoint_every")  # settings that may change while a run is interrupted
 
 
@@ -144,8 +141,9 @@ def fit(
 
     With `checkpoint` the run is saved there and, if the file exists, goes on from it, bit by bit as without the
     break. A loss or gradient that is not finite ends the run with the last good weights. `told` gets each finished
-    epoch and its losses. Under torchrun, once `torch.distributed` is initialised, each process takes its share of
-    every batch and gradients are averaged.
+    epoch and its losses. Where `torch.distributed` is initialised (`together.launched`), each process takes its share
+    of every batch and gradients are averaged: what is learned is what one process learns from the whole batches, as far
+    as a step draws nothing at random. The first process writes the checkpoint and tells.
 
     Args:
         part: what is trained; its parameters without `requires_grad` stay as they are.
@@ -164,18 +162,17 @@ def fit(
     optimiser = OPTIMISERS[config.optimiser](_groups(part, config), config.lr)
     run = _Run(part, step, examples, config, held_out, optimiser, _snapshot(part))
     file = Path(checkpoint) if checkpoint is not None else None
-    if file is not None and file.exists():
-        _load(file, run)
-        if not run.state.stopped and run.state.history and run.state.step % run.length == 0:
-            _judge(run)  # the reasons to stop may be others by now
-    _broadcast(part)
+    resumed = file is not None and _load(file, run)
+    if resumed and not run.state.stopped and run.state.history and run.state.step % run.length == 0:
+        _judge(run)  # the reasons to stop may be others by now
+    broadcast(part)
     with _as_found(part):
         while not run.state.stopped:
             row = _one_step(run)
-            if row is not None:
+            if row is not None and rank() == 0:
                 told(len(run.state.history) - 1, row)
             due = run.state.step % (config.checkpoint_every or run.length) == 0
-            if file is not None and (due or run.state.stopped):
+            if file is not None and (due or run.state.stopped) and rank() == 0:
                 _save(file, run)
     state = run.state
     if held_out is not None or state.stopped.startswith("step"):
@@ -191,11 +188,11 @@ def _one_step(run: _Run) -> dict[str, float] | None:
         state.stopped = "epochs"
         return None
     order = _order(config.seed, epoch, len(run.examples))
-    rows = _share(order[place * config.batch_size : (place + 1) * config.batch_size])
+    rows, weight = share(order[place * config.batch_size : (place + 1) * config.batch_size])
     for group in run.optimiser.param_groups:
         group["lr"] = config.lr * SCHEDULES[config.schedule](state.step / (config.epochs * run.length))
     _seed(config.seed, state.step)
-    losses, trouble = _update(run, run.examples[rows])
+    losses, trouble = _update(run, run.examples[rows], weight)
     if trouble:
         state.stopped = f"step {state.step}: {trouble}; the last good weights are kept"
         return None
@@ -205,8 +202,11 @@ def _one_step(run: _Run) -> dict[str, float] | None:
     return _end_epoch(run) if place == run.length - 1 else None
 
 
-def _update(run: _Run, batch: Any) -> tuple[dict[str, float], str]:
-    """Changes the weights once: the losses as numbers, and what was wrong, if anything; then nothing was changed."""
+def _update(run: _Run, batch: Any, weight: float) -> tuple[dict[str, float], str]:
+    """Changes the weights once: the losses as numbers, and what was wrong, if anything; then nothing was changed.
+
+    `weight` is that of this process's share of the batch.
+    """
     parameters = [p for p in run.part.parameters() if p.requires_grad]
     run.part.train()
     run.optimiser.zero_grad(set_to_none=True)
@@ -214,10 +214,10 @@ def _update(run: _Run, batch: Any) -> tuple[dict[str, float], str]:
         losses = run.step(batch)
     if "loss" not in losses:
         raise UsageError(f"a step must name one of its losses 'loss'; it gave {', '.join(losses) or 'none'}")
-    losses["loss"].backward()  # type: ignore[no-untyped-call]
-    _average([p.grad for p in parameters if p.grad is not None])
+    (losses["loss"] * weight).backward()  # type: ignore[no-untyped-call]
+    average([p.grad for p in parameters if p.grad is not None])
     norm = nn.utils.clip_grad_norm_(parameters, run.config.clip if run.config.clip is not None else math.inf)
-    values = {name: _mean_of(value) for name, value in losses.items()}
+    values = {name: mean_of(value, weight) for name, value in losses.items()}
     if not math.isfinite(values["loss"]):
         return values, f"the loss is {values['loss']}"
     if not math.isfinite(float(norm)):
@@ -230,9 +230,10 @@ def _end_epoch(run: _Run) -> dict[str, float]:
     """Measures, remembers the best, decides whether to stop."""
     config, state, epoch = run.config, run.state, len(run.state.history)
     row = {name: total / run.length for name, total in state.sums.items()}
-    _broadcast(run.part)  # norms have seen another share of the batch in every process
-    if run.held_out is not None:
-        row["held_out"] = mean_loss(run.part, run.step, run.held_out, config.batch_size)
+    broadcast(run.part)  # norms have seen another share of the batch in every process
+    if (held_out := run.held_out) is not None:
+        # One process measures: were two to differ in the last digit, one might stop and the other wait for it.
+        row["held_out"] = from_first(lambda: mean_loss(run.part, run.step, held_out, config.batch_size))
     watched = row.get("held_out", row["loss"])
     state.history.append(row)
     state.sums.clear()
@@ -319,7 +320,7 @@ def _groups(part: nn.Module, config: Config) -> list[dict[str, Any]]:
 
 
 def _seed(seed: int, step: int) -> None:
-    torch.manual_seed((seed * 1_000_003 + step) * 1_009 + _rank())
+    torch.manual_seed((seed * 1_000_003 + step) * 1_009 + rank())
 
 
 def _order(seed: int, epoch: int, count: int) -> Tensor:
@@ -344,83 +345,40 @@ def _as_found(part: nn.Module) -> Iterator[None]:
 
 
 # --------------------------------------------------------------------------------------------------
-# Several processes.
-
-
-def _together() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
-def _rank() -> int:
-    return dist.get_rank() if _together() else 0
-
-
-def _share(rows: Tensor) -> Tensor:
-    """This process's share of a batch; never empty."""
-    if not _together():
-        return rows
-    mine = rows[_rank() :: dist.get_world_size()]
-    return mine if len(mine) else rows[:1]
-
-
-def _average(tensors: list[Tensor]) -> None:
-    if _together():
-        for tensor in tensors:
-            dist.all_reduce(tensor)
-            tensor /= dist.get_world_size()
-
-
-def _mean_of(value: Tensor) -> float:
-    number = value.detach().float().clone()
-    _average([number])
-    return float(number)
-
-
-def _broadcast(part: nn.Module) -> None:
-    if _together():
-        for tensor in part.state_dict().values():
-            dist.broadcast(tensor, 0)
-
-
-# --------------------------------------------------------------------------------------------------
-# Checkpoints: one safetensors file, the state as JSON in its header, so that the two never disagree.
+# Checkpoints.
 
 
 def _save(file: Path, run: _Run) -> None:
-    if _rank() != 0:
-        return
-    tensors = {f"part.{k}": v for k, v in run.part.state_dict().items()}
-    tensors |= {f"kept.{k}": v for k, v in run.kept.items()}
-    for number, values in run.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
-    header = {"format": str(FORMAT), "state": json.dumps(asdict(run.state)), "run": json.dumps(run.identity)}
-    draft = file.with_name(file.name + ".draft")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, draft, header)
-    draft.replace(file)
+    moments = {
+        f"{number}.{name}": value
+        for number, values in run.optimiser.state_dict()["state"].items()
+        for name, value in values.items() if isinstance(value, Tensor)
+    }  # fmt: skip
+    groups = {"part": run.part.state_dict(), "kept": run.kept, "optimiser": moments}
+    checkpoints.write(file, groups, {"state": asdict(run.state), "run": run.identity})
 
 
-def _load(file: Path, run: _Run) -> None:
+def _load(file: Path, run: _Run) -> bool:
+    """Goes on from a checkpoint; whether there was one. The first process reads it for all."""
+    found = from_first(lambda: checkpoints.read(file) if file.exists() else None)
+    if found is None:
+        return False
+    groups, header = found
     try:
-        with safe_open(file, "pt") as saved:
-            header, tensors = saved.metadata() or {}, {k: saved.get_tensor(k) for k in saved.keys()}  # noqa: SIM118
-        was, state = json.loads(header["run"]), State(**json.loads(header["state"]))
-    except Exception as e:
-        raise UsageError(f"{file}: no checkpoint that can be read ({type(e).__name__}: {e}); delete it") from e
+        was, state = header["run"], State(**header["state"])
+    except (KeyError, TypeError) as e:
+        raise checkpoints.unreadable(file, e) from e
     differ = [f"{k} {was.get(k)} (now {now})" for k, now in run.identity.items() if was.get(k) != now]
     if differ:
         raise UsageError(f"{file}: a checkpoint of another run: {', '.join(differ)}; delete it or use its settings")
-    groups: dict[str, dict[str, Tensor]] = {"part": {}, "kept": {}, "optimiser": {}}
-    for key, value in tensors.items():
-        kind, name = key.split(".", 1)
-        groups[kind][name] = value
     try:
-        run.part.load_state_dict(groups["part"])
+        run.part.load_state_dict(groups.get("part", {}))
     except RuntimeError as e:
         raise UsageError(f"{file}: a checkpoint of another part ({str(e).splitlines()[-1].strip()})") from e
     moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in groups["optimiser"].items():
+    for key, value in groups.get("optimiser", {}).items():
         number, name = key.split(".", 1)
         moments.setdefault(int(number), {})[name] = value
     run.optimiser.load_state_dict({"state": moments, "param_groups": run.optimiser.state_dict()["param_groups"]})
-    run.kept, run.state = groups["kept"], state
+    run.kept, run.state = groups.get("kept", {}), state
+    return True
