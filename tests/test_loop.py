@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from saywhy.errors import UsageError
+from saywhy.train import together
 from saywhy.train.loop import Config, Step, copy_compatible, fit, mean_loss
 
 Batch = tuple[Tensor, Tensor]
@@ -267,32 +269,107 @@ def test_a_step_without_a_loss_is_told() -> None:
         fit(net, lambda batch: {"error": net(batch[0]).sum()}, Points(16), CONFIG)
 
 
-TWO = """
-import sys, torch, torch.distributed as dist
-sys.path.insert(0, {folder!r})
-from test_loop import Points, CONFIG, step_of, weights
-from dataclasses import replace
-from torch import nn
-from saywhy.train.loop import fit
-torch.set_num_threads(1)
-if {many}:
-    dist.init_process_group("gloo")
-torch.manual_seed(0)
-net = nn.Linear(2, 2)
-def step(batch):
-    return {{"loss": nn.functional.cross_entropy(net(batch[0]), batch[1])}}
-ended = fit(net, step, Points(64), replace(CONFIG, epochs=2))
-print("weights", [round(v, 5) for v in weights(net).tolist()], ended.steps)
-"""
+# --------------------------------------------------------------------------------------------------
+# Half precision.
 
 
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
-    said = []
-    for many in (False, True):
-        script = tmp_path / f"many{many}.py"
-        script.write_text(TWO.format(folder=str(Path(__file__).parent), many=many))
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"] if many else []
-        done = subprocess.run([sys.executable, *launch, str(script)], capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr[-2000:]
-        said.append({line for line in done.stdout.splitlines() if line.startswith("weights")})
-    assert said[0] == said[1]
+def test_bfloat16_learns_and_goes_on_bit_by_bit(tmp_path: Path) -> None:
+    config = replace(CONFIG, amp=True, checkpoint_every=3)
+    seen: set[torch.dtype] = set()
+
+    def stepping(net: nn.Module) -> Step:
+        net[0].register_forward_hook(lambda module, given, out: seen.add(out.dtype))
+        return step_of(net)
+
+    straight, torn, fresh, file = network(), network(), network(), tmp_path / "run.safetensors"
+    first = fit(straight, stepping(straight), Points(128), config)
+    assert seen == {torch.bfloat16}
+    assert first.history[-1]["loss"] < 0.5 * first.history[0]["loss"]
+    assert {v.dtype for v in straight.state_dict().values()} == {torch.float32, torch.int64}
+    with pytest.raises(Break):
+        fit(torn, broken_off(stepping(torn), 10), Points(128), config, checkpoint=file)
+    second = fit(fresh, stepping(fresh), Points(128), config, checkpoint=file)
+    assert torch.equal(weights(straight), weights(fresh))
+    assert first.history == second.history
+    with pytest.raises(UsageError, match="amp True"):
+        fit(fresh, stepping(fresh), Points(128), replace(config, amp=False), checkpoint=file)
+
+
+# --------------------------------------------------------------------------------------------------
+# Two processes: each test starts them once.
+
+SHARED = Config(epochs=4, batch_size=15, lr=0.05, weight_decay=0.0, schedule="constant", checkpoint_every=3, patience=3)
+Results = dict[str, Any]
+
+
+def plain(seed: int = 0) -> tuple[nn.Module, Step]:
+    """A part whose step draws nothing at random, so that two processes can learn exactly what one learns."""
+    torch.manual_seed(seed)
+    net = nn.Linear(2, 2)
+    return net, lambda batch: {"loss": F.cross_entropy(net(batch[0]), batch[1])}
+
+
+def train(folder: Path, seed: int = 0) -> Results:
+    """A whole run with held-out points, and a run that is interrupted in the middle of an epoch and goes on."""
+    told, file = list[int](), folder / "run.safetensors"
+    net, step = plain(seed)
+    whole = fit(net, step, Points(64), SHARED, held_out=Points(32, 1), told=lambda epoch, row: told.append(epoch))
+    straight, step = plain()
+    fit(straight, step, Points(64), SHARED)
+    torn, step = plain()
+    with suppress(Break):
+        fit(torn, broken_off(step, 7), Points(64), SHARED, checkpoint=file)
+    wrote = file.exists()
+    fresh, step = plain(seed + 1)
+    fit(fresh, step, Points(64), SHARED, checkpoint=file)
+    return {
+        "whole": weights(net), "history": whole.history, "stopped": whole.stopped, "told": told, "wrote": wrote,
+        "straight": weights(straight), "resumed": weights(fresh), "batch": steps_of_few(folder),
+    }  # fmt: skip
+
+
+def steps_of_few(folder: Path) -> Tensor:
+    """Batches of one: a process without a share counts for nothing."""
+    net, step = plain()
+    fit(net, step, Points(3), replace(SHARED, batch_size=1))
+    return weights(net)
+
+
+def one_of_two(number: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=number, world_size=2)
+    (folder / str(number)).mkdir()
+    torch.save(train(folder / str(number), seed=5 * number), folder / f"{number}.pt")
+    other = replace(SHARED, lr=0.5)
+    net, step = plain()
+    with pytest.raises(UsageError, match="another run"):  # in both, though only the first can see the file
+        fit(net, step, Points(64), other, checkpoint=folder / str(number) / "run.safetensors")
+    dist.destroy_process_group()
+
+
+def test_two_processes_learn_what_one_learns_and_the_first_alone_writes(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{n}.pt") for n in (0, 1))
+    (tmp_path / "alone").mkdir()
+    alone = train(tmp_path / "alone")
+    for key in ("whole", "straight", "resumed", "batch"):
+        assert torch.equal(first[key], second[key]), key
+        assert torch.allclose(first[key], alone[key], atol=1e-5), key
+    assert torch.equal(first["straight"], first["resumed"])
+    assert first["history"] == second["history"]
+    for one, two in zip(alone["history"], first["history"], strict=True):
+        assert one == pytest.approx(two, abs=1e-5)
+    assert (first["stopped"], first["told"], second["told"]) == (alone["stopped"], alone["told"], [])
+    assert (first["wrote"], second["wrote"]) == (True, False)
+    assert not list((tmp_path / "1").iterdir())
+
+
+def test_a_process_that_runs_alone_meets_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in together.LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    with together.launched():
+        assert not together.together()
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "nowhere"}.items():
+        monkeypatch.setenv(name, value)
+    with together.launched():
+        assert not together.together()
