@@ -1,6 +1,7 @@
 """L-CAM heads: equal to CAM before training, losses as they are written, masks where the paper puts them, one pass."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,15 @@ import tiny
 from saywhy import bundle
 from saywhy.classifier import counting
 from saywhy.errors import InputError, UsageError
+from saywhy.metrics import spearman
 from saywhy.saliency import lcam, refine, saliency, saliency_of
 from saywhy.targets import Targets
 from saywhy.train import masks
+from saywhy.train.lcam import Recipe, frozen, lcam_step
+from saywhy.train.loop import Config, fit
 from saywhy.train.masks import Coefficients
+
+ROWS = Recipe("rows", Config(epochs=6, batch_size=8, lr=0.02), form="rows", crop=False)
 
 
 def tap_of(clf, x, fine=True):
@@ -215,6 +221,65 @@ def test_an_unknown_fill_or_variation_is_named():
         masks.seen_image(tiny.images(1), some_masks(1)[:, 0], "blurr")
     with pytest.raises(UsageError, match="mean"):
         Coefficients(variation="means")  # type: ignore[arg-type]
+
+
+# --------------------------------------------------------------------------------------------------
+# Training, by hand.
+
+
+def one_step(clf, head, x, recipe):
+    """The losses of a training step on photos, in eval mode: no crops, no chance."""
+    head.head.eval()
+    with frozen(clf):
+        return {k: float(v.detach()) for k, v in lcam_step(clf, head, recipe)(x).items()}
+
+
+@pytest.mark.parametrize("mode", masks.MODES)
+@pytest.mark.parametrize("kind", ["img", "fm"])
+def test_a_training_step_is_look_mask_and_look_again_as_the_paper_writes_it(kind, mode):
+    net = tiny.build("cnn")
+    clf, x, c = tiny.classifier(net), tiny.images(3), Coefficients(border=0.3)
+    head = trained(clf, x, "rows")
+    got = one_step(clf, head, x, replace(ROWS, kind=kind, mode=mode, coefficients=c))
+    mean, std = torch.tensor([0.5, 0.4, 0.3])[:, None, None], torch.tensor([0.25, 0.3, 0.2])[:, None, None]
+    with torch.no_grad():
+        A = net.features((x - mean) / std)
+        y = net.head(A.mean((2, 3))).argmax(1)
+        L = torch.einsum("rk,nkhw->nrhw", head.head.weight, A) + head.head.bias[:, None, None]
+        own = torch.stack([L[n, y[n]] for n in range(3)]).sigmoid()
+        if kind == "img":
+            seen = net((x * F.interpolate(own[:, None], (32, 32), mode="bilinear") - mean) / std)
+        else:
+            seen = net.head((A * own[:, None]).mean((2, 3)))
+        S = own[:, None] if mode == "own" else L[:, y].sigmoid()
+        expected = masks.losses(seen, y, S, c)
+    for name, value in expected.items():
+        assert got[name] == pytest.approx(float(value), rel=1e-4), name
+
+
+def fitted(clf, x, recipe, seed=0):
+    """A head fitted to photos, without files."""
+    head = lcam.start(tap_of(clf, x, fine=False), recipe.form, fine=False)
+    with frozen(clf):
+        fit(head.head, lcam_step(clf, head, recipe), x, replace(recipe.config, seed=seed))
+    head.head.eval().requires_grad_(False)
+    return head
+
+
+@pytest.mark.parametrize("kind", ["img", "fm"])
+@pytest.mark.parametrize("form", ["rows", "shared"])
+def test_a_head_for_a_network_of_other_weights_draws_other_maps(form, kind):
+    x, recipe = tiny.images(24, seed=3), replace(ROWS, form=form, kind=kind)
+    clf, other = tiny.classifier(tiny.build("cnn")), tiny.classifier(tiny.build("cnn", seed=9))
+    classes = clf.logits(x).argmax(1).tolist()
+
+    def maps(clf, seed=0):
+        return saliency(clf, x, classes, method="l-cam", head=fitted(clf, x, recipe, seed)).raw
+
+    own = maps(clf)
+    again, random = spearman(own, maps(clf, seed=1)), spearman(own, maps(other))
+    assert float(again.nanmean()) > 0.9
+    assert float(random.nanmean()) < 0.5 and random.isfinite().float().mean() > 0.9
 
 
 # --------------------------------------------------------------------------------------------------
