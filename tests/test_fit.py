@@ -2,11 +2,16 @@
 
 import copy
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -214,6 +219,52 @@ def test_the_published_recipe_is_the_papers():
 
 
 # --------------------------------------------------------------------------------------------------
+# Half precision, several processes.
+
+
+@pytest.mark.parametrize("recipe", [SMALL, replace(SMALL, kind="fm", thresholded=True), REFINED])
+def test_bfloat16_fits_much_the_same_head(recipe, photos, clf):
+    half = replace(recipe, config=replace(recipe.config, amp=True))
+    whole, less = (fit_lcam(clf, find_images(photos), r).fitted.history for r in (recipe, half))
+    assert [row["loss"] for row in less] == pytest.approx([row["loss"] for row in whole], rel=0.05)
+    assert less != whole
+
+
+STILL = replace(SMALL, crop=False, config=Config(epochs=4, batch_size=5, lr=0.05, optimiser="sgd", schedule="constant"))
+
+
+def fit_still(folder, checkpoint):
+    """Heads from a recipe that draws nothing at random, and from one that does."""
+    clf, cropped = tiny.classifier(tiny.build("cnn")), training.cropped
+    training.cropped = training.centred  # no mirroring
+    try:
+        still = fit_lcam(clf, find_images(folder), STILL, checkpoint=checkpoint)
+    finally:
+        training.cropped = cropped
+    return {"still": state(still), "history": still.fitted.history,
+            "refined": state(fit_lcam(clf, find_images(folder), REFINED))}  # fmt: skip
+
+
+def one_of_two(number, folder, out):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{out / 'meeting'}", rank=number, world_size=2)
+    torch.save(fit_still(folder, out / f"{number}.safetensors"), out / f"{number}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_fit_the_head_that_one_fits(photos, tmp_path):
+    torch.multiprocessing.spawn(one_of_two, (photos, tmp_path), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{n}.pt") for n in (0, 1))
+    alone = fit_still(photos, None)
+    assert same(first["still"], second["still"]) and same(first["refined"], second["refined"])
+    assert all(torch.allclose(v, first["still"][k], atol=1e-4) for k, v in alone["still"].items())
+    for one, two in zip(alone["history"], first["history"], strict=True):
+        assert one == pytest.approx(two, rel=1e-4)
+    assert first["history"] == second["history"]
+    assert (tmp_path / "0.safetensors").exists() and not (tmp_path / "1.safetensors").exists()
+
+
+# --------------------------------------------------------------------------------------------------
 # The command.
 
 
@@ -245,6 +296,25 @@ def test_fit_writes_an_explainer_that_explain_and_eval_take(place):
     assert "l-cam" in {row["method"] for row in json.loads(got.stdout)["rows"]}
     got = run("fit", "photos", "-o", "again", "--init", "mine", *MODEL)
     assert got.exit_code == 0 and (place / "again" / "explainer.json").exists()
+
+
+def test_fit_under_torchrun_writes_and_speaks_once(place):
+    (place / "photos" / "broken.png").write_bytes(b"no picture")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "saywhy"]
+    words = ["fit", "photos", "-o", "mine", "--preset", "fast", *MODEL[:-1]]
+    path = os.pathsep.join([str(place), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*launch, *words],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 1, done.stderr[-2000:]  # one picture is broken
+    assert done.stderr.count("failed: ") == done.stderr.count("saywhy explain IMAGE --explainer mine") == 1
+    assert sorted(p.name for p in (place / "mine").iterdir()) == ["explainer.json", "lcam.safetensors"]
+    assert bundle.load(place / "mine", _paints_to_fit()).lcam.card["pictures"] == 10
 
 
 def test_fit_names_what_it_could_not_read_and_ends_with_1(place):
