@@ -3,8 +3,8 @@
     python benchmarks/lcam_birds.py [--models cnn,vit] [--only NAME,NAME] [--again] [--page]
 
 Heads are fitted to clean birds of one seed and judged on test birds of another. Every row is written to
-results/lcam_birds_MODEL.json as soon as it is measured, with its values bird by bird; a row that is there is not measured
-again (--again measures it). `lcam_birds_page.py` makes the tables of docs/lcam-aviary.md from these files.
+results/lcam_birds_MODEL.json as soon as it is measured, with its values bird by bird; a row that is there is not
+measured again (--again measures it). `lcam_birds_page.py` makes the tables of docs/lcam-aviary.md from these files.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lcam_birds_page import write_page
 from torch import Tensor, nn
 
 import saywhy
+from lcam_birds_page import write_page
 from saywhy.aviary import CLASSES, remove_bird, render, sample
 from saywhy.aviary.classifiers import untrained as untrained_network
 from saywhy.aviary.dataset import write
@@ -38,6 +38,7 @@ from saywhy.image import read
 from saywhy.metrics import CONTROLS, METRICS, faithfulness_all, reference, spearman
 from saywhy.saliency import display, saliency
 from saywhy.saliency.lcam import LCam
+from saywhy.saliency.lcam import load as load_head
 from saywhy.train.lcam import RECIPES, Outcome, Recipe, fit_lcam, read_photos
 from saywhy.train.lcam import untrained as untrained_head
 from saywhy.train.loop import Config
@@ -49,7 +50,7 @@ FIT_SEED, TEST_SEED, PAIR_SEED, RANDOM_SEED = 31, 32, 33, 7
 FIT, TEST, PAIRS = 720, 96, 60  # birds to fit on, test birds asked, pictures with two birds
 TELLING = 0.02  # an effect below this share of probability is taken for none
 
-ROWS = Recipe("rows", Config(epochs=20, batch_size=32, lr=0.01), form="rows", crop=False)
+ROWS = Recipe("rows", Config(batch_size=32, lr=0.01), form="rows", crop=False)
 FM = replace(ROWS, kind="fm", config=replace(ROWS.config, lr=0.02))
 PAPER = replace(RECIPES["paper"], crop=False)
 HEADS: dict[str, Recipe] = {
@@ -64,9 +65,12 @@ HEADS: dict[str, Recipe] = {
     "fm, the paper's recipe": replace(PAPER, kind="fm"),
     "refined": RECIPES["refined"],
 }
-KEPT_SIGMOID = ("img", "fm")  # also shown through the sigmoid that they were trained with
+KEPT = ", sigmoid kept"
+SHOWN_AS_TRAINED = ("img", "img, CE only", "fm", "fm, CE only", "img, cross")  # also through their own sigmoid
+ALONE = ("constant", "centre", "score-cam", "rise")  # not asked about two birds
 METHODS: dict[str, dict[str, Any]] = {"grad-cam": {}, "grad-cam++": {}, "score-cam": {}, "rise": {"masks": 300}}
-SANE = ("img", "fm", "img, shared")
+SANE = ("img", "fm")
+EPOCHS = {"cnn": 20, "vit": 12}  # where the held-out loss no longer falls
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,7 @@ class Bench:
     model: str
     clf: Classifier
     items: list[Item]
+    heads: Path
     found: dict[str, Any]
 
     @cached_property
@@ -304,7 +309,7 @@ def like(clf: Classifier, net: nn.Module) -> Classifier:
 
 def alike(bench: Bench, name: str, own: LCam) -> dict[str, Any]:
     """Rank correlation, bird by bird, of a head's maps with those of the same recipe on another classifier or seed."""
-    recipe, shown = HEADS[name], by_method(bench.clf, "l-cam", head=own)(bench.images, bench.targets).raw
+    recipe, shown = recipe_of(bench, name), by_method(bench.clf, "l-cam", head=own)(bench.images, bench.targets).raw
     out = {}
     for what, other in {**without_knowledge(bench), "another seed": bench.clf}.items():
         fitted = fit_lcam(other, bench.items, recipe, seed=int(other is bench.clf))
@@ -325,6 +330,26 @@ def alike(bench: Bench, name: str, own: LCam) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------------------
 
 
+def recipe_of(bench: Bench, name: str) -> Recipe:
+    recipe = HEADS[name]
+    if recipe.kind == "answers" or recipe.config.optimiser == "sgd":
+        return recipe
+    return replace(recipe, config=replace(recipe.config, epochs=EPOCHS[bench.model]))
+
+
+def head_of(bench: Bench, name: str, again: bool) -> tuple[LCam, dict[str, Any]]:
+    """A head and how its fit went; from the folder where it is there."""
+    file = bench.heads / f"{bench.model} {name}.safetensors"
+    if file.exists() and not again:
+        return load_head(file, bench.clf), json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+    begun = time.process_time()
+    outcome = fit_lcam(bench.clf, bench.items, recipe_of(bench, name))
+    told = told_of(outcome, time.process_time() - begun)
+    outcome.lcam.save(file)
+    file.with_suffix(".json").write_text(json.dumps(told), encoding="utf-8")
+    return outcome.lcam, told
+
+
 def told_of(outcome: Outcome, seconds: float) -> dict[str, Any]:
     """How a fit went: cost and losses."""
     history = outcome.fitted.history
@@ -337,24 +362,13 @@ def told_of(outcome: Outcome, seconds: float) -> dict[str, Any]:
     }
 
 
-def head_row(bench: Bench, name: str, todo: Sequence[str]) -> None:
-    """Fits a head and measures it: its row, its row with the sigmoid kept, its sanity."""
-    begun = time.process_time()
-    outcome = fit_lcam(bench.clf, bench.items, HEADS[name])
-    told, head = told_of(outcome, time.process_time() - begun), outcome.lcam
-    way = by_method(bench.clf, "l-cam", head=head)
-    rows = bench.found["rows"]
-    if name in todo:
-        rows[name] = measured(bench, way) | told_apart(bench, way) | told
-        report(bench, name)
-    kept = f"{name}, sigmoid kept"
-    if name in KEPT_SIGMOID and kept in todo:
-        raw = by_sigmoid(bench.clf, head, minmax=False)
-        rows[kept] = measured(bench, raw) | told_apart(bench, raw)
-        report(bench, kept)
-    if name in SANE and f"{name}: sanity" in todo:
-        bench.found["sanity"][name] = alike(bench, name, head)
-        bench.save()
+def head_row(bench: Bench, name: str, again: bool) -> None:
+    """Fits and measures a head, or shows its maps through the sigmoid that it was trained with."""
+    fitted = name.removesuffix(KEPT)
+    head, told = head_of(bench, fitted, again and name == fitted)
+    way = by_method(bench.clf, "l-cam", head=head) if name == fitted else by_sigmoid(bench.clf, head, minmax=False)
+    bench.found["rows"][name] = measured(bench, way) | told_apart(bench, way) | (told if name == fitted else {})
+    report(bench, name)
 
 
 def report(bench: Bench, name: str) -> None:
@@ -366,7 +380,7 @@ def report(bench: Bench, name: str) -> None:
     print(bench.model, name, row.get("fit_seconds", ""), brief, flush=True)
 
 
-def opened(model: str, folder: Path, again: bool) -> Bench:
+def opened(model: str, folder: Path) -> Bench:
     file = RESULTS / f"lcam_birds_{model}.json"
     clf = load_classifier(f"aviary:{model}", batch_size=32)
     settings = {"fit": FIT, "test": TEST, "pairs": PAIRS, "seeds": [FIT_SEED, TEST_SEED, PAIR_SEED, RANDOM_SEED]}
@@ -380,28 +394,31 @@ def opened(model: str, folder: Path, again: bool) -> Bench:
         old = json.loads(file.read_text(encoding="utf-8"))
         if old["settings"] == settings and old["fingerprint"] == clf.fingerprint:
             found |= {"rows": old["rows"], "sanity": old["sanity"]}
-    return Bench(model, clf, find_images(folder), found)
+    return Bench(model, clf, find_images(folder), folder.with_name(f"{folder.name}-heads"), found)
 
 
 def measure(bench: Bench, only: Sequence[str], again: bool) -> None:
     rows, sanity = bench.found["rows"], bench.found["sanity"]
-    every = [*HEADS, *(f"{n}, sigmoid kept" for n in KEPT_SIGMOID), *(f"{n}: sanity" for n in SANE)]
-    there = {*rows, *(f"{n}: sanity" for n in sanity)}
     bench.found["test_birds"] = len(bench.birds)
     bench.found["two_birds"] = {
         "ranks": [list(p.ranks) for p in bench.pairs],
         "lost": [[round(float(v), 4) for v in p.lost.flatten()] for p in bench.pairs],
     }
+
+    def due(name: str, there: dict[str, Any]) -> bool:
+        return (not only or name in only) and (again or name not in there)
+
     for name, way in untaught(bench).items():
-        if (not only or name in only) and (again or name not in there):
-            often = name in ("score-cam", "rise", "constant", "centre")
-            rows[name] = measured(bench, way) | ({} if often else told_apart(bench, way))
+        if due(name, rows):
+            rows[name] = measured(bench, way) | ({} if name in ALONE else told_apart(bench, way))
             report(bench, name)
-    todo = [n for n in every if (not only or n in only) and (again or n not in there)]
-    for name in HEADS:
-        if any(n == name or n.startswith((f"{name}: ", f"{name}, sigmoid")) for n in todo):
-            head_row(bench, name, todo)
-    bench.save()
+    for name in [n for head in HEADS for n in (head, head + KEPT) if n in HEADS or head in SHOWN_AS_TRAINED]:
+        if due(name, rows):
+            head_row(bench, name, again)
+    for name in SANE:
+        if (not only or f"{name}: sanity" in only) and (again or name not in sanity):
+            sanity[name] = alike(bench, name, head_of(bench, name, again=False)[0])
+            bench.save()
 
 
 def main() -> None:
@@ -416,7 +433,7 @@ def main() -> None:
         torch.set_num_threads(1)
         write(given.birds, images=FIT, seed=FIT_SEED)
         for model in given.models.split(","):
-            measure(opened(model, given.birds, given.again), [n for n in given.only.split(";") if n], given.again)
+            measure(opened(model, given.birds), [n for n in given.only.split(";") if n], given.again)
     write_page()
 
 

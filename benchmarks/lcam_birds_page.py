@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from lcam_page import markdown
 
 HERE = Path(__file__).parent
@@ -182,8 +183,8 @@ def machine(found: Found) -> str:
     return (
         f"{m['processor']}, {m['cores']} cores of which one thread is used; saywhy {v['saywhy']}, torch {v['torch']}, "
         f"Python {v['python']}. Heads fitted on {s['fit']} birds (seed {s['seeds'][0]}), measured on "
-        f"{found['test_birds']} of {s['test']} test birds (seed {s['seeds'][1]}) that `{found['model']}` names rightly, "
-        f"and on {s['pairs']} pictures with two birds (seed {s['seeds'][2]})."
+        f"{found['test_birds']} of {s['test']} test birds (seed {s['seeds'][1]}) that `{found['model']}` names "
+        f"rightly, and on {s['pairs']} pictures with two birds (seed {s['seeds'][2]})."
     )
 
 
