@@ -261,15 +261,20 @@ def two_birds(clf: Classifier) -> list[Pair]:
 
 
 def told_apart(bench: Bench, way: Way) -> dict[str, Any]:
-    """Mean value of each class's map on its own bird and on the other: (own, other) for each picture and class."""
+    """Mean value of each class's map on its own bird and on the other, (own, other) for each picture and class, and
+    the same of the difference of the two classes' raw maps, one for each picture."""
     images = torch.stack([p.image for p in bench.pairs for _ in (0, 1)])
-    classes = [c for p in bench.pairs for c in p.classes]
-    maps = way(images, classes).display.reshape(len(bench.pairs), 2, *images.shape[2:])
-    rows = []
-    for pair, both in zip(bench.pairs, maps, strict=True):
-        level = torch.einsum("chw,bhw->cb", both, pair.masks) / pair.masks.sum((1, 2))
+    found = way(images, [c for p in bench.pairs for c in p.classes])
+    maps = found.display.reshape(len(bench.pairs), 2, *images.shape[2:])
+    raw = found.raw.reshape(len(bench.pairs), 2, *found.raw.shape[1:])
+    versus = F.interpolate((raw[:, 0] - raw[:, 1])[:, None], images.shape[2:], mode="bilinear", align_corners=False)
+    rows, against = [], []
+    for pair, both, difference in zip(bench.pairs, maps, versus[:, 0], strict=True):
+        area = pair.masks.sum((1, 2))
+        level = torch.einsum("chw,bhw->cb", both, pair.masks) / area
         rows += [[round(float(level[c, c]), 4), round(float(level[c, 1 - c]), 4)] for c in (0, 1)]
-    return {"two_birds": rows}
+        against.append(bool(torch.einsum("hw,bhw->b", difference, pair.masks).div(area).diff() < 0))
+    return {"two_birds": rows, "two_birds_contrast": against}
 
 
 # --------------------------------------------------------------------------------------------------

@@ -125,13 +125,13 @@ def two_birds(found: Found) -> str:
     lost = np.array(found["two_birds"]["lost"]).reshape(-1, 2, 2)
     truth = np.stack([[one[0, 0], one[0, 1]] for one in lost] + [[one[1, 1], one[1, 0]] for one in lost])
     truth = truth.reshape(2, -1, 2).transpose(1, 0, 2).reshape(-1, 2)
-    lines = [("*what each bird really is worth*", *preferred(truth, both), "-")]
+    lines = [("*what each bird really is worth*", *preferred(truth, both), "-", "-")]
     for name in names(found["rows"]):
         row = found["rows"][name]
         if "two_birds" in row:
             levels = np.array(row["two_birds"])
             own = levels[:, 0].sum() / levels.sum()
-            lines.append((name, *preferred(levels, both), f"{own:.2f}"))
+            lines.append((name, *preferred(levels, both), f"{own:.2f}", share(np.array(row["two_birds_contrast"]))))
     head = (
         "",
         f"all {len(both)}",
