@@ -36,10 +36,10 @@ from saywhy.train.masks import Coefficients
 from saywhy.zoo import load_classifier
 
 RESULT = Path(__file__).parent / "results" / "lcam_cub.json"
-SIZE = 50  # photos at once while measuring
+SIZE = 30  # photos at once while measuring
 NEAR = 0.1  # of the bird's longer side: how far around a marked part its disc reaches
 PAPER = RECIPES["paper"]
-CONVERGES = Config(epochs=8, batch_size=16, lr=2e-4, schedule="one-cycle", weight_decay=0.01)
+CONVERGES = Config(epochs=6, batch_size=16, lr=2e-4, schedule="one-cycle", weight_decay=0.01)
 RECIPES_OF = {"paper's recipe": PAPER, "AdamW": replace(PAPER, config=CONVERGES, bias_rate=1.0)}
 CE = Coefficients(av=0.0, tv=0.0, border=0.0)
 HEADS: dict[str, Recipe] = {
@@ -57,7 +57,7 @@ ABOUT = {"question": __doc__.split("\n")[0], "data": "cub10: ten species, train 
 class Birds:
     """Photos to fit on, photos to measure on, and what people marked on these."""
 
-    def __init__(self, folder: Path, onnx: bool) -> None:
+    def __init__(self, folder: Path, onnx: bool, limit: int) -> None:
         self.clf = load_classifier("efficientnet-lite0")
         self.quick: Classifier = with_onnx(self.clf) if onnx else self.clf
         items = find_images(folder)
@@ -65,9 +65,11 @@ class Birds:
         self.test = [i for i in items if i.split == "test"]
         counts = Counter(read_photos(self.clf, self.train, crop=False)[0].predicted)
         predicted = read_photos(self.clf, self.test, crop=False)[0].predicted
-        self.where = [n for n, c in enumerate(predicted) if counts[c] >= FEW]
+        enough = [n for n, c in enumerate(predicted) if counts[c] >= FEW]
+        order = torch.randperm(len(enough), generator=torch.Generator().manual_seed(0))[:limit]
+        self.where = sorted(enough[int(k)] for k in order)
         self.facts = {
-            "train": len(self.train), "test": len(self.test), "measured_on": len(self.where),
+            "train": len(self.train), "test": len(self.test), "of_classes_with_enough": len(enough),
             "classes_with_enough": {self.clf.class_names[c]: n for c, n in counts.most_common() if n >= FEW},
             "classes_with_fewer": sum(n < FEW for n in counts.values()),
         }  # fmt: skip
@@ -117,6 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--heads", nargs="*", default=list(HEADS), metavar="HEAD", help=f"of {'; '.join(HEADS)}")
     parser.add_argument("--again", nargs="*", default=[], metavar="ROW", help="measure these anew")
+    parser.add_argument("--photos", type=int, default=1000, help="at most so many, drawn by a fixed seed")
     parser.add_argument("--onnx", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
@@ -124,7 +127,7 @@ def main() -> None:
     if not data:
         sys.exit("SAYWHY_DATA is not set: these photos are not part of the project; see benchmarks/lcam_birds.py")
     torch.set_num_threads(1)
-    birds = Birds(Path(data) / "cub10", given.onnx)
+    birds = Birds(Path(data) / "cub10", given.onnx, given.photos)
     print(birds.facts, flush=True)
     again = [row for name in given.again for row in (name, f"{name}, sigmoid kept")]
     table = Table.opened(given.out, [i.path.name for i in birds.test], {**ABOUT, **birds.facts}, again)
@@ -133,7 +136,9 @@ def main() -> None:
     def enter(name: str, make: Any, order_of: str = "", **facts: Any) -> None:
         for some, seen, masks in parts:
             if table.lacks(name, some):
-                order = {k: torch.tensor(column(table.rows, order_of, k)[some]) for k in OF_THE_ORDER}
+                order = {}
+                if order_of:
+                    order = {k: torch.tensor(column(table.rows, order_of, k)[some]) for k in OF_THE_ORDER}
                 maps = make(seen.images)
                 values = seen.measured(maps, order_of=order if order_of else None)
                 table.put(name, some, {**values, **located(maps, masks)}, **facts)
@@ -153,7 +158,7 @@ def main() -> None:
             "moved": round(moved(birds.clf, birds, out.lcam, HEADS[name]), 5),
             "training": out.lcam.card["training"],
         }
-        print(name, facts, flush=True)
+        print(name, facts["fit_seconds"], facts["moved"], flush=True)
         enter(both[0], lambda images, h=out.lcam: raw_map(h, birds.clf, images), passes=1, **facts)
         enter(both[1], lambda images, h=out.lcam: kept_sigmoid(h, birds.clf, images), passes=1)
 
