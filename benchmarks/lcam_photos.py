@@ -40,7 +40,7 @@ from saywhy.zoo import load_classifier
 
 RESULT = Path(__file__).parent / "results" / "lcam_photos.json"
 FOLDS = 5
-MASKS = 96  # a photo, for heads that learn from answers
+MASKS = RECIPES["refined"].masks
 SUBSET = 40  # photos for the methods that cost hundreds of passes
 FINER = "_blocks.11._swish"  # lite0's 14 x 14 layer
 
@@ -58,7 +58,7 @@ HEADS: dict[str, Recipe] = {
     "l-cam-img, CE only, 14 x 14": replace(IMG, coefficients=CE_ONLY, fine=True),
     "l-cam-fm, 14 x 14": FM,
     "l-cam-img, preset fast": FAST,
-    "refined": replace(RECIPES["refined"], masks=MASKS),
+    "refined": RECIPES["refined"],
 }
 TAPPED_FINER = ("l-cam-fm, 14 x 14",)  # masks the 14 x 14 layer's own maps, so the classifier is tapped there alone
 ABOUT = {"question": __doc__.split("\n")[0], "data": "imagenet300: one photo a class; folds by class"}
@@ -182,7 +182,7 @@ def fitted(study: Study, name: str, rows: list[int]) -> tuple[LCam, LCam | None,
     for n in range(len(photos)):
         tap = study.clf.tap(photos[torch.tensor([n])], before.points(study.clf))
         features = [tap.maps(path) for path in before.layers]
-        basis.append(before.head.basis(features, tap.logits.argmax(dim=1)[:, None])[:, 0])  # type: ignore[operator]
+        basis.append(before.head.basis(features, tap.logits.argmax(dim=1)[:, None], tap.logits)[:, 0])  # type: ignore[operator]
     answers = Answers(**{k: v[rows] for k, v in study.answers.items()}, basis=torch.cat(basis))
     out = fit_lcam(study.clf, items, recipe, answers=answers)
     return out.lcam, before, out.fitted.stopped

@@ -21,7 +21,7 @@ from saywhy.classifier import counting
 from saywhy.collection import Item, find_images
 from saywhy.errors import InputError, UsageError
 from saywhy.saliency import saliency
-from saywhy.train import answers
+from saywhy.train import answers, equal_area
 from saywhy.train import lcam as training
 from saywhy.train.lcam import RECIPES, Recipe, fit_lcam
 from saywhy.train.loop import Config
@@ -85,6 +85,60 @@ def test_a_refined_head_learns_to_foretell_answers_to_masks(photos, clf):
     assert same(state(got), state(fit_lcam(clf, find_images(photos), recipe)))
 
 
+def test_a_refined_head_goes_on_with_masks_of_one_area_and_resumes_there(photos, clf, tmp_path):
+    later = replace(REFINED.config, epochs=4, batch_size=4, lr=1e-2)
+    recipe, items, file = replace(REFINED, then=later), find_images(photos), tmp_path / "run.safetensors"
+    whole = fit_lcam(clf, items, recipe)
+    assert {"lost", "left"} <= set(whole.fitted.history[0]) and len(whole.lcam.card["training_before"]) == 1
+    first = fit_lcam(clf, items, replace(recipe, then=replace(later, epochs=4)), checkpoint=file)
+    assert len(training.unfinished(file)) == 2 and same(state(first), state(whole))
+    assert same(state(fit_lcam(clf, items, recipe, checkpoint=file)), state(whole))
+    assert not same(state(fit_lcam(clf, items, REFINED)), state(whole))
+
+
+def test_soft_ranks_are_shares_that_know_the_order_alone():
+    L = torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(0))
+    got = equal_area.soft_ranks(L)
+    assert torch.allclose(got, equal_area.soft_ranks(7 * L - 3), atol=1e-5)
+    assert torch.allclose(got.mean((1, 2)), torch.full((2,), 0.5), atol=1e-5)
+    assert torch.equal(got.flatten(1).argsort(1), L.flatten(1).argsort(1))
+    cut = equal_area.top(got, torch.tensor([0.25, 0.5]))
+    assert cut.mean((1, 2)).tolist() == pytest.approx([0.25, 0.5], abs=0.06)
+
+
+def test_the_loss_of_equal_areas_is_what_the_shown_and_the_hidden_part_do_to_the_probability(clf):
+    head = training.untrained(clf, FewPhotos(tiny.images(4)), REFINED)
+    x = tiny.images(4)
+    said = answers.ask(clf, head, x, 2)
+    got = equal_area.equal_area_step(clf, head.head)(equal_area.Sights(FewPhotos(x), said)[torch.arange(4)])
+    ranks = equal_area.soft_ranks(head.head.refine(said.basis).detach())
+    lost, left = 0.0, 0.0
+    for n in range(4):
+        y, p = int(said.predicted[n]), float(clf.probabilities(x[n : n + 1])[0, said.predicted[n]])
+        shares = equal_area.SHOWN[n // 2], equal_area.HIDDEN[n // 2]
+        shown, gone = (torch.sigmoid((ranks[n] - (1 - s)) / equal_area.EDGE) for s in shares)
+        shown = shown * ranks[n] if n % 2 == 0 else shown
+        for keep, sign in ((shown, 1), (1 - gone, 0)):
+            up = torch.nn.functional.interpolate(keep[None, None], x.shape[2:], mode="bilinear")
+            q = min(1.0, float(clf.probabilities(x[n : n + 1] * up)[0, y]) / p)
+            lost, left = (lost + 1 - q, left) if sign else (lost, left + q)
+    assert float(got["lost"].detach()) == pytest.approx(lost / 4, abs=1e-4)
+    assert float(got["left"].detach()) == pytest.approx(left / 4, abs=1e-4)
+
+
+class FewPhotos:
+    """Pictures as `Photos` gives them."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, rows):
+        return self.x[rows]
+
+
 def test_answers_are_those_of_the_masked_photos_and_do_not_depend_on_the_batch(photos, clf):
     x = tiny.images(2)
     head = training.untrained(clf, training.read_photos(clf, find_images(photos), crop=False)[0], REFINED)
@@ -107,7 +161,7 @@ def test_a_map_that_foretells_the_answers_correlates_with_them_whatever_share_an
     share = masks.float().mean((2, 3))
     said = 1e-3 * torch.einsum("nmhw,nhw->nm", masks.float(), L) - 1 + 0.2 * share + 0.1 * blurred
     basis = torch.zeros(1, 1, 4, 4)
-    batch = answers.Answers(masks, blurred, said, basis)
+    batch = answers.Answers(masks, blurred, said, torch.zeros(1, dtype=torch.long), torch.zeros(1), basis)
     assert float(answers.correlations(L, batch)) > 0.99
     assert float(answers.correlations(-L, batch)) < -0.99
     assert float(answers.correlations(L * 5 + 3, batch)) > 0.99  # neither scale nor offset of a map matters

@@ -106,11 +106,9 @@ def test_the_refined_form_starts_as_the_mean_of_cam_and_its_sigmoid():
     got = head.maps(tap_of(clf, x), torch.tensor([[2], [3]]))[:, 0].detach()
     cam = saliency(clf, x, [2, 3], method="cam").raw
     for L, one in zip(got, cam, strict=True):
-        squashed = torch.sigmoid(2 * (one - one.mean()) / one.std() + 0.5)
-        total = torch.zeros(16, 16)
-        for part in (one, squashed):
-            up = F.interpolate(part[None, None], (16, 16), mode="bilinear", align_corners=False)[0, 0]
-            total += (up - up.min()) / (up.max() - up.min()) / 2
+        up = F.interpolate(one[None, None], (16, 16), mode="bilinear", align_corners=False)[0, 0]
+        squashed = torch.sigmoid(2 * (up - up.mean()) / up.std() + 0.5)
+        total = sum((part - part.min()) / (part.max() - part.min()) / 2 for part in (up, squashed))
         assert torch.allclose(L, total, atol=5e-3)
 
 
@@ -119,13 +117,13 @@ def test_maps_of_the_refined_form_are_standardised_and_finite_for_any_network_an
         clf, x = tiny.classifier(tiny.build(model)), tiny.images(2)
         head, tap = lcam.start(tap_of(clf, x), "refined"), tap_of(clf, x)
         features = [tap.maps(path) for path in head.layers]
-        basis = head.head.basis(features, torch.arange(tiny.CLASSES).expand(2, -1))
+        basis = head.head.basis(features, torch.arange(tiny.CLASSES).expand(2, -1), tap.logits)
         assert torch.isfinite(basis).all()
-        named = basis[:, :, : refine.MAPS]
+        named = basis[:, :, : refine.OF_CLASS + refine.SHARED]
         assert float(named.mean((3, 4)).abs().max()) < 1e-4
         assert float(named.std((3, 4)).max()) < 1.001 and float(named[:, :, 0].std((2, 3)).min()) > 0.9
         for c in range(tiny.CLASSES):
-            one = head.head.basis(features, torch.full((2, 1), c))
+            one = head.head.basis(features, torch.full((2, 1), c), tap.logits)
             assert torch.allclose(one[:, 0], basis[:, c], atol=1e-4)
 
 

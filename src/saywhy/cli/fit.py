@@ -81,6 +81,7 @@ def _fitted(
         return fit_lcam(
             clf, items, replace(recipe, config=replace(recipe.config, amp=half)), init=fitted_parts(init, clf).lcam,
             checkpoint=out / UNFINISHED, seed=seed,
+            asked=lambda n, total: tell(0, f"asking the classifier about hidden parts: photo {n} of {total}"),
             told=lambda n, row: tell(0, f"epoch {n + 1}: " + " ".join(f"{k} {v:.3f}" for k, v in row.items())),
         )  # fmt: skip
 
@@ -88,9 +89,11 @@ def _fitted(
 def _save(made: Outcome, out: Path, quiet: bool) -> None:
     """Writes the explainer, and says what came of it."""
     from saywhy import bundle
+    from saywhy.train.lcam import unfinished
 
     bundle.Bundle(made.lcam).save(out)
-    (out / UNFINISHED).unlink(missing_ok=True)
+    for file in unfinished(out / UNFINISHED):
+        file.unlink()
     for path, error in made.failures:
         text = error if path in error else f"{path}: {error}"
         notes.print(f"failed: {text}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -45,8 +45,8 @@ class Rows(nn.Module):
         self.weight = nn.Parameter(own.clone() * gain)
         self.bias = nn.Parameter(torch.zeros(len(own)))
 
-    def forward(self, features: Sequence[Tensor], classes: Tensor) -> Tensor:
-        """L (N, m, h, w) of features [A] for classes (N, m)."""
+    def forward(self, features: Sequence[Tensor], classes: Tensor, scores: Tensor) -> Tensor:
+        """L (N, m, h, w) of features [A] for classes (N, m); the images' scores do not matter."""
         L = torch.einsum("nmk,nkhw->nmhw", self.weight[classes], features[0])
         return L + self.bias[classes][..., None, None]
 
@@ -82,8 +82,9 @@ class Shared(nn.Module):
             self.fine_up = nn.Parameter(torch.zeros(len(fine), rank))
             self.fine_all_classes = nn.Parameter(torch.zeros(len(fine)))
 
-    def forward(self, features: Sequence[Tensor], classes: Tensor) -> Tensor:
-        """L (N, m, h, w) of features [A] or [A, B] for classes (N, m); at B's resolution where B is used."""
+    def forward(self, features: Sequence[Tensor], classes: Tensor, scores: Tensor) -> Tensor:
+        """L (N, m, h, w) of features [A] or [A, B] for classes (N, m), at B's resolution where B is used; the images'
+        scores do not matter."""
         own = self.own[classes]
         code = own @ self.down.T
         rows = own + code @ self.up.T + self.all_classes
@@ -127,7 +128,7 @@ class LCam:
         known = self.head.weight if isinstance(self.head, Rows) else self.head.own
         if int(classes.max()) >= len(known):
             raise UsageError(f"the head knows {len(known)} classes; class {int(classes.max())} is not among them")
-        L: Tensor = self.head([tap.maps(path) for path in self.layers], classes)
+        L: Tensor = self.head([tap.maps(path) for path in self.layers], classes, tap.logits)
         return L
 
     def points(self, clf: Classifier) -> list[Point]:
@@ -189,8 +190,8 @@ def _empty(form: str, state: Mapping[str, Tensor]) -> Head:
         head = Shared(state["own"], rank=len(state["down"]), spread=state["spread"], fine_spread=finer)
     else:
         size = state["around.weight"].shape
-        middle, spread, details = (state[name] for name in ("middle", "spread", "details"))
-        head = Refined(state["own"], middle=middle, spread=spread, details=details, hidden=size[0], kernel=size[2])
+        down, middle, white = (state[name] for name in ("down", "middle", "white"))
+        head = Refined(state["own"], down=down, middle=middle, white=white, hidden=size[0], kernel=size[2])
     head.load_state_dict(dict(state))
     return head.eval().requires_grad_(False)
 
@@ -237,8 +238,8 @@ def start(tap: Tap, form: str = "shared", *, rank: int = 32, fine: bool = True) 
     own, A = own_rows(tap, classes), tap.maps(paths[0])
     if form == "refined":
         paths = paths[: 2 if fine else 1]
-        middle, spread, details = principal(tap.maps(paths[-1]))
-        refined = Refined(own, middle=middle, spread=spread, details=details)
+        down, middle, white = principal(tap.maps(paths[-1]))
+        refined = Refined(own, down=down, middle=middle, white=white)
         return LCam(refined.eval(), form, tuple(paths), tap.clf.fingerprint, {})
     cam = torch.einsum("nk,nkhw->nhw", own[tap.logits.argmax(dim=1)], A)
     gain = 1 / max(float(cam.std(dim=(1, 2)).mean()), 1e-12)

@@ -1,8 +1,9 @@
 """A head that refines CAM: simple maps of one pass, put together by a small network that is the same for all classes.
 
 N images, m classes asked of each, R classes, A (N, K, h, w) the tapped layer's activations, B (N, J, H', W') those of a
-finer layer (A itself where there is none), P detail channels. Everything in `basis` is computed without training;
-what is trained has a few thousand numbers and never sees which class it works for, so classes never seen are served.
+finer layer (A itself where there is none), P principal directions of B's cells, D of them shown to the network. What is
+in `basis` is computed without training; what is trained has a few thousand numbers and never sees which class it works
+for, so classes never seen are served. All of it is little work beside the pass: no gradient, no second look.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MAPS = 11  # of `Refined.basis`, before the detail channels
+OF_CLASS, SHARED = 7, 4  # maps of `Refined.basis` for each class, and for all together before the details
+DIRECTIONS, DETAILS = 24, 12
+RIVALS = 16  # other classes, the image's highest, that a cell may belong to
 SHARP, REACH = 10.0, 3.0  # of the spreading of a map to cells nearby that look alike
 SLOPE, SHIFT = 2.0, 0.5  # of the sigmoid of a standardised CAM
 COLD = 0.5  # logits of the softer of the two posteriors are scaled by this
+NEVER = -1e9
 
 
 class Refined(nn.Module):
@@ -27,27 +31,28 @@ class Refined(nn.Module):
     """
 
     own: Tensor
+    down: Tensor
     middle: Tensor
-    spread: Tensor
-    details: Tensor
+    white: Tensor
 
     def __init__(
         self,
         own: Tensor,
         *,
+        down: Tensor,
         middle: Tensor,
-        spread: Tensor,
-        details: Tensor,
+        white: Tensor,
         hidden: int = 16,
         kernel: int = 5,
         drop: float = 0.1,
     ) -> None:
         super().__init__()
         self.register_buffer("own", own)
-        self.register_buffer("middle", middle)  # (J,) mean of each fine channel, and its spread
-        self.register_buffer("spread", spread)
-        self.register_buffer("details", details)  # (P, J) whitened principal directions
-        n, self.drop = MAPS + len(details), drop
+        self.register_buffer("down", down)  # (P, J) principal directions, their mean, and what brings each to spread 1
+        self.register_buffer("middle", middle)
+        self.register_buffer("white", white)
+        n, self.drop = OF_CLASS + SHARED + len(down[:DETAILS]), drop
+        self._places: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.mix = nn.Conv2d(n, hidden, 1)
@@ -60,63 +65,72 @@ class Refined(nn.Module):
             self.out.weight.zero_()
             self.out.bias.zero_()  # type: ignore[union-attr]
 
-    def forward(self, features: Sequence[Tensor], classes: Tensor) -> Tensor:
-        """L (N, m, H', W') of features [A, B] or [A] for classes (N, m)."""
-        basis = self.basis(features, classes)
-        L = self.refine(basis.flatten(0, 1)).reshape(basis.shape[0], basis.shape[1], *basis.shape[3:])
-        both: Tensor = (from_0_to_1(L) + from_0_to_1(self.squashed(features[0], classes, (L.shape[2], L.shape[3])))) / 2
-        return both
+    def forward(self, features: Sequence[Tensor], classes: Tensor, scores: Tensor) -> Tensor:
+        """L (N, m, H', W') of features [A, B] or [A] for classes (N, m); scores (N, R) are the images'."""
+        basis = self.basis(features, classes, scores)
+        return self.refine(basis.flatten(0, 1)).reshape(basis.shape[0], basis.shape[1], *basis.shape[3:])
 
     def refine(self, basis: Tensor) -> Tensor:
-        """L (N, H', W') of basis maps (N, MAPS + P, H', W')."""
+        """L (N, H', W') of basis maps (N, n, H', W')."""
+        squashed = (SLOPE * basis[:, 0] + SHIFT).sigmoid()
+        whole: Tensor = (from_0_to_1(self.learned(basis)) + from_0_to_1(squashed)) / 2
+        return whole
+
+    def learned(self, basis: Tensor) -> Tensor:
+        """What the network makes of basis maps, (N, H', W'), not brought to 0 to 1."""
         if self.training and self.drop:
             basis = F.dropout2d(basis, self.drop)
         more: Tensor = self.out(self.around(self.mix(basis).relu()).relu())[:, 0]
         learned: Tensor = torch.einsum("k,nkhw->nhw", self.skip, basis) + more + self.bias
         return learned
 
-    def squashed(self, A: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
-        """The sigmoid of each CAM, (N, m, H', W')."""
-        cam = standardised(torch.einsum("nmk,nkhw->nmhw", self.own[classes], A))
-        return F.interpolate((SLOPE * cam + SHIFT).sigmoid(), size, mode="bilinear", align_corners=False)
-
     @torch.no_grad()
-    def basis(self, features: Sequence[Tensor], classes: Tensor) -> Tensor:
-        """Standardised maps (N, m, MAPS + P, H', W')."""
+    def basis(self, features: Sequence[Tensor], classes: Tensor, scores: Tensor) -> Tensor:
+        """Standardised maps (N, m, n, H', W')."""
         A, B = features[0], features[-1]
-        size = (int(B.shape[2]), int(B.shape[3]))
-        fine = (B - self.middle[:, None, None]) / self.spread[:, None, None]
-        near = _likeness(fine)
+        N, m, size = len(A), classes.shape[1], (int(B.shape[2]), int(B.shape[3]))
+        coarse = torch.cat([self._of_classes(A.flatten(2), classes, scores), _energies(A.flatten(2))], dim=1)
+        coarse = F.interpolate(coarse.reshape(N, -1, *A.shape[2:]), size, mode="bilinear", align_corners=False)
+        z = self.down @ B.flatten(2) - self.middle[:, None]
+        away, centre = self._place(size, B)
+        near = _likeness(z, away)
+        of_class = standardised(coarse)[:, : 5 * m].reshape(N, m, 5, *size)
+        spread = of_class[:, :, [0, 2]].flatten(3).flatten(1, 2) @ near.transpose(1, 2)
+        of_class = torch.cat([of_class, standardised(spread.reshape(N, m, 2, *size))], dim=2)
+        everyone = torch.cat(
+            [
+                standardised(coarse[:, 5 * m :]),
+                standardised(z.norm(dim=1).reshape(N, 1, *size)),
+                centre.expand(N, 1, *size),
+                (z[:, :DETAILS] * self.white[:DETAILS, None]).reshape(N, -1, *size),
+            ],
+            dim=1,
+        )
+        return torch.cat([of_class, everyone[:, None].expand(-1, m, -1, -1, -1)], dim=2)
 
-        def up(maps: Tensor) -> Tensor:
-            return standardised(F.interpolate(maps, size, mode="bilinear", align_corners=False))
+    def _of_classes(self, cells: Tensor, classes: Tensor, scores: Tensor) -> Tensor:
+        """CAM, its positive part, log posterior (soft), posterior, and the strongest other class: (N, 5 m, h w).
 
-        cam, *rest = (up(maps) for maps in self._of_classes(A, classes))
-        of_class = [cam, *rest, _spread(near, cam), _spread(near, rest[1])]
+        Posteriors are among the class and the image's highest others: the rest of a thousand are never close.
+        """
         m = classes.shape[1]
-        shared = [
-            up(A.clamp_min(0).sum(dim=1, keepdim=True)),
-            up(A.norm(dim=1, keepdim=True)),
-            standardised(fine.clamp_min(0).sum(dim=1, keepdim=True)),
-            standardised(_centre(size, B)),
-        ]
-        everyone = torch.cat([*(s.expand(len(A), 1, *size) for s in shared), self._details(fine)], dim=1)
-        return torch.cat([torch.stack(of_class, dim=2), everyone[:, None].expand(-1, m, -1, -1, -1)], dim=2)
+        rivals = scores.topk(min(RIVALS, scores.shape[1]), dim=1).indices
+        found = self.own[torch.cat([classes, rivals], dim=1)] @ cells
+        cam, others = found[:, :m], found[:, None, m:].expand(-1, m, -1, -1)
+        others = others.masked_fill((rivals[:, None] == classes[..., None])[..., None], NEVER)
+        other = others.logsumexp(dim=2)
+        soft = F.logsigmoid(COLD * cam - (COLD * others).logsumexp(dim=2))
+        return torch.stack([cam, cam.clamp_min(0), soft, (cam - other).sigmoid(), other], dim=2).flatten(1, 2)
 
-    def _of_classes(self, A: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
-        """CAM, its positive part, log posterior (soft), posterior, and the strongest other class, each (N, m, h, w)."""
-        cells = torch.einsum("rk,nkhw->nrhw", self.own, A)
-        where = classes[..., None, None].expand(-1, -1, *A.shape[2:])
-        cam = cells.gather(1, where)
-        soft = (COLD * cells).log_softmax(dim=1).gather(1, where)
-        posterior = cells.softmax(dim=1).gather(1, where)
-        total = cells.logsumexp(dim=1, keepdim=True)
-        # log(sum - own), kept finite where the class holds nearly all of the sum
-        other = total + torch.log1p(-(cam - total).exp().clamp_max(1 - 1e-6))
-        return cam, cam.clamp_min(0), soft, posterior, other
-
-    def _details(self, fine: Tensor) -> Tensor:
-        return torch.einsum("pj,njhw->nphw", self.details, fine)
+    def _place(self, size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
+        """What depends on the grid alone, made once: squared distances (p, p) in units of reach, the centre (h, w)."""
+        if size not in self._places or self._places[size][0].device != like.device:
+            rows, columns = torch.meshgrid(*(torch.arange(n) for n in size), indexing="ij")
+            place = torch.stack([rows.flatten(), columns.flatten()], dim=1).to(like) * (14 / max(size))
+            h, w = (((torch.arange(n) + 0.5) / n - 0.5) / 0.25 for n in size)
+            centre = torch.exp(-0.5 * (h[:, None] ** 2 + w[None] ** 2)).to(like)
+            self._places[size] = torch.cdist(place, place).square() / (2 * REACH**2), standardised(centre)
+        return self._places[size]
 
 
 def standardised(maps: Tensor) -> Tensor:
@@ -132,33 +146,29 @@ def from_0_to_1(maps: Tensor) -> Tensor:
     return (maps - low) / (high - low).clamp_min(1e-12)
 
 
-def principal(B: Tensor, count: int = 12, cells: int = 6000) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and spread (J,) of maps (N, J, h, w), and whitened principal directions (P, J) of their cells."""
+def principal(B: Tensor, cells: int = 6000) -> tuple[Tensor, Tensor, Tensor]:
+    """Principal directions (P, J) of the standardised cells of maps (N, J, h, w), the mean along each, and whitening.
+
+    The spread of each channel is part of the directions, so that one product takes raw cells to their codes.
+    """
     rows = B.permute(0, 2, 3, 1).flatten(0, 2)
     pick = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:cells]
-    middle, spread = rows.mean(dim=0), rows.std(dim=0)
+    some = rows[pick].double()
+    middle, spread = some.mean(dim=0), some.std(dim=0)
     spread = (spread + 0.1 * spread.mean()).clamp_min(1e-12)
-    X = ((rows[pick] - middle) / spread).double()
+    X = (some - middle) / spread
     values, vectors = torch.linalg.eigh(X.T @ X / len(X))
-    count = min(count, len(values))
-    top = vectors[:, -count:].flip(1) / values[-count:].flip(0).clamp_min(1e-6).sqrt()
-    return middle, spread, top.T.float()
+    count = min(DIRECTIONS, len(values))
+    top, size = vectors[:, -count:].flip(1).T, values[-count:].flip(0)
+    return (top / spread).float(), (top @ (middle / spread)).float(), size.clamp_min(1e-6).rsqrt().float()
 
 
-def _likeness(fine: Tensor) -> Tensor:
-    """Weights (N, p, p) of all cells for each, higher for cells that look alike and lie near."""
-    h, w = fine.shape[2:]
-    unit = F.normalize(fine.flatten(2), dim=1)
-    rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-    place = torch.stack([rows.flatten(), columns.flatten()], dim=1).to(fine) * (14 / max(h, w))
-    away = torch.cdist(place, place).square() / (2 * REACH**2)
-    return (SHARP * (unit.transpose(1, 2) @ unit) - away).softmax(dim=2)
+def _energies(cells: Tensor) -> Tensor:
+    """How much is going on in each cell whatever the class: sum of positive activations, and norm, (N, 2, h w)."""
+    return torch.stack([cells.clamp_min(0).sum(dim=1), cells.norm(dim=1)], dim=1)
 
 
-def _spread(near: Tensor, maps: Tensor) -> Tensor:
-    return standardised((maps.flatten(2) @ near.transpose(1, 2)).reshape(maps.shape))
-
-
-def _centre(size: tuple[int, int], like: Tensor) -> Tensor:
-    h, w = (((torch.arange(n, device=like.device) + 0.5) / n - 0.5) / 0.25 for n in size)
-    return torch.exp(-0.5 * (h[:, None] ** 2 + w[None] ** 2))[None, None].to(like)
+def _likeness(z: Tensor, away: Tensor) -> Tensor:
+    """Weights (N, p, p) of all cells for each, higher for cells whose codes (N, P, p) look alike and that lie near."""
+    unit = F.normalize(z, dim=1)
+    return torch.baddbmm(away, unit.transpose(1, 2), unit, beta=-1, alpha=SHARP).softmax(dim=2)

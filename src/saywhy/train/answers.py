@@ -10,7 +10,7 @@ N photos, M masks (N, M, g, g) bool, True keeps; y (N,) the predicted classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -30,19 +30,21 @@ LEAST = -8.0  # log probabilities below this are the same
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Masks (N, M, g, g), whether hidden is blurred rather than black (N, M), log p(y) (N, M), and the head's basis
-    maps (N, n, h, w) of the whole photos."""
+    """Masks (N, M, g, g), whether hidden is blurred rather than black (N, M), log p(y) (N, M); of the whole photos the
+    predicted class y (N,), log p(y) (N,) and the head's basis maps (N, n, h, w)."""
 
     masks: Tensor
     blurred: Tensor
     answers: Tensor
+    predicted: Tensor
+    whole: Tensor
     basis: Tensor
 
     def __len__(self) -> int:
         return len(self.masks)
 
     def __getitem__(self, rows: Tensor) -> Answers:
-        return Answers(self.masks[rows], self.blurred[rows], self.answers[rows], self.basis[rows])
+        return Answers(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 def draw_masks(cam: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -84,7 +86,7 @@ def ask(
         tap = clf.tap(image[None], lcam.points(clf))
         y = int(tap.logits.argmax())
         features = [tap.maps(path) for path in lcam.layers]
-        basis = lcam.head.basis(features, torch.tensor([[y]]))[0, 0]
+        basis = lcam.head.basis(features, torch.tensor([[y]], device=tap.logits.device), tap.logits)[0, 0]
         cam = torch.einsum("k,khw->hw", lcam.head.own[y], features[0][0])
         generator = torch.Generator().manual_seed(content_seed(image, seed))
         masks, blurred = draw_masks(cam, count, generator)
@@ -94,7 +96,8 @@ def ask(
             keep = F.interpolate(part[:, None].float(), size, mode="bilinear", align_corners=False)
             fill = behind * blur[:, None, None, None]
             found.append(scores(image * keep + fill * (1 - keep)).log_softmax(dim=1)[:, y])
-        rows.append((masks, blurred, torch.cat(found), basis))
+        whole = tap.logits.log_softmax(dim=1)[0, y]
+        rows.append((masks, blurred, torch.cat(found), torch.tensor(y), whole, basis))
     return Answers(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -106,16 +109,10 @@ def answers_step(head: Refined) -> Step:
         basis, masks = batch.basis, batch.masks
         if head.training and torch.rand(()) < 0.5:
             basis, masks = basis.flip(3), masks.flip(3)
-        L = head.refine(basis)
-        alike = correlations(L, replace_masks(batch, masks))
+        alike = correlations(head.learned(basis), replace(batch, masks=masks))
         return {"loss": 1 - alike.mean(), "correlation": alike.mean()}
 
     return step
-
-
-def replace_masks(batch: Answers, masks: Tensor) -> Answers:
-    """The same answers with mirrored masks."""
-    return Answers(masks, batch.blurred, batch.answers, batch.basis)
 
 
 def correlations(L: Tensor, batch: Answers) -> Tensor:

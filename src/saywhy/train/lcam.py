@@ -26,6 +26,7 @@ from saywhy.saliency.lcam import LCam, start
 from saywhy.saliency.refine import Refined
 from saywhy.tap import untouched
 from saywhy.train.answers import Answers, answers_step, ask
+from saywhy.train.equal_area import Sights, equal_area_step
 from saywhy.train.loop import Config, Examples, Fitted, Step, copy_compatible, fit
 from saywhy.train.masks import FILLS, MODES, NUS, Coefficients, Mode, keep_top, losses, scores_through
 
@@ -41,7 +42,8 @@ class Recipe:
     """How a head is fitted.
 
     `kind`: "img" masks the image, "fm" the maps; "answers" learns from `masks` random masks of every photo, for a head
-    of the form "refined" (see `answers`). `form`: "rows" or "shared", of rank `rank`, with the finer layer if
+    of the form "refined" (see `answers`), and goes on by the config `then` with masks of its own, all of one area (see
+    `equal_area`). `form`: "rows" or "shared", of rank `rank`, with the finer layer if
     `fine`. `mode`: "own" measures area and smoothness on the mask of the image's own class, "cross" on the masks of
     all classes in the batch, as the authors' code does by indexing with the whole label vector. Own is the default:
     in cross mode the masks of absent classes outnumber the own one by the batch size, so what is learned is mostly to
@@ -51,6 +53,7 @@ class Recipe:
 
     summary: str
     config: Config
+    then: Config | None = None
     kind: str = "img"
     form: str = "shared"
     rank: int = 32
@@ -73,8 +76,9 @@ RECIPES: dict[str, Recipe] = {
         thresholded=True,
     ),
     "refined": Recipe(
-        "a refined head that foretells the classifier's answers to random masks; 65 passes a photo",
+        "a refined head: foretells answers to 64 random masks a photo, then ranks places by what they keep and lose",
         Config(epochs=75, batch_size=48, lr=5e-3, schedule="one-cycle", weight_decay=0.3),
+        then=Config(epochs=12, batch_size=12, lr=1e-2, schedule="one-cycle", weight_decay=0.3),
         kind="answers", form="refined", fine=True, crop=False,
     ),
     "paper": Recipe(
@@ -99,6 +103,7 @@ class Outcome:
 
 
 Told = Callable[[int, dict[str, float]], None]
+Asked = Callable[[int, int], None]
 
 
 def fit_lcam(
@@ -110,12 +115,14 @@ def fit_lcam(
     checkpoint: str | Path | None = None,
     seed: int = 0,
     told: Told = lambda epoch, row: None,
+    asked: Asked = lambda done, total: None,
     answers: Answers | None = None,
 ) -> Outcome:
     """Fits a head on photos. Same seed, same head; with `checkpoint` an interrupted run goes on.
 
-    `init` is a head to start from: all of its tensors that fit are copied. `answers` are those of these photos, for the
-    kind "answers", where they have been asked already.
+    `init` is a head to start from: all of its tensors that fit are copied. `told` gets each epoch's losses, `asked` how
+    many photos have been asked about masks. `answers` are those of these photos, for the kind "answers", where they
+    have been asked already.
 
     Raises:
         UsageError: a black box, a wrong recipe, a head to start from that does not fit.
@@ -127,26 +134,43 @@ def fit_lcam(
     head = untrained(clf, photos, recipe)
     if init is not None:
         copy_compatible(head.head, init.head.state_dict())
-    if isinstance(head.head, Refined):
-        known = answers or answers_of(clf, head, photos, recipe, seed)
-        step = answers_step(head.head)
-        train, held_out = split(known, seed)
-    else:
-        step = lcam_step(clf, head, recipe)
-        train, held_out = split(photos, seed)
-    config = replace(recipe.config, seed=seed, batch_size=min(recipe.config.batch_size, len(train)))
+    stages = _stages(clf, head, photos, recipe, answers, seed, asked)
+    fits: list[Fitted] = []
     hook = head.head.bias.register_hook(lambda g: g * recipe.bias_rate)  # type: ignore[no-untyped-call]
     with frozen(clf):
-        fitted = fit(
-            head.head, step, train, config,
-            held_out=held_out, checkpoint=checkpoint, told=told,
-        )  # fmt: skip
+        for number, (step, examples, config) in enumerate(stages):
+            train, held_out = split(examples, seed)
+            config = replace(config, seed=seed, batch_size=min(config.batch_size, len(train)))
+            file = None if checkpoint is None else _of_stage(Path(checkpoint), number)
+            fits.append(fit(head.head, step, train, config, held_out=held_out, checkpoint=file, told=told))
+            if fits[-1].stopped.startswith("step"):
+                break
     hook.remove()
     head.head.eval().requires_grad_(False)
-    card = _card(clf, recipe, items, predicted, failures, fitted) | {
-        "held_out": 0 if held_out is None else len(held_out)
-    }
-    return Outcome(replace(head, card=card), fitted, tuple(failures))
+    card = _card(clf, recipe, items, predicted, failures, fits) | {"held_out": 0 if held_out is None else len(held_out)}
+    return Outcome(replace(head, card=card), fits[-1], tuple(failures))
+
+
+def _stages(
+    clf: Classifier, head: LCam, photos: Photos, recipe: Recipe, answers: Answers | None, seed: int, asked: Asked
+) -> list[tuple[Step, Examples, Config]]:
+    """What is trained for, one after the other."""
+    if not isinstance(head.head, Refined):
+        return [(lcam_step(clf, head, recipe), photos, recipe.config)]
+    known = answers or answers_of(clf, head, photos, recipe, seed, asked)
+    out: list[tuple[Step, Examples, Config]] = [(answers_step(head.head), known, recipe.config)]
+    if recipe.then is not None:
+        out.append((equal_area_step(clf, head.head), Sights(photos, known), recipe.then))
+    return out
+
+
+def _of_stage(file: Path, number: int) -> Path:
+    return file if number == 0 else file.with_name(f"{file.name.removesuffix('.safetensors')}.{number}.safetensors")
+
+
+def unfinished(file: Path) -> list[Path]:
+    """The checkpoints that a run with this one has left."""
+    return [f for n in range(2) if (f := _of_stage(file, n)).exists()]
 
 
 def untrained(clf: Classifier, photos: Photos, recipe: Recipe) -> LCam:
@@ -157,11 +181,14 @@ def untrained(clf: Classifier, photos: Photos, recipe: Recipe) -> LCam:
     return start(tap, recipe.form, rank=recipe.rank, fine=recipe.fine)
 
 
-def answers_of(clf: Classifier, head: LCam, photos: Photos, recipe: Recipe, seed: int) -> Answers:
+def answers_of(
+    clf: Classifier, head: LCam, photos: Photos, recipe: Recipe, seed: int, asked: Asked = lambda done, total: None
+) -> Answers:
     """The classifier's answers for every photo, asked one photo at a time."""
-    rows = [
-        ask(clf, head, centred(photos[torch.tensor([n])], clf), recipe.masks, seed=seed) for n in range(len(photos))
-    ]
+    rows = []
+    for n in range(len(photos)):
+        rows.append(ask(clf, head, centred(photos[torch.tensor([n])], clf), recipe.masks, seed=seed))
+        asked(n + 1, len(photos))
     return Answers(*(torch.cat([getattr(r, f.name) for r in rows]) for f in fields(Answers)))
 
 
@@ -345,7 +372,12 @@ def centred(photos: Tensor, clf: Classifier) -> Tensor:
 
 
 def _card(
-    clf: Classifier, recipe: Recipe, items: Sequence[Item], predicted: list[int], failures: list[Any], fitted: Fitted
+    clf: Classifier,
+    recipe: Recipe,
+    items: Sequence[Item],
+    predicted: list[int],
+    failures: list[Any],
+    fits: list[Fitted],
 ) -> dict[str, Any]:
     names, counts = clf.class_names, Counter(predicted)
     few = sorted(c for c in range(len(names)) if counts[c] < FEW)
@@ -354,9 +386,10 @@ def _card(
     return {
         "kind": f"l-cam-{recipe.kind}",
         "form": recipe.form,
-        "recipe": {k: v for k, v in vars(recipe).items() if k not in ("summary", "config", "coefficients")},
+        "recipe": {k: v for k, v in vars(recipe).items() if k not in ("summary", "config", "then", "coefficients")},
         "coefficients": vars(recipe.coefficients),
         "config": vars(recipe.config),
+        "then": None if recipe.then is None else vars(recipe.then),
         "classifier": {"name": clf.name, "fingerprint": clf.fingerprint},
         "pictures": len(predicted),
         "unreadable": len(failures),
@@ -372,11 +405,15 @@ def _card(
             if recipe.form == "rows"
             else "explained by what the other classes taught",
         },
-        "training": {
-            "stopped": fitted.stopped, "steps": fitted.steps, "best_epoch": fitted.best_epoch,
-            "history": [{k: round(v, 5) for k, v in row.items()} for row in fitted.history],
-        },
-    }  # fmt: skip
+        "training": _history(fits[-1]),
+        "training_before": [_history(f) for f in fits[:-1]],
+    }
 
 
-__all__ = ["KINDS", "RECIPES", "Outcome", "Photos", "Recipe", "fit_lcam", "frozen", "lcam_step", "split", "untrained"]
+def _history(fitted: Fitted) -> dict[str, Any]:
+    return {
+        "stopped": fitted.stopped,
+        "steps": fitted.steps,
+        "best_epoch": fitted.best_epoch,
+        "history": [{k: round(v, 5) for k, v in row.items()} for row in fitted.history],
+    }
