@@ -12,6 +12,7 @@ import typer
 
 import saywhy
 from saywhy.cli import app
+from saywhy.evaluate import DERIVED
 from saywhy.intervene import FILLS
 from saywhy.metrics import CONTROLS, METRICS
 from saywhy.render import RENDERERS
@@ -152,7 +153,8 @@ def page() -> str:
                 for n, m in METRICS.items()
             ],
         ),
-        "Controls, which every method must beat: " + ", ".join(f"`{n}`" for n in CONTROLS) + ".",
+        "Controls, which every method must beat: " + ", ".join(f"`{n}`" for n in CONTROLS)
+        + "; made of another map: " + ", ".join(f"`{n}` ({d.summary})" for n, d in DERIVED.items()) + ".",
         "## Fills",
         table("name | what stands in the place of hidden pixels", [(f"`{n}`", f.summary) for n, f in FILLS.items()]),
         "## Renderers",

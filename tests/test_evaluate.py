@@ -20,6 +20,7 @@ from saywhy.evaluate import DERIVED, PRESETS, Conventions, Evaluation, Row, eval
 from saywhy.evaluate.controls import squashed
 from saywhy.evaluate.presets import WORDS, methods_for, metrics_named
 from saywhy.evaluate.result import from_dict, json_text, on_pictures
+from saywhy.evaluate.tables import report, shared
 from saywhy.evaluate.truth import truth_of
 from saywhy.image import Preprocess, read
 from saywhy.metrics import CONTROLS, METRICS
@@ -416,6 +417,24 @@ def test_many_metrics_are_continued_in_another_table(tmp_path: Path) -> None:
     assert text.count(r"\begin{table*}") == text.count(r"\end{tabular}}") == text.count(r"\caption{") == 3
     assert "continued" in text
     assert "0.0001 of the score" in found.conventions["rise that counts"]
+
+
+def test_rows_on_different_pictures_are_shown_once_more_on_those_that_they_share(tmp_path: Path) -> None:
+    found = evaluate(paint(), photos(tmp_path), ["grad-cam", "occlusion"], ["ad50"], perturbation_limit=2)
+    same = shared(found)
+    assert same is not None
+    assert {len(r.pictures) for r in same.rows} == {2}
+    few = found.row("occlusion").pictures
+    kept = [
+        v for v, p in zip(values(found, "grad-cam", "ad50"), found.row("grad-cam").pictures, strict=True) if p in few
+    ]
+    assert same.row("grad-cam").cells["ad50"].values == tuple(kept)
+    assert report(found, "markdown").startswith(found.table("markdown"))
+    assert "**The 2 pictures that every row was measured on**" in report(found, "markdown")
+    assert report(found, "latex").count(r"\begin{table*}") == 2
+    assert report(found, "json") == found.table("json")
+    assert shared(same) is None
+    assert report(same, "markdown") == same.table("markdown")
 
 
 def test_the_latex_table_is_well_formed(table: Evaluation) -> None:

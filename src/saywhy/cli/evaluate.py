@@ -104,10 +104,10 @@ def evaluate(
 def _show_table(found: Evaluation, as_json: bool, out: Path | None, quiet: bool) -> None:
     """Prints an evaluation (a table on a screen, Markdown into a pipe) and writes it where -o says."""
     from saywhy.evaluate.result import json_text
-    from saywhy.evaluate.tables import FORMS, SUFFIXES, grids, legend
+    from saywhy.evaluate.tables import FORMS, SUFFIXES, grids, legend, report, shared
 
     if out is not None:
-        texts = {form: make(found) for form, make in FORMS.items()} | {"json": json_text(found.to_dict(values=True))}
+        texts = {form: report(found, form) for form in FORMS} | {"json": json_text(found.to_dict(values=True))}
         single = next((form for form, suffix in SUFFIXES.items() if suffix == out.suffix), None)
         chosen = {single: out} if single else {form: out / f"eval{suffix}" for form, suffix in SUFFIXES.items()}
         for form, path in chosen.items():
@@ -119,12 +119,13 @@ def _show_table(found: Evaluation, as_json: bool, out: Path | None, quiet: bool)
     if as_json:
         sys.stdout.write(found.table("json"))
     elif console.is_terminal:
-        for head, rows in grids(found):
-            table = Table(*head, box=None, padding=(0, 2, 0, 0))
-            for row in rows:
-                table.add_row(*row)
-            console.print(table)
-            console.print()
+        for part in filter(None, (found, shared(found))):
+            for head, rows in grids(part):
+                table = Table(*head, box=None, padding=(0, 2, 0, 0))
+                for row in rows:
+                    table.add_row(*row)
+                console.print(table)
+                console.print()
         console.print("\n".join(legend(found)), markup=False, highlight=False)
     else:
-        sys.stdout.write(found.table("markdown"))
+        sys.stdout.write(report(found, "markdown"))

@@ -61,7 +61,7 @@ def squashed(raw: Tensor, size: tuple[int, int]) -> tuple[Tensor, tuple[Status, 
 
 # Grad-CAM equals CAM up to a positive factor wherever CAM exists, and exists for all networks that have maps.
 DERIVED: dict[str, Derived] = {
-    "fake-cam": Derived("constant", fake_cam, "1 everywhere but for one pixel (Poppi et al. 2021)"),
+    "fake-cam": Derived("constant", fake_cam, "1 everywhere but for one pixel, Poppi et al. 2021"),
     "cam^0.5": Derived("grad-cam", root, "the square root of the display map of grad-cam"),
     "sigmoid(cam)": Derived("grad-cam", squashed, f"sigmoid({SLOPE:g} z + {SHIFT:g}) of grad-cam's standardised map z"),
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from saywhy.evaluate.controls import DERIVED
-from saywhy.evaluate.result import Cell, Column, Evaluation, Row, json_text
+from saywhy.evaluate.result import Cell, Column, Evaluation, Form, Row, json_text, on_pictures
 
 COSTS = ("n", "degenerate", "forward", "tail", "ms")
 WIDTH = 7  # metrics that stand beside each other; more are continued in another table
@@ -56,6 +56,25 @@ def _interval(cell: Cell, column: Column, between: str = "–") -> str:
 def _uneven(cell: Cell, row: Row) -> str:
     """How many pictures the mean is of, where it is not all of them."""
     return f" (n={cell.samples})" if cell.samples and cell.samples != len(row.pictures) else ""
+
+
+def shared(found: Evaluation) -> Evaluation | None:
+    """Every row on the pictures that all were measured on; None where these are all pictures, or none."""
+    every = set.intersection(*(set(r.pictures) for r in found.rows))
+    if not every or all(len(r.pictures) == len(every) for r in found.rows):
+        return None
+    return replace(found, rows=tuple(on_pictures(r, sorted(every), seed=found.seed) for r in found.rows))
+
+
+def report(found: Evaluation, form: Form) -> str:
+    """The table as text and, where its rows saw different pictures, those that they share once more for all of them."""
+    text, same = FORMS[form](found), shared(found)
+    if same is None or form == "json":
+        return text
+    title = f"The {len(same.rows[0].pictures)} pictures that every row was measured on"
+    if form == "latex":
+        return text + _latex_floats(same, f"{found.model}. {title}.")
+    return f"{text}\n**{title}**\n\n" + "\n".join(_markdown_block(same, b) for b in blocks(same))
 
 
 def markdown(found: Evaluation) -> str:
@@ -118,9 +137,14 @@ def latex(found: Evaluation) -> str:
     conventions and notes in the first caption."""
     told = ", ".join(f"{k} {v}" for k, v in found.conventions.items())
     whole = f"{found.model}. Mean and 95 % bootstrap interval; controls in italics. Conventions: {told}."
-    captions = [" ".join([whole, *found.notes]), *[f"{found.model}, continued."] * len(found.columns)]
-    floats = [_latex_float(found, *pair) for pair in zip(blocks(found), captions, strict=False)]
-    return "% \\usepackage{booktabs, graphicx}\n" + "\n".join(floats)
+    return "% \\usepackage{booktabs, graphicx}\n" + _latex_floats(found, " ".join([whole, *found.notes]))
+
+
+def _latex_floats(found: Evaluation, caption: str) -> str:
+    first, *rest = blocks(found)
+    return "\n".join(
+        [_latex_float(found, first, caption), *(_latex_float(found, b, f"{found.model}, continued.") for b in rest)]
+    )
 
 
 def _latex_float(found: Evaluation, block: Block, caption: str) -> str:
@@ -163,9 +187,9 @@ def _grid_row(row: Row, block: Block) -> list[str]:
     return [*cells, *_cost(row)[: block.costs]]
 
 
-FORMS: dict[str, Callable[[Evaluation], str]] = {
+FORMS: dict[Form, Callable[[Evaluation], str]] = {
     "markdown": markdown,
     "latex": latex,
     "json": lambda found: json_text(found.to_dict()),
 }
-SUFFIXES = {"markdown": ".md", "latex": ".tex", "json": ".json"}
+SUFFIXES: dict[Form, str] = {"markdown": ".md", "latex": ".tex", "json": ".json"}
