@@ -124,7 +124,8 @@ def test_maps_of_the_refined_form_are_standardised_and_finite_for_any_network_an
         assert float(named.std((3, 4)).max()) < 1.001 and float(named[:, :, 0].std((2, 3)).min()) > 0.9
         for c in range(tiny.CLASSES):
             one = head.head.basis(features, torch.full((2, 1), c), tap.logits)
-            assert torch.allclose(one[:, 0], basis[:, c], atol=1e-4)
+            # behind a layer norm the norm of a cell says nothing: there rounding is all that is left of it
+            assert torch.allclose(one[:, 0], basis[:, c], atol=1e-3)
 
 
 # --------------------------------------------------------------------------------------------------
