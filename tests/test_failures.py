@@ -1,20 +1,33 @@
-"""The study of errors: families found where they were planted, and what bad pictures and labels do."""
+"""The study of errors: families found where they were planted, biased classes, bad pictures and labels, resuming."""
 
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
-from saywhy.audit.failures import Experiments, Study, categorise, failures_of, similarity, study
+from saywhy.audit import bias
+from saywhy.audit.failures import default_method, similarity, study
+from saywhy.audit.families import Evidence, effect_of_surroundings, family_of, misled
+from saywhy.audit.lines import Lines
+from saywhy.audit.nearness import Together, packed
+from saywhy.audit.objects import emptied, object_mask, placed
+from saywhy.audit.record import Answer, Closer, Experiments, Nearness, Placed, Report, json_schema
+from saywhy.audit.run import audit
+from saywhy.audit.sentences import sentence
 from saywhy.aviary import CLASSES, render, sample
+from saywhy.aviary.sampling import label
+from saywhy.cli import app
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError
-from saywhy.image import Picture
+from saywhy.render.failures import failures_page
 from saywhy.zoo import load_classifier
 
 SEED = 77
+LEFT, RIGHT, WHOLE = (0.0, 0.2, 0.5, 0.8), (0.5, 0.2, 1.0, 0.8), (0.0, 0.0, 1.0, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +35,19 @@ def clf():
     return load_classifier("aviary:cnn")
 
 
-def birds(fault, group, count):
-    """The first pictures of a group of a planted fault."""
-    found = []
-    index = 0
+def written(folder, samples):
+    """Samples as items of pictures in a folder."""
+    folder.mkdir(exist_ok=True)
+    items = []
+    for s in samples:
+        path = folder / f"{s.seed}-{s.index}-{s.group.replace(' ', '')}.png"
+        Image.fromarray(render(s.scene).pixels).save(path)
+        items.append(Item(path, class_name=s.class_name))
+    return items
+
+
+def of_group(fault, group, count):
+    found, index = [], 0
     while len(found) < count:
         one = sample(SEED, index, fault=fault)
         found += [one] if one.group == group else []
@@ -33,77 +55,215 @@ def birds(fault, group, count):
     return found
 
 
-def errors(clf, chosen):
-    images = clf.prepare([Picture(render(s.scene).pixels, None, "", ()) for s in chosen])[0]
-    truth = torch.tensor([CLASSES.index(s.class_name) for s in chosen])
-    return failures_of(clf, images, truth, [str(n) for n in range(len(chosen))])
+def answers(kind, says, predicted, true, count=4):
+    rows = [{"predicted": predicted, "true": true, "says": says}] * count
+    return tuple(Placed(**r, donor="d", colour="blue") for r in rows) if kind == "placed" else rows
 
 
-def test_two_birds_in_a_picture_are_told_from_two_species_that_look_alike(clf):
-    two = errors(clf, birds("two-species", "two birds", 30))
-    alike = errors(clf, birds("confusable", "small", 12))
-    assert len(two) >= 10 and len(alike) >= 4
-    assert {(f.truth, f.predicted) for f in alike} <= {("cinder robin", "forge robin"), ("forge robin", "cinder robin")}
-    assert sum(f.similarity for f in alike) / len(alike) > sum(f.similarity for f in two) / len(two) + 0.3
-    first, second = Counter(f.category for f in two), Counter(f.category for f in alike)
-    assert first["several objects"] > first["related classes"]
-    assert second["related classes"] >= len(alike) / 2 > second["several objects"]
+def evidence(*, own=0.1, against=0.1, other=0.1, closer=(), rank=9, truth_rank=9, whole=(0.8, 0.05), stays=0.8):
+    def side(true):
+        return answers("placed", "true" if true > 0.5 else "predicted", stays if true < 0.5 else 0.1, true)
+
+    alone = Answer(predicted=0.5, true=0.05, says="predicted")
+    windows = [Closer(predicted=0.7, true=0.05, says="predicted", box=WHOLE), *closer]
+    found = Experiments(
+        hidden={"true_alone": alone}, closer=tuple(windows),
+        surroundings={"true": side(own), "predicted": side(against), "other": side(other)},
+    )  # fmt: skip
+    return Evidence("hawk", "dove", whole, truth_rank, 0.8, Nearness(correlation=0.3, rank=rank, of=23), found)
 
 
-def test_right_answers_are_no_errors(clf):
-    clean = [sample(SEED, i) for i in range(12)]
-    found = errors(clf, clean)
-    assert len(found) <= 1 and all(f.truth != f.predicted for f in found)
+TWO_PLACES = (
+    Closer(predicted=0.9, true=0.0, says="predicted", box=LEFT),
+    Closer(predicted=0.0, true=0.8, says="true", box=RIGHT),
+)
 
 
-def test_maps_that_agree_correlate_and_overlap_and_flat_ones_do_not():
+@pytest.mark.parametrize(
+    ("given", "family", "said"),
+    [
+        ({"own": 0.9, "against": 0.05}, "context", "dove in 4 of 4 (mean 90"),
+        ({"own": 0.9, "against": 0.9, "other": 0.9}, "context", "dove in 12 of 12 (mean 90"),
+        ({"closer": TWO_PLACES}, "several objects", "in the centre left"),
+        ({"closer": TWO_PLACES, "rank": 1, "truth_rank": 2}, "related classes", "comes 2nd here with 5"),
+        ({"rank": 1, "truth_rank": 2}, "related classes", "the nearest of 23 classes"),
+        ({}, "wrong label?", "stays hawk before 8 other surroundings (mean 80"),
+        ({"stays": 0.2}, "unclear", "the object alone does not make hawk either (mean 20"),
+        ({"whole": (0.5, 0.4)}, "unclear", "seen from closer it gets 5"),
+    ],
+)
+def test_families_follow_from_the_experiments_and_the_sentence_says_the_numbers(given, family, said):
+    e = evidence(**given)
+    assert family_of(e) == family
+    text = sentence(family, e).replace("at the centre left", "in the centre left")
+    assert said in text and "point to the same place (correlation 0.80)" in text
+
+
+def test_too_few_donors_show_nothing_about_surroundings():
+    e = evidence(own=0.9, against=0.05)
+    few = e.experiments.model_copy(update={"surroundings": {"true": answers("placed", "true", 0, 0.9, 1)}})
+    assert effect_of_surroundings(few) is None and not misled(few)
+
+
+def test_maps_that_agree_correlate_and_overlap_and_flat_ones_are_not_compared():
     a = torch.zeros(8, 8)
     a[:4, :4] = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)) + 0.5
     assert similarity(a, a) == pytest.approx((1.0, 1.0), abs=1e-6)
     assert similarity(a, a.flip(1))[0] < 0 and similarity(a, a.flip(1))[1] == 0
-    assert similarity(a, torch.ones(8, 8))[0] == 0
+    assert similarity(a, torch.ones(8, 8))[0] is None
 
 
-@pytest.mark.parametrize(
-    ("alike", "without", "alone", "family"),
-    [
-        (0.9, (0.6, 0.3), (0.5, 0.3), "related classes"),
-        (0.1, (0.1, 0.8), (0.7, 0.0), "several objects"),
-        (0.1, (0.6, 0.2), (0.7, 0.0), "several objects"),
-        (0.7, (0.1, 0.9), (0.2, 0.3), "context"),
-        (0.1, (0.1, 0.9), (0.0, 0.3), "context"),
-        (0.1, (0.6, 0.2), (0.0, 0.3), "unclear"),
-        (0.9, (0.1, 0.9), (0.8, 0.1), "unclear"),
-    ],
-)
-def test_families_follow_from_the_likeness_and_the_experiments(alike, without, alone, family):
-    found = Experiments((0.6, 0.3), without, alone, (0.0, 0.0))
-    assert categorise(alike, found) == family
+def test_object_is_found_moved_and_taken_away(clf):
+    one = render(sample(SEED, 3).scene)
+    image = torch.from_numpy(one.pixels.copy()).permute(2, 0, 1).float() / 255
+    mask, bird = object_mask(image), torch.from_numpy(one.bird_mask(0))
+    assert float((mask & bird).sum()) / float((mask | bird).sum()) > 0.5
+    behind = torch.full_like(image, 0.5)
+    moved = placed(image, mask, behind)
+    core = bird & mask
+    assert torch.allclose(moved[:, core], image[:, core], atol=0.3) and (moved[:, 0, 0] == 0.5).all()
+    assert float((emptied(image, mask) - image)[:, ~mask].abs().mean()) < 0.05
 
 
-def test_a_folder_is_studied_and_broken_files_are_named(clf, tmp_path):
-    items = []
-    for n, s in enumerate(birds("two-species", "two birds", 6)):
-        Image.fromarray(render(s.scene).pixels).save(tmp_path / f"{n}.png")
-        items.append(Item(tmp_path / f"{n}.png", class_name=s.class_name))
+def test_classes_that_rise_and_fall_together_are_near():
+    g = torch.Generator().manual_seed(0)
+    logits = torch.randn(60, 6, generator=g)
+    logits[:, 1] = logits[:, 0] + 0.2 * torch.randn(60, generator=g)
+    texts = [packed(p) for p in logits.softmax(1)]
+    near, far = (Together(texts).nearness(0, c, texts[0]) for c in (1, 3))
+    assert near.rank == 1 and near.correlation > 0.8 and far.rank > 1 and near.of == 5
+    assert Together(texts[:5]).nearness(0, 1) is None
+
+
+def test_a_class_is_flagged_only_beyond_its_interval():
+    def tally(own, other, n=8):
+        seen = [bias.Seen((("blue", own),) * 3, (("green", other), ("white", other)) * 3, 0.9, 0.5) for _ in range(n)]
+        return bias.Tally(0, "dove", n, n, seen, ())
+
+    (held,) = bias.records([tally(True, False)])
+    assert held.flagged and "not blue" in held.hypothesis and "24 of 24" in held.hypothesis
+    assert held.recognised_effect.mean == 1 and "8 recognised pictures lose 100 points" in held.hypothesis
+    assert not bias.records([tally(True, True)])[0].flagged
+    assert bias.records([tally(True, False, 3)])[0].recognised_effect is None
+    wide = bias.interval([1.0, 0.0, 1.0, -1.0, 0.5], 10)
+    assert wide.low < 0 < wide.mean < wide.high
+
+
+@pytest.fixture(scope="module")
+def planted(clf, tmp_path_factory):
+    """One study of clean birds, pictures with two birds, and look-alikes."""
+    folder = tmp_path_factory.mktemp("planted")
+    two, alike = of_group("two-species", "two birds", 24), of_group("confusable", "small", 8)
+    clean = [sample(SEED, i) for i in range(48)]
+    items = written(folder, [*clean, *two, *alike])
+    return items, {str(i.path): s for i, s in zip(items, [*clean, *two, *alike], strict=True)}, study(clf, items)
+
+
+def test_planted_families_are_found(planted):
+    _, samples, found = planted
+    assert found.pictures == 80 and found.correct + len(found.failures) == 80
+    second = [f for f in found.failures if samples[f.path].truth.get("second_species") == f.predicted.class_name]
+    alike = [f for f in found.failures if samples[f.path].group == "small"]
+    assert len(second) >= 4 and len(alike) >= 3
+    assert Counter(f.family for f in second)["several objects"] >= 0.75 * len(second)
+    assert Counter(f.family for f in alike)["related classes"] >= 0.75 * len(alike)
+    assert found.flagged == () and sum(found.families.values()) == len(found.failures)
+    assert all(len(f.maps.predicted) == f.maps.grid[0] and f.sentence for f in found.failures)
+
+
+def test_planted_context_is_found_in_its_two_species_and_nowhere_else(tmp_path):
+    biased = load_classifier("aviary:cnn-context")
+    pair = ("tide swallow", "dusk swallow")
+    more = [i for i in range(48, 600) if label(SEED, i)[0] in pair][:24]
+    samples = [sample(SEED, i, fault="context-control") for i in [*range(48), *more]]
+    found = study(biased, written(tmp_path / "p", samples))
+    assert {c.class_name for c in found.flagged} <= set(pair) and found.flagged
+    assert all(c.hypothesis for c in found.flagged)
+    errors = [f for f in found.failures if {f.truth.class_name, f.predicted.class_name} == set(pair)]
+    assert len(errors) >= 8 and all(f.family == "context" for f in errors)
+
+
+def test_the_record_keeps_its_schema_and_reads_back(planted):
+    record = json.loads(json.dumps(planted[2].to_dict()))
+    assert Report.model_validate(record) == planted[2]
+    assert {"failures", "families", "pairs", "classes", "unreadable"} <= set(json_schema()["required"])
+
+
+def test_page_escapes_names_and_is_whole(planted):
+    record = planted[2].to_dict()
+    f = record["failures"][0]
+    f["truth"]["class_name"] = "<script>alert(1)</script>"
+    page = failures_page(record, {f["path"]: np.full((3, 64, 64), 0.5, dtype=np.float32)})
+    assert "<script" not in page and "&lt;script&gt;" in page and page.rstrip().endswith("</html>")
+    assert page.count("data:image/jpeg") >= 1 and f"{len(record['failures']) - 1} more errors" in page
+
+
+def test_a_folder_that_was_cut_off_goes_on_and_refuses_others(clf, planted, tmp_path):
+    items, _, _ = planted
+    some = items[:28] + items[48:56]
+    first = audit(clf, some, tmp_path / "run")
+    lines = (tmp_path / "run" / "pictures.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "run" / "pictures.jsonl").write_text("".join(lines[:10]) + lines[10][:30])
+    second = audit(clf, some, tmp_path / "run")
+    third = audit(clf, some, tmp_path / "run")
+    strip = {"cost", "provenance"}
+    assert first.model_dump(exclude=strip) == second.model_dump(exclude=strip) == third.model_dump(exclude=strip)
+    assert third.cost.forward_passes == 0 < second.cost.forward_passes < first.cost.forward_passes
+    assert json.loads((tmp_path / "run" / "failures.json").read_text())["schema"] == 1
+    assert (tmp_path / "run" / "failures.html").read_text().startswith("<!doctype html>")
+    with pytest.raises(UsageError, match="another seed"):
+        audit(clf, some, tmp_path / "run", seed=1)
+    with pytest.raises(UsageError, match="another model"):
+        audit(load_classifier("aviary:cnn-unit"), some, tmp_path / "run")
+
+
+def test_a_file_that_no_audit_wrote_is_refused(tmp_path):
+    (tmp_path / "pictures.jsonl").write_text("not json\n")
+    with pytest.raises(InputError, match="not what an audit wrote"):
+        Lines(tmp_path / "pictures.jsonl", {})
+
+
+def test_broken_pictures_and_strange_labels_are_named_and_the_rest_is_done(clf, tmp_path):
+    items = written(tmp_path, [sample(SEED, i) for i in range(3)])
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    found = study(clf, [*items, Item(tmp_path / "broken.png", class_name=CLASSES[0])])
-    assert found.pictures == 6 and [p.endswith("broken.png") for p, _ in found.unreadable] == [True]
-    assert 0 <= found.accuracy < 1 and sum(found.families.values()) == len(found.failures)
-    assert json.loads(json.dumps(found.to_dict()))["pictures"] == 6
+    found = study(clf, [*items, Item(tmp_path / "broken.png", class_name=CLASSES[0]), Item(items[0].path), Item(
+        items[1].path, class_name="penguin")])  # fmt: skip
+    assert found.pictures == 3 and [u.path.endswith("broken.png") for u in found.unreadable] == [True]
+    assert len(found.skipped) == 2 and "no label" in found.skipped[0].error and "penguin" in found.skipped[1].error
     with pytest.raises(InputError, match="none of 1"):
         study(clf, [Item(tmp_path / "broken.png", class_name=CLASSES[0])])
 
 
 def test_labels_are_needed_and_must_be_classes(clf, tmp_path):
-    with pytest.raises(UsageError, match="no label"):
+    with pytest.raises(UsageError, match="subfolder a class"):
         study(clf, [Item(tmp_path / "a.png")])
-    with pytest.raises(UsageError, match="no class"):
+    with pytest.raises(UsageError, match=r"'penguin'.*--model"):
         study(clf, [Item(tmp_path / "a.png", class_name="penguin")])
 
 
-def test_classes_whose_errors_come_from_context_are_listed(clf):
-    (one,) = errors(clf, birds("two-species", "two birds", 12))[:1]
-    pairs = [("a", "context"), ("a", "context"), ("b", "context"), ("c", "unclear"), ("c", "context")]
-    rows = [type(one)(**{**vars(one), "predicted": p, "category": c}) for p, c in pairs]
-    assert Study(tuple(rows), 10).biased == {"a": 1.0, "c": 0.5}
+def test_method_that_tells_classes_apart_is_the_default(clf):
+    assert default_method(clf) == "grad-cam"
+    assert default_method(load_classifier("aviary:vit")) == "occlusion"
+
+
+def test_the_verb_writes_its_folder_and_says_what_it_found(planted, tmp_path):
+    folder = tmp_path / "birds"
+    samples = [planted[1][str(i.path)] for i in planted[0]]
+    for s in [*samples[:4], *samples[48:56]]:
+        written(folder / s.class_name, [s]) if folder.exists() else (
+            folder.mkdir(),
+            written(folder / s.class_name, [s]),
+        )
+    run = CliRunner().invoke(app, ["audit", str(folder), "-o", str(tmp_path / "run"), "--model", "aviary:cnn"])
+    assert run.exit_code == 0, run.output
+    assert "pictures right" in run.output and "errors:" in run.output and "several objects" in run.output
+    (folder / samples[0].class_name / "broken.png").write_bytes(b"no picture")
+    again = CliRunner().invoke(app, ["audit", str(folder), "-o", str(tmp_path / "run"), "--model", "aviary:cnn"])
+    assert again.exit_code == 1 and "broken.png" in again.output
+
+
+def test_no_errors_at_all_is_said(clf, tmp_path):
+    items = written(tmp_path, [sample(SEED, i) for i in range(4)])
+    found = audit(clf, items, tmp_path / "run")
+    assert found.failures == () and found.correct == 4
+    assert "No errors at all" in (tmp_path / "run" / "failures.html").read_text()

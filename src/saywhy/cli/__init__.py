@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import saywhy
+from saywhy.cli.audit import audit
 from saywhy.cli.aviary import aviary
 from saywhy.cli.evaluate import evaluate
 from saywhy.cli.explain import explain
@@ -26,6 +27,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "explain": explain,
     "eval": evaluate,
     "fit": fit,
+    "audit": audit,
     "aviary": aviary,
     "methods": methods,
 }

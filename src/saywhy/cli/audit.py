@@ -1,0 +1,92 @@
+"""`saywhy audit`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from saywhy.cli.options import fitted_parts, takes_model
+from saywhy.cli.output import notes, progress
+from saywhy.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from saywhy.audit.record import Report
+
+NAMED = 20  # failed pictures on the screen; the record names them all
+
+
+@takes_model
+def audit(
+    load: Callable[[], Any],
+    images: Annotated[list[str], typer.Argument(help="Labelled photos: a subfolder a class, or an images.jsonl.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the audit; the same call goes on in it.")],
+    explainer: Annotated[Path | None, typer.Option(help="A folder of fitted parts, made by `saywhy fit`.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="The saliency method; default: l-cam with an explainer, else grad-cam or occlusion."),
+    ] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option("--object", help="Names of the masks or boxes that are the object: a,b; else estimated."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+) -> None:
+    """Study the errors on labelled photos: what they have in common, and which classes lean on their surroundings."""
+    from saywhy.audit.run import PAGE
+    from saywhy.audit.run import audit as study
+    from saywhy.collection import find_images
+    from saywhy.saliency import METHODS
+
+    if method is not None and method not in METHODS:
+        raise unknown("saliency method", method, METHODS)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out}: is a file, a folder was expected")
+    items = find_images(images)
+    clf = load()
+    fitted = fitted_parts(explainer, clf)
+    with progress(quiet, 1) as tell:
+        report = study(
+            clf, items, out, method=method or fitted.method, options=fitted.options, seed=seed,
+            objects=[n.strip() for n in (objects or "").split(",") if n.strip()],
+            progress=lambda done, total, what: tell(0, f"{what}: {done + 1} of {total}"),
+        )  # fmt: skip
+    _show(report)
+    unused = [*report.unreadable, *report.skipped]
+    for one in unused[:NAMED]:
+        text = one.error if one.path in one.error else f"{one.path}: {one.error}"
+        notes.print(f"failed: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if len(unused) > NAMED:
+        notes.print(f"failed: {len(unused) - NAMED} more, see failures.json", style="red", markup=False, soft_wrap=True)
+    if not quiet:
+        notes.print(f"look at {out / PAGE}", markup=False, highlight=False, soft_wrap=True)
+    if unused:
+        raise typer.Exit(1)
+
+
+def _show(report: Report) -> None:
+    """A short summary: errors by family, the pairs that are confused most, flagged classes."""
+    from saywhy.render.words import clean, percent
+
+    console, wrong = Console(file=sys.stdout), len(report.failures)
+    right = f"{report.correct} of {report.pictures} pictures right ({percent(report.accuracy)})"
+    if not wrong:
+        end = "no errors at all." if report.correct == report.pictures else "no error could be studied."
+        console.print(f"{right}: {end}", markup=False, highlight=False)
+    else:
+        console.print(f"{right}; {wrong} errors:", markup=False, highlight=False)
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        for family, count in report.families.items():
+            pairs = [p for p in report.pairs if family in p.families]
+            shown = "; ".join(f"{clean(p.predicted)} for {clean(p.truth)}" for p in pairs[:2])
+            table.add_row(family, str(count), escape(shown))
+        console.print(table)
+    for c in report.flagged:
+        console.print(f"- {clean(c.hypothesis or '')}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,126 @@
+"""The study of errors as one self-contained page: no network, no script; from the record's JSON values alone.
+
+All names come from outside and are escaped by the template engine.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from saywhy.image import Floats
+from saywhy.render import colours, words
+
+Row = dict[str, Any]
+
+SIDE = 168  # pixels of a thumbnail
+PAIRS = 30  # rows of the table of pairs
+
+MEANING = {
+    "related classes": "the two classes are near for the model",
+    "several objects": "both classes are in the picture",
+    "context": "the surroundings decide",
+    "wrong label?": "the model may be right and the label wrong",
+    "unclear": "no experiment explains it",
+}
+
+
+def failures_page(record: Mapping[str, Any], pictures: Mapping[str, Floats]) -> str:
+    """The page of a record; `pictures` (3, H, W) in [0, 1] by path are the errors to show."""
+    shown = [f for f in record["failures"] if f["path"] in pictures]
+    wrong = len(record["failures"])
+    return _templates().get_template("failures.html").render(
+        title=_title(record),
+        right=words.percent(record["correct"] / record["pictures"]),
+        model=words.clean(record["model"]["name"]),
+        method=record["method"],
+        record=record,
+        families=[
+            {"name": name, "count": n, "what": MEANING.get(name, ""), "share": f"{100 * n / max(wrong, 1):.0f}"}
+            for name, n in record["families"].items()
+        ],
+        pairs=[_pair(p) for p in record["pairs"][:PAIRS]],
+        more_pairs=len(record["pairs"]) - PAIRS,
+        flagged=[c for c in record["classes"] if c["flagged"]],
+        examined=len(record["classes"]) - record["classes_not_examined"],
+        failures=[_card(f, pictures[f["path"]]) for f in shown],
+        hidden=wrong - len(shown),
+        unused=[*record["unreadable"], *record["skipped"]],
+    )  # fmt: skip
+
+
+@cache
+def _templates() -> Environment:
+    folder = Path(__file__).parent / "templates"
+    env = Environment(
+        loader=FileSystemLoader(folder, encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    env.globals["css"] = Markup((folder / "failures.css").read_text("utf-8"))
+    env.filters["clean"] = words.clean
+    return env
+
+
+def _title(record: Mapping[str, Any]) -> str:
+    wrong, asked = len(record["failures"]), record["pictures"]
+    return "No errors at all" if not wrong else f"{wrong} errors in {asked} pictures"
+
+
+def _pair(pair: Mapping[str, Any]) -> Row:
+    return {**pair, "families": ", ".join(f"{n} {name}" for name, n in pair["families"].items())}
+
+
+def _card(f: Mapping[str, Any], image: Floats) -> Row:
+    pixels = (np.clip(image, 0, 1).transpose(1, 2, 0) * 255).round().astype(np.uint8)
+    photo = Image.fromarray(pixels)
+    photo.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    maps = f["maps"]
+    return {
+        "file": words.clean(Path(f["path"]).name),
+        "truth": words.clean(f["truth"]["class_name"]),
+        "predicted": words.clean(f["predicted"]["class_name"]),
+        "true_percent": words.percent(f["truth"]["probability"]),
+        "percent": words.percent(f["predicted"]["probability"]),
+        "family": f["family"],
+        "sentence": words.clean(f["sentence"]),
+        "photo": _jpeg(photo),
+        "maps": [
+            {
+                "src": _jpeg(_overlaid(photo, maps[which])) if status == "ok" else None,
+                "status": words.STATUS.get(status, ""),
+                "name": words.clean(f[side]["class_name"]),
+                "role": side,
+            }
+            for which, side, status in zip(("predicted", "true"), ("predicted", "truth"), maps["status"], strict=True)
+        ],
+    }
+
+
+def _overlaid(photo: Image.Image, values: Sequence[Sequence[float]]) -> Image.Image:
+    """The photo in grey under the positive part of a map."""
+    plane = np.asarray(values, dtype=np.float32)
+    plane = np.clip(plane / max(float(plane.max()), 1e-30), 0, 1)
+    grown = np.asarray(Image.fromarray(plane).resize(photo.size, Image.Resampling.BILINEAR), dtype=np.float32)
+    heat = Image.fromarray(colours.ramp(np.clip(grown, 0, 1)), "RGBA")
+    under = photo.convert("L").convert("RGBA")
+    under.alpha_composite(heat)
+    return under.convert("RGB")
+
+
+def _jpeg(image: Image.Image) -> str:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=80, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
