@@ -39,10 +39,11 @@ from saywhy.metrics import CONTROLS, METRICS, faithfulness_all, reference, spear
 from saywhy.saliency import display, saliency
 from saywhy.saliency.lcam import LCam
 from saywhy.saliency.lcam import load as load_head
-from saywhy.train.lcam import RECIPES, Outcome, Recipe, fit_lcam, read_photos
+from saywhy.train.lcam import RECIPES, Outcome, Recipe, fit_lcam
 from saywhy.train.lcam import untrained as untrained_head
 from saywhy.train.loop import Config
 from saywhy.train.masks import CE_ONLY
+from saywhy.train.photos import read_photos
 from saywhy.zoo import load_classifier
 
 RESULTS = Path(__file__).parent / "results"

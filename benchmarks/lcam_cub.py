@@ -30,9 +30,10 @@ from saywhy.evaluate.truth import truth_of
 from saywhy.image import Box, read
 from saywhy.metrics.localisation import epg, pointing
 from saywhy.saliency.lcam import LCam, Rows
-from saywhy.train.lcam import FEW, RECIPES, Recipe, fit_lcam, read_photos, untrained
+from saywhy.train.lcam import FEW, RECIPES, Recipe, fit_lcam, untrained
 from saywhy.train.loop import Config
 from saywhy.train.masks import Coefficients
+from saywhy.train.photos import read_photos
 from saywhy.zoo import load_classifier
 
 RESULT = Path(__file__).parent / "results" / "lcam_cub.json"

@@ -32,10 +32,11 @@ from saywhy.metrics import CONTROLS
 from saywhy.saliency import display, saliency
 from saywhy.saliency.lcam import LCam, Shared, start
 from saywhy.train.answers import Answers, ask
-from saywhy.train.lcam import RECIPES, Recipe, fit_lcam, frozen, lcam_step, read_photos, split
+from saywhy.train.lcam import RECIPES, Recipe, fit_lcam, frozen, lcam_step
 from saywhy.train.lcam import untrained as lcam_untrained
 from saywhy.train.loop import fit
 from saywhy.train.masks import CE_ONLY
+from saywhy.train.photos import Part, read_photos, split
 from saywhy.zoo import load_classifier
 
 RESULT = Path(__file__).parent / "results" / "lcam_photos.json"
@@ -193,9 +194,9 @@ def fitted_finer(study: Study, recipe: Recipe, items: list[Item]) -> tuple[LCam,
     clf, own, gain, spread = study.finer
     head = LCam(Shared(own, gain, rank=recipe.rank, spread=spread), "shared", (clf.point.path,), clf.fingerprint)
     photos, _ = read_photos(clf, items, crop=recipe.crop)
-    train, held_out = split(photos, 0)
+    kept, held = (Part(photos, rows) for rows in split(len(photos), 0))
     with frozen(clf):
-        ended = fit(head.head, lcam_step(clf, head, recipe), train, recipe.config, held_out=held_out)
+        ended = fit(head.head, lcam_step(clf, head, recipe), kept, recipe.config, held_out=held)
     head.head.eval().requires_grad_(False)
     return head, None, ended.stopped
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import subprocess
 import sys
@@ -21,8 +22,9 @@ from saywhy.classifier import counting
 from saywhy.collection import Item, find_images
 from saywhy.errors import InputError, UsageError
 from saywhy.saliency import saliency
-from saywhy.train import answers, equal_area
+from saywhy.train import answers, equal_area, sights
 from saywhy.train import lcam as training
+from saywhy.train import photos as photos_of
 from saywhy.train.lcam import RECIPES, Recipe, fit_lcam
 from saywhy.train.loop import Config
 
@@ -60,7 +62,7 @@ def test_every_kind_of_head_learns_and_leaves_the_classifier_alone(change, photo
     before = copy.deepcopy(net.state_dict())
     got = fit_lcam(clf, find_images(photos), replace(SMALL, **change))
     start = training.untrained(
-        clf, training.read_photos(clf, find_images(photos), crop=True)[0], replace(SMALL, **change)
+        clf, photos_of.read_photos(clf, find_images(photos), crop=True)[0], replace(SMALL, **change)
     )
     assert not same(state(got), start.head.state_dict())
     assert same(net.state_dict(), before) and net.training and net.norm.training
@@ -110,7 +112,7 @@ def test_the_loss_of_equal_areas_is_what_the_shown_and_the_hidden_part_do_to_the
     head = training.untrained(clf, FewPhotos(tiny.images(4)), REFINED)
     x = tiny.images(4)
     said = answers.ask(clf, head, x, 2)
-    got = equal_area.equal_area_step(clf, head.head)(equal_area.Sights(FewPhotos(x), said)[torch.arange(4)])
+    got = equal_area.equal_area_step(clf, head.head)(seen_whole(clf, x, said)[torch.arange(4)])
     ranks = equal_area.soft_ranks(head.head.refine(said.basis).detach())
     lost, left = 0.0, 0.0
     for n in range(4):
@@ -124,6 +126,47 @@ def test_the_loss_of_equal_areas_is_what_the_shown_and_the_hidden_part_do_to_the
             lost, left = (lost + 1 - q, left) if sign else (lost, left + q)
     assert float(got["lost"].detach()) == pytest.approx(lost / 4, abs=1e-4)
     assert float(got["left"].detach()) == pytest.approx(left / 4, abs=1e-4)
+
+
+def seen_whole(clf, x, said):
+    return sights.Sights(clf, FewPhotos(x), sights.whole_photos(clf, said, torch.arange(len(x))))
+
+
+def test_what_is_known_of_a_crop_is_what_looking_at_it_says(clf, monkeypatch):
+    monkeypatch.setattr(sights, "SURE", 0.0)
+    x, rows = tiny.images(4), torch.tensor([2, 0])
+    head = training.untrained(clf, FewPhotos(x), REFINED)
+    known = sights.from_closer(clf, head, FewPhotos(x), rows, 3, seed=5)
+    assert known.photo.tolist() == [2, 2, 2, 0, 0, 0]
+    alone = sights.from_closer(clf, head, FewPhotos(x), rows[1:], 3, seed=5)
+    assert torch.equal(alone.box, known.box[3:])
+    assert not torch.equal(sights.from_closer(clf, head, FewPhotos(x), rows, 3, seed=6).box, known.box)
+    seen = sights.Sights(clf, FewPhotos(x), known)
+    for n in range(len(seen)):
+        one = seen[torch.tensor([n])]
+        left, top, w, h = known.box[n].tolist()
+        box = (left, top, left + w, top + h)
+        assert left >= 0 and top >= 0 and box[2] <= x.shape[3] and box[3] <= x.shape[2]
+        assert all(sights.SIDES[0] - 0.05 <= side / 32 <= 1 for side in (w, h))
+        pixels = Image.fromarray((x[known.photo[n]] * 255).round().byte().permute(1, 2, 0).numpy())
+        slow = np.asarray(pixels.resize((x.shape[3], x.shape[2]), Image.Resampling.BICUBIC, box=box), np.float32) / 255
+        assert float((one.images[0].permute(1, 2, 0) - torch.from_numpy(slow)).abs().max()) < 0.02
+        p = clf.probabilities(one.images)[0]
+        assert int(one.predicted) == int(p.argmax())
+        assert float(one.whole.exp()) == pytest.approx(float(p.max()), abs=1e-5)
+        again = answers.ask(clf, head, one.images, 1)
+        assert torch.allclose(again.basis, one.basis, atol=1e-4)
+
+
+def test_crops_of_which_the_classifier_is_not_sure_are_left_out(clf, monkeypatch):
+    x = tiny.images(4)
+    head = training.untrained(clf, FewPhotos(x), REFINED)
+    monkeypatch.setattr(sights, "SURE", 0.0)
+    every = sights.from_closer(clf, head, FewPhotos(x), torch.arange(4), 4)
+    limit = float(every.whole.exp().median())
+    monkeypatch.setattr(sights, "SURE", limit)
+    some = sights.from_closer(clf, head, FewPhotos(x), torch.arange(4), 4)
+    assert some.whole.tolist() == [w for w in every.whole.tolist() if math.exp(w) >= limit - 1e-7]
 
 
 class FewPhotos:
@@ -141,7 +184,7 @@ class FewPhotos:
 
 def test_answers_are_those_of_the_masked_photos_and_do_not_depend_on_the_batch(photos, clf):
     x = tiny.images(2)
-    head = training.untrained(clf, training.read_photos(clf, find_images(photos), crop=False)[0], REFINED)
+    head = training.untrained(clf, photos_of.read_photos(clf, find_images(photos), crop=False)[0], REFINED)
     got = answers.ask(clf, head, x, 9, seed=1)
     alone = answers.ask(clf, head, x[1:], 9, seed=1)
     assert torch.equal(got.masks[1:], alone.masks) and torch.allclose(got.answers[1:], alone.answers, atol=1e-5)

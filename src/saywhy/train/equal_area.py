@@ -10,8 +10,6 @@ n photos, maps L (n, h, w), ranks (n, h, w) in (0, 1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,37 +17,13 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from saywhy.classifier import DEFAULT_BATCH, Classifier
 from saywhy.saliency.refine import Refined
-from saywhy.train.answers import Answers
-from saywhy.train.loop import Examples, Step
+from saywhy.train.loop import Step
+from saywhy.train.sights import Sight
 
 SHOWN = (0.5, 0.2, 0.15, 0.1)  # shares of the picture that are shown alone
 HIDDEN = (0.05, 0.1, 0.2, 0.35)
 SOFT, EDGE = 0.2, 0.03  # of ranks, in standard deviations of the map; of the cut, in ranks
 LOGARITHM, LEAST = 0.1, -6.0  # how much log p counts beside p (it still pulls where p is nearly 0), and its floor
-
-
-@dataclass(frozen=True, eq=False)
-class Sight:
-    """Photos (n, 3, H, W), their predicted classes (n,), log p of these (n,), the head's basis maps (n, k, h, w)."""
-
-    images: Tensor
-    predicted: Tensor
-    whole: Tensor
-    basis: Tensor
-
-
-class Sights:
-    """Photos together with what the classifier said of them."""
-
-    def __init__(self, photos: Examples, answers: Answers) -> None:
-        self.photos, self.answers = photos, answers
-
-    def __len__(self) -> int:
-        return len(self.answers)
-
-    def __getitem__(self, rows: Tensor) -> Sight:
-        said = self.answers
-        return Sight(self.photos[rows], said.predicted[rows], said.whole[rows], said.basis[rows])
 
 
 def soft_ranks(L: Tensor) -> Tensor:

@@ -13,42 +13,40 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from saywhy.classifier import DEFAULT_BATCH, Classifier, Tap
 from saywhy.collection import Item
-from saywhy.errors import InputError, UsageError, unknown
-from saywhy.image import read
+from saywhy.errors import UsageError, unknown
 from saywhy.saliency.lcam import LCam, start
 from saywhy.saliency.refine import Refined
 from saywhy.tap import untouched
 from saywhy.train.answers import Answers, answers_step, ask
-from saywhy.train.equal_area import Sights, equal_area_step
+from saywhy.train.equal_area import equal_area_step
 from saywhy.train.loop import Config, Examples, Fitted, Step, copy_compatible, fit
 from saywhy.train.masks import FILLS, MODES, NUS, Coefficients, Mode, keep_top, losses, scores_through
+from saywhy.train.photos import Part, Photos, centred, cropped, read_photos, split
+from saywhy.train.sights import Sights, from_closer, together, whole_photos
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 KINDS = ("img", "fm", "answers")
-KEPT = 1500  # photos that stay decoded; the others are read again when they are asked for
 FEW = 5  # fewer photos of a class than this are too few for a row of its own
-HELD_OUT = 0.15
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a head is fitted.
 
-    `kind`: "img" masks the image, "fm" the maps; "answers" learns from `masks` random masks of every photo, for a head
-    of the form "refined" (see `answers`), and goes on by the config `then` with masks of its own, all of one area (see
-    `equal_area`). `form`: "rows" or "shared", of rank `rank`, with the finer layer if
-    `fine`. `mode`: "own" measures area and smoothness on the mask of the image's own class, "cross" on the masks of
-    all classes in the batch, as the authors' code does by indexing with the whole label vector. Own is the default:
-    in cross mode the masks of absent classes outnumber the own one by the batch size, so what is learned is mostly to
-    be dark for others, and how strongly depends on the batch size. `thresholded` cuts each mask to its top 100, 50
-    or 15 percent, so that what is measured is trained for. `bias_rate` multiplies the learning rate of biases.
+    `kind`: "img" masks the image, "fm" the maps; "answers" learns from `masks` random masks of every photo, for a
+    head of the form "refined" (see `answers`), and goes on by the config `then` with masks of its own, all of one
+    area (see `equal_area`), on the photos and `crops` random crops of each. `form`: "rows" or "shared", of rank
+    `rank`, with the finer layer if `fine`. `mode`: "own" measures area and smoothness on the mask of the image's
+    own class, "cross" on the masks of all classes in the batch, as the authors' code does by indexing with the
+    whole label vector. Own is the default: in cross mode the masks of absent classes outnumber the own one by the
+    batch size, so what is learned is mostly to be dark for others, and how strongly depends on the batch size.
+    `thresholded` cuts each mask to its top 100, 50 or 15 percent, so that what is measured is trained for.
+    `bias_rate` multiplies the learning rate of biases.
     """
 
     summary: str
@@ -65,6 +63,7 @@ class Recipe:
     crop: bool = True
     bias_rate: float = 1.0
     masks: int = 64
+    crops: int = 0
 
 
 _PAPER = Config(epochs=7, batch_size=64, lr=1e-4, optimiser="sgd", schedule="l-cam", weight_decay=5e-4, clip=None)
@@ -138,8 +137,7 @@ def fit_lcam(
     fits: list[Fitted] = []
     hook = head.head.bias.register_hook(lambda g: g * recipe.bias_rate)  # type: ignore[no-untyped-call]
     with frozen(clf):
-        for number, (step, examples, config) in enumerate(stages):
-            train, held_out = split(examples, seed)
+        for number, (step, (train, held_out), config) in enumerate(stages):
             config = replace(config, seed=seed, batch_size=min(config.batch_size, len(train)))
             file = None if checkpoint is None else _of_stage(Path(checkpoint), number)
             fits.append(fit(head.head, step, train, config, held_out=held_out, checkpoint=file, told=told))
@@ -147,21 +145,27 @@ def fit_lcam(
                 break
     hook.remove()
     head.head.eval().requires_grad_(False)
-    card = _card(clf, recipe, items, predicted, failures, fits) | {"held_out": 0 if held_out is None else len(held_out)}
+    card = _card(clf, recipe, items, predicted, failures, fits) | {"held_out": len(split(len(photos), seed)[1])}
     return Outcome(replace(head, card=card), fits[-1], tuple(failures))
 
 
 def _stages(
     clf: Classifier, head: LCam, photos: Photos, recipe: Recipe, answers: Answers | None, seed: int, asked: Asked
-) -> list[tuple[Step, Examples, Config]]:
-    """What is trained for, one after the other."""
+) -> Iterator[tuple[Step, tuple[Examples, Examples | None], Config]]:
+    """What is trained for, one after the other: the step, the examples to train on and to stop by, and how."""
+    kept, held = split(len(photos), seed)
+    parts = Part(photos, kept), Part(photos, held) if len(held) else None
     if not isinstance(head.head, Refined):
-        return [(lcam_step(clf, head, recipe), photos, recipe.config)]
+        yield lcam_step(clf, head, recipe), parts, recipe.config
+        return
     known = answers or answers_of(clf, head, photos, recipe, seed, asked)
-    out: list[tuple[Step, Examples, Config]] = [(answers_step(head.head), known, recipe.config)]
+    yield answers_step(head.head), (known[kept], known[held] if len(held) else None), recipe.config
     if recipe.then is not None:
-        out.append((equal_area_step(clf, head.head), Sights(photos, known), recipe.then))
-    return out
+        seen = whole_photos(clf, known, kept)
+        if recipe.crops:
+            seen = together(seen, from_closer(clf, head, photos, kept, recipe.crops, seed=seed))
+        first = Sights(clf, photos, whole_photos(clf, known, held)) if len(held) else None
+        yield equal_area_step(clf, head.head), (Sights(clf, photos, seen), first), recipe.then
 
 
 def _of_stage(file: Path, number: int) -> Path:
@@ -265,106 +269,6 @@ def frozen(clf: Classifier) -> Iterator[None]:
         finally:
             for p in asked:
                 p.requires_grad_(True)
-
-
-# --------------------------------------------------------------------------------------------------
-# Photos.
-
-
-class Photos:
-    """Decoded photos as batches (n, 3, H', W') in [0, 1], a little larger than the classifier's view if `crop`."""
-
-    def __init__(self, clf: Classifier, paths: Sequence[Path], *, crop: bool) -> None:
-        how = clf.preprocess
-        side = how.resize or 0
-        # The middle square of the resized photo, out of which crops of the classifier's size are taken.
-        larger = crop and side > max(how.size)
-        self.view = replace(clf, preprocess=replace(how, size=(side, side))) if larger else clf
-        self.paths = list(paths)
-        self.predicted: list[int] = []
-        self.kept: dict[int, Pixels] = {}
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        pixels = np.stack([self._pixels(int(r)) for r in rows])
-        return torch.from_numpy(pixels).float().div_(255)
-
-    def _pixels(self, row: int) -> Pixels:
-        if row in self.kept:
-            return self.kept[row]
-        (image,) = self.view.prepare([read(self.paths[row])])[0]
-        pixels: Pixels = (image * 255).round().to(torch.uint8).numpy()
-        if len(self.kept) < KEPT:
-            self.kept[row] = pixels
-        return pixels
-
-
-class Part:
-    """Some of the examples."""
-
-    def __init__(self, whole: Examples, rows: Tensor) -> None:
-        self.whole, self.rows = whole, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, rows: Tensor) -> Any:
-        return self.whole[self.rows[rows]]
-
-
-def read_photos(clf: Classifier, items: Sequence[Item], *, crop: bool) -> tuple[Photos, list[tuple[str, str]]]:
-    """The photos that can be read, what the classifier says of each, and those that cannot, with the reason.
-
-    Raises:
-        UsageError: a black box.
-        InputError: none can be read.
-    """
-    if not clf.white_box:
-        raise UsageError("l-cam learns from a layer's maps; a black-box classifier has none. Use rise")
-    photos = Photos(clf, [], crop=crop)
-    failures: list[tuple[str, str]] = []
-    for item in items:
-        photos.paths.append(item.path)
-        row = len(photos.paths) - 1
-        try:
-            photos._pixels(row)
-        except InputError as e:
-            photos.paths.pop()
-            failures.append((str(item.path), str(e)))
-            continue
-        view = centred(photos[torch.tensor([row])], clf)
-        photos.predicted.append(int(clf.logits(view).argmax()))
-    if not photos.paths:
-        raise InputError(f"none of {len(items)} pictures can be read; the first: {failures[0][1] if failures else '-'}")
-    return photos, failures
-
-
-def split(examples: Examples, seed: int) -> tuple[Part, Part | None]:
-    """Examples to train on and to stop by: 15 percent, one of seven at least, none of fewer than seven."""
-    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
-    count = round(HELD_OUT * len(examples)) if len(examples) >= 7 else 0
-    return Part(examples, order[count:]), Part(examples, order[:count]) if count else None
-
-
-def cropped(photos: Tensor, clf: Classifier) -> Tensor:
-    """Random crops of the classifier's size, half of them mirrored."""
-    H, W = clf.preprocess.size
-    h, w = photos.shape[2:]
-    out = []
-    for photo in photos:
-        y, x = (int(torch.randint(full - part + 1, ())) for full, part in ((h, H), (w, W)))
-        crop = photo[:, y : y + H, x : x + W]
-        out.append(crop.flip(2) if torch.rand(()) < 0.5 else crop)
-    return torch.stack(out)
-
-
-def centred(photos: Tensor, clf: Classifier) -> Tensor:
-    """The middle, as the classifier sees a photo."""
-    H, W = clf.preprocess.size
-    y, x = (photos.shape[2] - H) // 2, (photos.shape[3] - W) // 2
-    return photos[:, :, y : y + H, x : x + W]
 
 
 # --------------------------------------------------------------------------------------------------
