@@ -87,14 +87,19 @@ def test_a_refined_head_learns_to_foretell_answers_to_masks(photos, clf):
     assert same(state(got), state(fit_lcam(clf, find_images(photos), recipe)))
 
 
-def test_a_refined_head_goes_on_with_masks_of_one_area_and_resumes_there(photos, clf, tmp_path):
+def test_a_refined_head_goes_on_with_masks_of_one_area_and_resumes_there(photos, clf, tmp_path, monkeypatch):
+    monkeypatch.setattr(sights, "SURE", 0.0)
     later = replace(REFINED.config, epochs=4, batch_size=4, lr=1e-2)
-    recipe, items, file = replace(REFINED, then=later), find_images(photos), tmp_path / "run.safetensors"
+    recipe, items, file = replace(REFINED, then=later, crops=1), find_images(photos), tmp_path / "run.safetensors"
     whole = fit_lcam(clf, items, recipe)
-    assert {"lost", "left"} <= set(whole.fitted.history[0]) and len(whole.lcam.card["training_before"]) == 1
+    stages = [*whole.lcam.card["training_before"], whole.lcam.card["training"]]
+    assert {"lost", "left"} <= set(whole.fitted.history[0]) and [s["network"] for s in stages] == [0, 0, 1, 1, 2, 2]
+    assert [s["steps"] for s in stages] == [2 * 2, 4 * 4] * 3  # 8 photos are trained on, and then a crop of each
     first = fit_lcam(clf, items, replace(recipe, then=replace(later, epochs=4)), checkpoint=file)
-    assert len(training.unfinished(file)) == 2 and same(state(first), state(whole))
+    assert len(training.unfinished(file)) == 6 and same(state(first), state(whole))
+    training.unfinished(file)[-1].unlink()
     assert same(state(fit_lcam(clf, items, recipe, checkpoint=file)), state(whole))
+    assert not same(state(fit_lcam(clf, items, replace(recipe, crops=0))), state(whole))
     assert not same(state(fit_lcam(clf, items, REFINED)), state(whole))
 
 
@@ -112,7 +117,7 @@ def test_the_loss_of_equal_areas_is_what_the_shown_and_the_hidden_part_do_to_the
     head = training.untrained(clf, FewPhotos(tiny.images(4)), REFINED)
     x = tiny.images(4)
     said = answers.ask(clf, head, x, 2)
-    got = equal_area.equal_area_step(clf, head.head)(seen_whole(clf, x, said)[torch.arange(4)])
+    got = equal_area.equal_area_step(clf, head.head.member(0))(seen_whole(clf, x, said)[torch.arange(4)])
     ranks = equal_area.soft_ranks(head.head.refine(said.basis).detach())
     lost, left = 0.0, 0.0
     for n in range(4):

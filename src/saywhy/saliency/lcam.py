@@ -189,9 +189,12 @@ def _empty(form: str, state: Mapping[str, Tensor]) -> Head:
         finer = fine if len(fine) else None
         head = Shared(state["own"], rank=len(state["down"]), spread=state["spread"], fine_spread=finer)
     else:
-        size = state["around.weight"].shape
+        size = state["mixers.0.around.weight"].shape
+        members = len({name.split(".")[1] for name in state if name.startswith("mixers.")})
         down, middle, white = (state[name] for name in ("down", "middle", "white"))
-        head = Refined(state["own"], down=down, middle=middle, white=white, hidden=size[0], kernel=size[2])
+        head = Refined(
+            state["own"], down=down, middle=middle, white=white, members=members, hidden=size[0], kernel=size[2]
+        )
     head.load_state_dict(dict(state))
     return head.eval().requires_grad_(False)
 

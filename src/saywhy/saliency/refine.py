@@ -19,15 +19,52 @@ DIRECTIONS, DETAILS = 24, 12
 RIVALS = 16  # other classes, the image's highest, that a cell may belong to
 SHARP, REACH = 10.0, 3.0  # of the spreading of a map to cells nearby that look alike
 SLOPE, SHIFT = 2.0, 0.5  # of the sigmoid of a standardised CAM
+MEMBERS = 3
 COLD = 0.5  # logits of the softer of the two posteriors are scaled by this
 NEVER = -1e9
 
 
-class Refined(nn.Module):
-    """CAM, the class's posterior in each cell, energies and details of the layers, refined by two small convolutions.
+class Mixer(nn.Module):
+    """Two small convolutions over basis maps (n, k, h, w); before training: the first of the maps, CAM."""
 
-    L is the mean of two maps, each from 0 to 1: what is learned (before training: CAM), and the sigmoid of CAM, in
-    which a strong place does not outshine a second one. The second keeps a head from few photos from straying far.
+    def __init__(self, maps: int, *, hidden: int = 16, kernel: int = 5, drop: float = 0.1) -> None:
+        super().__init__()
+        self.drop = drop
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.mix = nn.Conv2d(maps, hidden, 1)
+            self.around = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2)
+            self.out = nn.Conv2d(hidden, 1, 1)
+        self.skip = nn.Parameter(torch.zeros(maps))
+        self.bias = nn.Parameter(torch.zeros(1))
+        with torch.no_grad():
+            self.skip[0] = 1
+            self.out.weight.zero_()
+            self.out.bias.zero_()  # type: ignore[union-attr]
+
+    def forward(self, basis: Tensor) -> Tensor:
+        """What the network makes of basis maps, (n, h, w), not brought to 0 to 1."""
+        if self.training and self.drop:
+            basis = F.dropout2d(basis, self.drop)
+        more: Tensor = self.out(self.around(self.mix(basis).relu()).relu())[:, 0]
+        learned: Tensor = torch.einsum("k,nkhw->nhw", self.skip, basis) + more + self.bias
+        return learned
+
+    def steadied(self, basis: Tensor) -> Tensor:
+        """The mean (n, h, w) of what is learned and the sigmoid of CAM, each from 0 to 1.
+
+        In the second a strong place does not outshine others; it keeps a head from few photos from straying far.
+        """
+        squashed = (SLOPE * basis[:, 0] + SHIFT).sigmoid()
+        mean: Tensor = (from_0_to_1(self(basis)) + from_0_to_1(squashed)) / 2
+        return mean
+
+
+class Refined(nn.Module):
+    """CAM, the class's posterior in each cell, energies and details of the layers, refined by a few small networks.
+
+    Each network is fitted with other chances (order, crops, held-out photos), and L is the mean of their maps: what one
+    has learned by chance the others do not share.
     """
 
     own: Tensor
@@ -42,6 +79,7 @@ class Refined(nn.Module):
         down: Tensor,
         middle: Tensor,
         white: Tensor,
+        members: int = MEMBERS,
         hidden: int = 16,
         kernel: int = 5,
         drop: float = 0.1,
@@ -51,19 +89,9 @@ class Refined(nn.Module):
         self.register_buffer("down", down)  # (P, J) principal directions, their mean, and what brings each to spread 1
         self.register_buffer("middle", middle)
         self.register_buffer("white", white)
-        n, self.drop = OF_CLASS + SHARED + len(down[:DETAILS]), drop
+        n = OF_CLASS + SHARED + len(down[:DETAILS])
         self._places: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.mix = nn.Conv2d(n, hidden, 1)
-            self.around = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2)
-            self.out = nn.Conv2d(hidden, 1, 1)
-        self.skip = nn.Parameter(torch.zeros(n))
-        self.bias = nn.Parameter(torch.zeros(1))
-        with torch.no_grad():
-            self.skip[0] = 1
-            self.out.weight.zero_()
-            self.out.bias.zero_()  # type: ignore[union-attr]
+        self.mixers = nn.ModuleList(Mixer(n, hidden=hidden, kernel=kernel, drop=drop) for _ in range(members))
 
     def forward(self, features: Sequence[Tensor], classes: Tensor, scores: Tensor) -> Tensor:
         """L (N, m, H', W') of features [A, B] or [A] for classes (N, m); scores (N, R) are the images'."""
@@ -71,18 +99,14 @@ class Refined(nn.Module):
         return self.refine(basis.flatten(0, 1)).reshape(basis.shape[0], basis.shape[1], *basis.shape[3:])
 
     def refine(self, basis: Tensor) -> Tensor:
-        """L (N, H', W') of basis maps (N, n, H', W')."""
-        squashed = (SLOPE * basis[:, 0] + SHIFT).sigmoid()
-        whole: Tensor = (from_0_to_1(self.learned(basis)) + from_0_to_1(squashed)) / 2
-        return whole
+        """L (n, H', W') of basis maps (n, k, H', W')."""
+        return torch.stack([self.member(i).steadied(basis) for i in range(len(self.mixers))]).mean(dim=0)
 
-    def learned(self, basis: Tensor) -> Tensor:
-        """What the network makes of basis maps, (N, H', W'), not brought to 0 to 1."""
-        if self.training and self.drop:
-            basis = F.dropout2d(basis, self.drop)
-        more: Tensor = self.out(self.around(self.mix(basis).relu()).relu())[:, 0]
-        learned: Tensor = torch.einsum("k,nkhw->nhw", self.skip, basis) + more + self.bias
-        return learned
+    def member(self, number: int) -> Mixer:
+        """One of the networks, to be trained."""
+        mixer = self.mixers[number]
+        assert isinstance(mixer, Mixer)
+        return mixer
 
     @torch.no_grad()
     def basis(self, features: Sequence[Tensor], classes: Tensor, scores: Tensor) -> Tensor:

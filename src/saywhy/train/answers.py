@@ -19,7 +19,7 @@ from torch import Tensor
 from saywhy.classifier import DEFAULT_BATCH, Classifier
 from saywhy.intervene import content_seed, gaussian_blur
 from saywhy.saliency.lcam import LCam
-from saywhy.saliency.refine import Refined, standardised
+from saywhy.saliency.refine import Mixer, Refined, standardised
 from saywhy.train.loop import Step
 
 GRID = 14
@@ -101,15 +101,15 @@ def ask(
     return Answers(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
-def answers_step(head: Refined) -> Step:
+def answers_step(mixer: Mixer) -> Step:
     """Answers of n photos -> 1 - the correlation of what the map foretells with what the classifier said, the mean
     over photos of that for the probability and for its logarithm, equally weighted."""
 
     def step(batch: Answers) -> dict[str, Tensor]:
         basis, masks = batch.basis, batch.masks
-        if head.training and torch.rand(()) < 0.5:
+        if mixer.training and torch.rand(()) < 0.5:
             basis, masks = basis.flip(3), masks.flip(3)
-        alike = correlations(head.learned(basis), replace(batch, masks=masks))
+        alike = correlations(mixer(basis), replace(batch, masks=masks))
         return {"loss": 1 - alike.mean(), "correlation": alike.mean()}
 
     return step

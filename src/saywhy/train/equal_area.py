@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from saywhy.classifier import DEFAULT_BATCH, Classifier
-from saywhy.saliency.refine import Refined
+from saywhy.saliency.refine import Mixer
 from saywhy.train.loop import Step
 from saywhy.train.sights import Sight
 
@@ -39,20 +39,20 @@ def top(ranks: Tensor, share: Tensor) -> Tensor:
     return ((ranks - (1 - share[:, None, None])) / EDGE).sigmoid()
 
 
-def equal_area_step(clf: Classifier, head: Refined) -> Step:
+def equal_area_step(clf: Classifier, mixer: Mixer) -> Step:
     """Photos with their basis maps -> the share of p(y) that is lost when only the map's top is shown, and the share
     that is left when it is hidden. In training shares are drawn; else each photo has a fixed one."""
 
     def step(batch: Sight) -> dict[str, Tensor]:
         images, basis, n = batch.images, batch.basis, len(batch.images)
-        if head.training and torch.rand(()) < 0.5:
+        if mixer.training and torch.rand(()) < 0.5:
             images, basis = images.flip(3), basis.flip(3)
-        ranks = soft_ranks(head.refine(basis))
-        shown = top(ranks, _shares(SHOWN, n, head.training).to(ranks))
+        ranks = soft_ranks(mixer.steadied(basis))
+        shown = top(ranks, _shares(SHOWN, n, mixer.training).to(ranks))
         # Half of the photos fade with the rank, as the metrics show them; the others are cut.
         fading = torch.arange(n, device=ranks.device) % 2 == 0
         shown = torch.where(fading[:, None, None], shown * ranks, shown)
-        left = 1 - top(ranks, _shares(HIDDEN, n, head.training).to(ranks))
+        left = 1 - top(ranks, _shares(HIDDEN, n, mixer.training).to(ranks))
         alone, without = (_log_probability(clf, images, keep, batch.predicted) for keep in (shown, left))
         kept, missed = (((log - batch.whole).exp().clamp_max(1)).mean() for log in (alone, without))
         faint = LOGARITHM * alone.clamp_min(LEAST).mean()

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from saywhy.classifier import DEFAULT_BATCH, Classifier, Tap
 from saywhy.collection import Item
 from saywhy.errors import UsageError, unknown
 from saywhy.saliency.lcam import LCam, start
-from saywhy.saliency.refine import Refined
+from saywhy.saliency.refine import Mixer, Refined
 from saywhy.tap import untouched
 from saywhy.train.answers import Answers, answers_step, ask
 from saywhy.train.equal_area import equal_area_step
@@ -75,10 +76,10 @@ RECIPES: dict[str, Recipe] = {
         thresholded=True,
     ),
     "refined": Recipe(
-        "a refined head: foretells answers to 64 random masks a photo, then ranks places by what they keep and lose",
+        "a refined head: foretells answers to random masks, then ranks places by what they keep and lose",
         Config(epochs=75, batch_size=48, lr=5e-3, schedule="one-cycle", weight_decay=0.3),
-        then=Config(epochs=12, batch_size=12, lr=1e-2, schedule="one-cycle", weight_decay=0.3),
-        kind="answers", form="refined", fine=True, crop=False,
+        then=Config(epochs=3, batch_size=12, lr=1e-2, schedule="one-cycle", weight_decay=0.3),
+        kind="answers", form="refined", fine=True, crop=False, masks=48, crops=3,
     ),
     "paper": Recipe(
         "the published head and recipe (VGG-16's): a row a class, SGD, 7 epochs; wants many photos of each class",
@@ -133,39 +134,72 @@ def fit_lcam(
     head = untrained(clf, photos, recipe)
     if init is not None:
         copy_compatible(head.head, init.head.state_dict())
-    stages = _stages(clf, head, photos, recipe, answers, seed, asked)
-    fits: list[Fitted] = []
-    hook = head.head.bias.register_hook(lambda g: g * recipe.bias_rate)  # type: ignore[no-untyped-call]
+    fits: list[tuple[int, Fitted]] = []
     with frozen(clf):
-        for number, (step, (train, held_out), config) in enumerate(stages):
-            config = replace(config, seed=seed, batch_size=min(config.batch_size, len(train)))
+        for number, stage in enumerate(_stages(clf, head, photos, recipe, answers, seed, asked)):
+            config = replace(stage.config, batch_size=min(stage.config.batch_size, len(stage.train)))
             file = None if checkpoint is None else _of_stage(Path(checkpoint), number)
-            fits.append(fit(head.head, step, train, config, held_out=held_out, checkpoint=file, told=told))
-            if fits[-1].stopped.startswith("step"):
+            on = partial(_counted, told, sum(len(f.history) for _, f in fits))
+            ended = fit(stage.part, stage.step, stage.train, config, held_out=stage.held_out, checkpoint=file, told=on)
+            fits.append((stage.network, ended))
+            if ended.stopped.startswith("step"):
                 break
-    hook.remove()
     head.head.eval().requires_grad_(False)
     card = _card(clf, recipe, items, predicted, failures, fits) | {"held_out": len(split(len(photos), seed)[1])}
-    return Outcome(replace(head, card=card), fits[-1], tuple(failures))
+    return Outcome(replace(head, card=card), fits[-1][1], tuple(failures))
+
+
+def _counted(told: Told, before: int, epoch: int, row: dict[str, float]) -> None:
+    told(before + epoch, row)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What is trained, by which step, on which examples and to be stopped by which, and how."""
+
+    part: nn.Module
+    step: Step
+    train: Examples
+    held_out: Examples | None
+    config: Config
+    network: int = 0
 
 
 def _stages(
     clf: Classifier, head: LCam, photos: Photos, recipe: Recipe, answers: Answers | None, seed: int, asked: Asked
-) -> Iterator[tuple[Step, tuple[Examples, Examples | None], Config]]:
-    """What is trained for, one after the other: the step, the examples to train on and to stop by, and how."""
-    kept, held = split(len(photos), seed)
-    parts = Part(photos, kept), Part(photos, held) if len(held) else None
+) -> Iterator[Stage]:
+    """One after the other; what a stage needs is prepared when it is its turn."""
     if not isinstance(head.head, Refined):
-        yield lcam_step(clf, head, recipe), parts, recipe.config
+        kept, held = split(len(photos), seed)
+        first = Part(photos, held) if len(held) else None
+        config = replace(recipe.config, seed=seed)
+        bias = head.head.bias.register_hook(lambda g: g * recipe.bias_rate)  # type: ignore[no-untyped-call]
+        try:
+            yield Stage(head.head, lcam_step(clf, head, recipe), Part(photos, kept), first, config)
+        finally:
+            bias.remove()
         return
     known = answers or answers_of(clf, head, photos, recipe, seed, asked)
-    yield answers_step(head.head), (known[kept], known[held] if len(held) else None), recipe.config
-    if recipe.then is not None:
-        seen = whole_photos(clf, known, kept)
-        if recipe.crops:
-            seen = together(seen, from_closer(clf, head, photos, kept, recipe.crops, seed=seed))
-        first = Sights(clf, photos, whole_photos(clf, known, held)) if len(held) else None
-        yield equal_area_step(clf, head.head), (Sights(clf, photos, seen), first), recipe.then
+    for number in range(len(head.head.mixers)):
+        for stage in _stages_of(clf, head, head.head.member(number), photos, known, recipe, seed + number):
+            yield replace(stage, network=number)
+
+
+def _stages_of(
+    clf: Classifier, head: LCam, mixer: Mixer, photos: Photos, known: Answers, recipe: Recipe, seed: int
+) -> Iterator[Stage]:
+    """Those of one network of a refined head; another seed holds out other photos, and draws other crops."""
+    kept, held = split(len(photos), seed)
+    held_out = known[held] if len(held) else None
+    yield Stage(mixer, answers_step(mixer), known[kept], held_out, replace(recipe.config, seed=seed))
+    if recipe.then is None:
+        return
+    seen = whole_photos(clf, known, kept)
+    if recipe.crops:
+        seen = together(seen, from_closer(clf, head, photos, kept, recipe.crops, seed=seed))
+    first = Sights(clf, photos, whole_photos(clf, known, held)) if len(held) else None
+    config = replace(recipe.then, seed=seed)
+    yield Stage(mixer, equal_area_step(clf, mixer), Sights(clf, photos, seen), first, config)
 
 
 def _of_stage(file: Path, number: int) -> Path:
@@ -174,7 +208,7 @@ def _of_stage(file: Path, number: int) -> Path:
 
 def unfinished(file: Path) -> list[Path]:
     """The checkpoints that a run with this one has left."""
-    return [f for n in range(2) if (f := _of_stage(file, n)).exists()]
+    return sorted(f for f in {file, *file.parent.glob(f"{file.stem}.*{file.suffix}")} if f.exists())
 
 
 def untrained(clf: Classifier, photos: Photos, recipe: Recipe) -> LCam:
@@ -281,7 +315,7 @@ def _card(
     items: Sequence[Item],
     predicted: list[int],
     failures: list[Any],
-    fits: list[Fitted],
+    fits: list[tuple[int, Fitted]],
 ) -> dict[str, Any]:
     names, counts = clf.class_names, Counter(predicted)
     few = sorted(c for c in range(len(names)) if counts[c] < FEW)
@@ -309,13 +343,14 @@ def _card(
             if recipe.form == "rows"
             else "explained by what the other classes taught",
         },
-        "training": _history(fits[-1]),
-        "training_before": [_history(f) for f in fits[:-1]],
+        "training": _history(*fits[-1]),
+        "training_before": [_history(*f) for f in fits[:-1]],
     }
 
 
-def _history(fitted: Fitted) -> dict[str, Any]:
+def _history(network: int, fitted: Fitted) -> dict[str, Any]:
     return {
+        "network": network,
         "stopped": fitted.stopped,
         "steps": fitted.steps,
         "best_epoch": fitted.best_epoch,

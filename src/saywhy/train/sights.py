@@ -8,7 +8,6 @@ n sights, R classes; boxes (x, y, width, height) in pixels of the classifier's v
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -80,7 +79,6 @@ def from_closer(
     count: int,
     *,
     seed: int = 0,
-    asked: Callable[[int, int], None] = lambda done, total: None,
 ) -> Known:
     """Looks at `count` random crops of each photo, and keeps those of which the classifier is SURE of something.
 
@@ -88,7 +86,7 @@ def from_closer(
     """
     assert isinstance(lcam.head, Refined)
     found: list[tuple[Tensor, ...]] = []
-    for n, row in enumerate(rows):
+    for row in rows:
         image = centred(photos[row[None]], clf)[0]
         boxes = draw_boxes(image, count, torch.Generator().manual_seed(content_seed(image, seed)))
         tap = clf.tap(torch.stack([closer(image, box) for box in boxes.tolist()]), lcam.points(clf))
@@ -97,7 +95,6 @@ def from_closer(
         sure = whole.exp() >= SURE
         columns = row.expand(count), boxes, predicted, whole, basis
         found.append(tuple(column[sure.to(column.device)] for column in columns))
-        asked(n + 1, len(rows))
     return Known(*(torch.cat(column) for column in zip(*found, strict=True)))
 
 
