@@ -112,6 +112,20 @@ def test_the_refined_form_starts_as_the_mean_of_cam_and_its_sigmoid():
         assert torch.allclose(L, total, atol=5e-3)
 
 
+def test_the_refined_map_is_the_mean_of_its_networks():
+    clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(3)
+    head, tap = lcam.start(tap_of(clf, x), "refined").head, tap_of(clf, x)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(4)
+        for p in head.parameters():
+            p.copy_(torch.randn_like(p))
+    basis = head.basis([tap.maps()], torch.tensor([[0], [2], [1]]), tap.logits)[:, 0]
+    slow = sum(head.member(i).steadied(basis) for i in range(len(head.mixers))) / len(head.mixers)
+    assert len(head.mixers) > 1 and torch.allclose(head.refine(basis), slow, atol=1e-5)
+    alone = head.member(0).steadied(basis)
+    assert not torch.allclose(alone, slow, atol=1e-2)
+
+
 def test_maps_of_the_refined_form_are_standardised_and_finite_for_any_network_and_class():
     for model in tiny.MODELS:
         clf, x = tiny.classifier(tiny.build(model)), tiny.images(2)

@@ -55,8 +55,7 @@ class Mixer(nn.Module):
 
         In the second a strong place does not outshine others; it keeps a head from few photos from straying far.
         """
-        squashed = (SLOPE * basis[:, 0] + SHIFT).sigmoid()
-        mean: Tensor = (from_0_to_1(self(basis)) + from_0_to_1(squashed)) / 2
+        mean: Tensor = (from_0_to_1(self(basis)) + from_0_to_1(squashed(basis))) / 2
         return mean
 
 
@@ -99,8 +98,22 @@ class Refined(nn.Module):
         return self.refine(basis.flatten(0, 1)).reshape(basis.shape[0], basis.shape[1], *basis.shape[3:])
 
     def refine(self, basis: Tensor) -> Tensor:
-        """L (n, H', W') of basis maps (n, k, H', W')."""
-        return torch.stack([self.member(i).steadied(basis) for i in range(len(self.mixers))]).mean(dim=0)
+        """L (n, H', W') of basis maps (n, k, H', W'): the mean of what `steadied` says for each network."""
+        mean: Tensor = (from_0_to_1(self._learned(basis)).mean(dim=1) + from_0_to_1(squashed(basis))) / 2
+        return mean
+
+    def _learned(self, basis: Tensor) -> Tensor:
+        """What every network makes of basis maps, (n, members, H', W'), side by side in one go."""
+        nets = [self.member(i) for i in range(len(self.mixers))]
+
+        def joined(name: str) -> tuple[Tensor, Tensor]:
+            convs = [getattr(net, name) for net in nets]
+            return torch.cat([c.weight for c in convs]), torch.cat([c.bias for c in convs])
+
+        z = F.conv2d(basis, *joined("mix")).relu_()
+        z = F.conv2d(z, *joined("around"), padding=nets[0].around.padding, groups=len(nets)).relu_()
+        skip, bias = torch.stack([net.skip for net in nets]), torch.cat([net.bias for net in nets])
+        return F.conv2d(z, *joined("out"), groups=len(nets)) + F.conv2d(basis, skip[..., None, None], bias)
 
     def member(self, number: int) -> Mixer:
         """One of the networks, to be trained."""
@@ -155,6 +168,11 @@ class Refined(nn.Module):
             centre = torch.exp(-0.5 * (h[:, None] ** 2 + w[None] ** 2)).to(like)
             self._places[size] = torch.cdist(place, place).square() / (2 * REACH**2), standardised(centre)
         return self._places[size]
+
+
+def squashed(basis: Tensor) -> Tensor:
+    """The sigmoid (n, h, w) of standardised CAM."""
+    return (SLOPE * basis[:, 0] + SHIFT).sigmoid()
 
 
 def standardised(maps: Tensor) -> Tensor:
