@@ -69,8 +69,8 @@ def main() -> None:
         print(time.strftime("%H:%M:%S"), some[-1], flush=True)
     for other in ROWS:
         for metric in ("ad50-ranked", "ad15-ranked", "insertion-deletion"):
-            found = "%+.3f ± %.3f, %d photos" % paired(table.rows, "refined", other, metric)
-            print(f"refined minus {other}: {metric} {found}")
+            gain, error, count = paired(table.rows, "refined", other, metric)
+            print(f"refined minus {other}: {metric} {gain:+.3f} ± {error:.3f}, {count} photos")
 
 
 if __name__ == "__main__":
