@@ -50,7 +50,7 @@ def measured(clf: Classifier, count: int, turns: int) -> list[dict[str, object]]
     runs: dict[str, Callable[[], object]] = {"plain": lambda: clf.logits(images)}
     for name, (form, fine) in FORMS.items():
         points = [clf.fine_point(), clf.point] if fine else [clf.point]
-        head = start(clf.tap(images, points), form, fine=fine)
+        head = start(clf.tap(images, [p for p in points if p]), form, fine=fine)
         runs |= {f"{name}: {what}": run for what, run in case(clf, head, images).items()}
     for run in [*runs.values()] * 2:
         run()
