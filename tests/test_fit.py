@@ -324,9 +324,12 @@ def test_the_published_recipe_is_the_papers():
 # Half precision, several processes.
 
 
-@pytest.mark.parametrize("recipe", [SMALL, replace(SMALL, kind="fm", thresholded=True), REFINED])
+@pytest.mark.parametrize(
+    "recipe", [SMALL, replace(SMALL, kind="fm", thresholded=True), REFINED, replace(REFINED, then=REFINED.config)]
+)
 def test_bfloat16_fits_much_the_same_head(recipe, photos, clf):
-    half = replace(recipe, config=replace(recipe.config, amp=True))
+    then = recipe.then and replace(recipe.then, amp=True)
+    half = replace(recipe, config=replace(recipe.config, amp=True), then=then)
     whole, less = (fit_lcam(clf, find_images(photos), r).fitted.history for r in (recipe, half))
     assert [row["loss"] for row in less] == pytest.approx([row["loss"] for row in whole], rel=0.05)
     assert less != whole

@@ -74,13 +74,14 @@ def _fitted(
 
     clf = load()
     recipe = RECIPES[preset]
-    # A head that learns from recorded answers is too small to gain from it.
+    # Small networks whose losses are differences of small numbers: halves are used where they are asked for.
     half = clf.device.startswith("cuda") and recipe.kind != "answers" if amp is None else amp
+    then = None if recipe.then is None else replace(recipe.then, amp=half)
+    recipe = replace(recipe, config=replace(recipe.config, amp=half), then=then)
     with progress(quiet, 1) as tell:
         tell(0, f"reading {len(items)} pictures")
         return fit_lcam(
-            clf, items, replace(recipe, config=replace(recipe.config, amp=half)), init=fitted_parts(init, clf).lcam,
-            checkpoint=out / UNFINISHED, seed=seed,
+            clf, items, recipe, init=fitted_parts(init, clf).lcam, checkpoint=out / UNFINISHED, seed=seed,
             asked=lambda n, total: tell(0, f"asking the classifier about hidden parts: photo {n} of {total}"),
             told=lambda n, row: tell(0, f"epoch {n + 1}: " + " ".join(f"{k} {v:.3f}" for k, v in row.items())),
         )  # fmt: skip
