@@ -132,37 +132,6 @@ def test_an_interrupted_run_may_be_stopped_by_another_threshold(tmp_path: Path) 
     assert fit(longer, step_of(longer), Points(128), eager, checkpoint=file).stopped == "threshold"
 
 
-def test_the_mean_of_the_last_weights_is_kept() -> None:
-    net, seen = network(), []
-
-    def watching(batch: Batch) -> dict[str, Tensor]:
-        if net.training:
-            seen.append(weights(net))
-        return step_of(net)(batch)
-
-    config = Config(epochs=4, batch_size=8, lr=0.05, schedule="constant", tail=0.5)
-    fit(net, watching, Points(40), config, held_out=Points(20, seed=1))
-    # What a step finds is what the one before it has left; the last one's weights nobody sees but the mean.
-    longer = network()
-    fit(longer, step_of(longer), Points(40), replace(config, tail=0.0))
-    expected = torch.stack([*seen[11:], weights(longer)]).mean(dim=0)
-    floating = torch.cat([torch.full((v.numel(),), v.is_floating_point()) for v in net.state_dict().values()])
-    assert len(seen) == 20
-    assert torch.allclose(weights(net)[floating], expected[floating], atol=1e-5)
-
-
-@pytest.mark.parametrize("after", [7, 13, 18])
-def test_an_interrupted_mean_goes_on_bit_by_bit(tmp_path: Path, after: int) -> None:
-    config = Config(epochs=4, batch_size=8, lr=0.05, tail=0.5, checkpoint_every=2)
-    whole, parted, file = network(), network(), tmp_path / "run.safetensors"
-    fit(whole, step_of(whole), Points(40), config)
-    with suppress(Break):
-        fit(parted, broken_off(step_of(parted), after), Points(40), config, checkpoint=file)
-    parted = network()
-    fit(parted, step_of(parted), Points(40), config, checkpoint=file)
-    assert torch.equal(weights(parted), weights(whole))
-
-
 def test_a_checkpoint_is_safetensors_with_json(tmp_path: Path) -> None:
     file, net = tmp_path / "folder" / "run.safetensors", network()
     fit(net, step_of(net), Points(64), CONFIG, checkpoint=file)
@@ -285,7 +254,6 @@ def test_compatible_parameters_are_copied_and_the_rest_is_named() -> None:
         (replace(CONFIG, optimiser="adam"), lambda net: net, "unknown optimiser"),
         (replace(CONFIG, schedule="one-cycl"), lambda net: net, "did you mean 'one-cycle'"),
         (replace(CONFIG, epochs=0), lambda net: net, "epochs"),
-        (replace(CONFIG, tail=1.5), lambda net: net, "tail is a share"),
         (CONFIG, lambda net: net.requires_grad_(False), "nothing to train"),
     ],
 )

@@ -55,9 +55,7 @@ class Config:
     """How to train.
 
     `loss_threshold` stops once the watched loss is below it, `patience` after so many epochs without a new best. The
-    watched loss is that of the held-out examples, or the epoch's mean where there are none. `tail` is the share of the
-    steps, the last ones, whose weights are averaged; the average is kept, and held-out examples then only watch: where
-    steps are noisy, the best of a few epochs is the luckiest, and an average is better than any.
+    watched loss is that of the held-out examples, or the epoch's mean where there are none.
     """
 
     epochs: int = 10
@@ -69,7 +67,6 @@ class Config:
     clip: float | None = 1.0  # largest norm of all gradients together
     loss_threshold: float | None = None
     patience: int | None = None
-    tail: float = 0.0
     seed: int = 0
     checkpoint_every: int | None = None  # steps; None: at the end of every epoch
     amp: bool = False  # bfloat16 where torch allows it
@@ -91,8 +88,7 @@ class State:
 class Fitted:
     """How a run ended. `stopped`: "epochs", "threshold", "patience", or why a loss was not finite.
 
-    The part holds the mean of the tail's weights if the config has one, else those of `best_epoch` where there were
-    held-out examples, else the last good ones. `history`
+    The part holds the weights of `best_epoch` where there were held-out examples, else the last good ones. `history`
     has a row an epoch: the mean of each named loss, and "held_out".
     """
 
@@ -108,8 +104,7 @@ Told = Callable[[int, dict[str, float]], None]
 
 @dataclass
 class _Run:
-    """What a run consists of; `kept` are the weights of the best epoch, of the last one without held-out examples, or
-    the mean over the tail."""
+    """What a run consists of; `kept` are the weights of the best epoch, of the last one without held-out examples."""
 
     part: nn.Module
     step: Step
@@ -124,12 +119,6 @@ class _Run:
     def length(self) -> int:
         """Steps an epoch; what does not fill a batch waits for another epoch's order."""
         return max(1, len(self.examples) // self.config.batch_size)
-
-    @property
-    def in_tail(self) -> int:
-        """Steps done of the tail."""
-        total = self.config.epochs * self.length
-        return max(0, self.state.step - math.floor(total * (1 - self.config.tail) + 1e-9))
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -161,7 +150,7 @@ def fit(
         step: batch -> named scalar losses; "loss" is minimised, the others are recorded.
         examples: rows (n,) -> batch.
         config: see Config.
-        held_out: examples that are never trained on; they choose the best epoch, unless the config has a tail.
+        held_out: examples that are never trained on and choose the best epoch.
         checkpoint: a .safetensors file.
         told: progress.
 
@@ -186,7 +175,7 @@ def fit(
             if file is not None and (due or run.state.stopped) and rank() == 0:
                 _save(file, run)
     state = run.state
-    if held_out is not None or config.tail or state.stopped.startswith("step"):
+    if held_out is not None or state.stopped.startswith("step"):
         part.load_state_dict(run.kept)
     return Fitted(state.stopped, state.step, state.best, state.best_epoch, state.history)
 
@@ -208,9 +197,6 @@ def _one_step(run: _Run) -> dict[str, float] | None:
         state.stopped = f"step {state.step}: {trouble}; the last good weights are kept"
         return None
     state.step += 1
-    if done := run.in_tail:
-        now = _snapshot(run.part)
-        run.kept = now if done == 1 else {n: _nearer(v, now[n], 1 / done) for n, v in run.kept.items()}
     for name, value in losses.items():
         state.sums[name] = state.sums.get(name, 0.0) + value
     return _end_epoch(run) if place == run.length - 1 else None
@@ -253,8 +239,7 @@ def _end_epoch(run: _Run) -> dict[str, float]:
     state.sums.clear()
     if watched < state.best:
         state.best, state.best_epoch = watched, epoch
-    choosing = run.held_out is not None and not config.tail
-    if not run.in_tail and (state.best_epoch == epoch or not choosing):
+    if state.best_epoch == epoch or run.held_out is None:
         run.kept = _snapshot(run.part)
     _judge(run)
     return row
@@ -321,8 +306,6 @@ def _check(part: nn.Module, examples: Examples, held_out: Examples | None, confi
         raise unknown("schedule", config.schedule, SCHEDULES)
     if config.epochs < 1 or config.batch_size < 1 or not config.lr > 0:
         raise UsageError(f"epochs and batch_size are whole numbers from 1 on and lr is above 0; got {config}")
-    if not 0 <= config.tail <= 1:
-        raise UsageError(f"tail is a share of the steps, from 0 to 1; got {config.tail}")
     if not len(examples) or (held_out is not None and not len(held_out)):
         raise UsageError("training needs at least one example, and one held-out example where those are given")
     if not any(p.requires_grad for p in part.parameters()):
@@ -342,10 +325,6 @@ def _seed(seed: int, step: int) -> None:
 
 def _order(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-
-
-def _nearer(value: Tensor, to: Tensor, share: float) -> Tensor:
-    return torch.lerp(value, to, share) if value.is_floating_point() else to
 
 
 def _snapshot(part: nn.Module) -> dict[str, Tensor]:
