@@ -10,8 +10,6 @@ of other classes were trained too little to judge them. Rows that are in the res
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +21,7 @@ import torch
 from torch import Tensor
 
 from lcam_photos import PLAIN
-from lcam_rows import OF_THE_ORDER, Seen, Table, column, kept_sigmoid, raw_map, with_onnx
+from lcam_rows import OF_THE_ORDER, Seen, Table, column, kept_sigmoid, photos_folder, raw_map, with_onnx
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.evaluate.truth import truth_of
@@ -124,11 +122,9 @@ def main() -> None:
     parser.add_argument("--onnx", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
-    data = os.environ.get("SAYWHY_DATA")
-    if not data:
-        sys.exit("SAYWHY_DATA is not set: these photos are not part of the project; see benchmarks/lcam_birds.py")
+    data = photos_folder()
     torch.set_num_threads(1)
-    birds = Birds(Path(data) / "cub10", given.onnx, given.photos)
+    birds = Birds(data / "cub10", given.onnx, given.photos)
     print(birds.facts, flush=True)
     again = [row for name in given.again for row in (name, f"{name}, sigmoid kept")]
     table = Table.opened(given.out, [i.path.name for i in birds.test], {**ABOUT, **birds.facts}, again)

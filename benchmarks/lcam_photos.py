@@ -12,7 +12,6 @@ benchmarks/lcam_page.py.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lcam_rows import OF_THE_ORDER, Seen, Table, column, kept_sigmoid, raw_map, with_onnx
+from lcam_rows import OF_THE_ORDER, Seen, Table, column, kept_sigmoid, photos_folder, raw_map, with_onnx
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.image import read
@@ -261,11 +260,9 @@ def main() -> None:
     for name in (*given.heads, *given.rows):
         if name not in HEADS and name not in PLAIN:
             sys.exit(f"no row {name!r}; there are: {', '.join([*PLAIN, *HEADS])}")
-    data = os.environ.get("SAYWHY_DATA")
-    if not data:
-        sys.exit("SAYWHY_DATA is not set: these photos are not part of the project; see benchmarks/lcam_birds.py")
+    data = photos_folder()
     torch.set_num_threads(1)
-    study = Study(Path(data) / "imagenet300", given.onnx, given.answers)
+    study = Study(data / "imagenet300", given.onnx, given.answers)
     again = [row for name in given.again for row in (rows_of(name) if name in HEADS else (name,))]
     table = Table.opened(given.out, [i.path.name for i in study.items], ABOUT, again)
     quick = [n for n in given.rows if not PLAIN[n].subset]

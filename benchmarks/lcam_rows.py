@@ -11,6 +11,7 @@ import json
 import math
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -37,6 +38,13 @@ COLUMNS = (
 OF_THE_ORDER = COLUMNS[7:]  # the same for maps that are increasing functions of each other
 DIGITS = {"ad": 2, "ic": 0}  # of values in percent; others have four
 Ask = Callable[[Tensor], Tensor]
+
+
+def photos_folder() -> Path:
+    """The folder of photos, which are not part of the project."""
+    if not (data := os.environ.get("SAYWHY_DATA")):
+        sys.exit("SAYWHY_DATA is not set: it names a folder of photos that are not part of the project")
+    return Path(data)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -11,15 +11,13 @@ recipe; those measured here served for nothing else.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from pathlib import Path
 
 import torch
 
 from lcam_photos import PLAIN
-from lcam_rows import OF_THE_ORDER, Seen, Table, column, paired, raw_map, with_onnx
+from lcam_rows import OF_THE_ORDER, Seen, Table, column, paired, photos_folder, raw_map, with_onnx
 from saywhy.cli.options import fitted_parts
 from saywhy.collection import find_images
 from saywhy.image import read
@@ -41,13 +39,11 @@ def main() -> None:
     parser.add_argument("--onnx", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
-    data = os.environ.get("SAYWHY_DATA")
-    if not data:
-        sys.exit("SAYWHY_DATA is not set: these photos are not part of the project; see benchmarks/lcam_scenes.py")
+    data = photos_folder()
     torch.set_num_threads(1)
     clf = load_classifier("efficientnet-lite0")
     quick = with_onnx(clf) if given.onnx else clf
-    known, scenes = (find_images(Path(data) / name) for name in ("imagenet300", "flickr600"))
+    known, scenes = (find_images(data / name) for name in ("imagenet300", "flickr600"))
     seen_classes = set(read_photos(clf, known, crop=False)[0].predicted)
     scenes = scenes[CHOSEN_ON:]
     predicted = read_photos(clf, scenes, crop=False)[0].predicted

@@ -8,17 +8,15 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from saywhy.image import Floats
 from saywhy.render import colours, words
+from saywhy.render.pages import templates
 
 Row = dict[str, Any]
 
@@ -38,7 +36,7 @@ def failures_page(record: Mapping[str, Any], pictures: Mapping[str, Floats]) -> 
     """The page of a record; `pictures` (3, H, W) in [0, 1] by path are the errors to show."""
     shown = [f for f in record["failures"] if f["path"] in pictures]
     wrong = len(record["failures"])
-    return _templates().get_template("failures.html").render(
+    return templates("failures.css").get_template("failures.html").render(
         title=_title(record),
         right=words.percent(record["correct"] / record["pictures"]),
         model=words.clean(record["model"]["name"]),
@@ -56,22 +54,6 @@ def failures_page(record: Mapping[str, Any], pictures: Mapping[str, Floats]) -> 
         hidden=wrong - len(shown),
         unused=[*record["unreadable"], *record["skipped"]],
     )  # fmt: skip
-
-
-@cache
-def _templates() -> Environment:
-    folder = Path(__file__).parent / "templates"
-    env = Environment(
-        loader=FileSystemLoader(folder, encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    env.globals["css"] = Markup((folder / "failures.css").read_text("utf-8"))
-    env.filters["clean"] = words.clean
-    return env
 
 
 def _title(record: Mapping[str, Any]) -> str:

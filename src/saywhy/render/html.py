@@ -12,11 +12,8 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
@@ -24,6 +21,7 @@ from saywhy.explanation import Effect, Explanation, Run, Statement
 from saywhy.render import colours, words
 from saywhy.render.graph import graph_rows
 from saywhy.render.outline import svg_path
+from saywhy.render.pages import templates
 from saywhy.render.scene import LONG_SIDE, Scene, Shape, hidden, kept_alone, scene_of
 
 Row = dict[str, Any]
@@ -34,27 +32,12 @@ MENTION = r"\b(?:[Rr]egion|[Cc]oncept|[Pp]attern)s?\s+\w+(?:(?:,\s*(?:and\s+)?|\
 
 def html(explanation: Explanation) -> bytes:
     """A whole page in UTF-8: no network, no script, readable on a phone, in the dark and on paper."""
-    return _templates().get_template("page.html").render(_content(explanation)).encode()
+    return templates("explanation.css").get_template("page.html").render(_content(explanation)).encode()
 
 
 def fragment(explanation: Explanation) -> str:
     """The same content without the page around it, its style scoped to itself; for `_repr_html_`."""
-    return _templates().get_template("explanation.html").render(_content(explanation))
-
-
-@cache
-def _templates() -> Environment:
-    folder = Path(__file__).parent / "templates"
-    env = Environment(
-        loader=FileSystemLoader(folder, encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    env.globals["css"] = Markup((folder / "explanation.css").read_text("utf-8"))
-    return env
+    return templates("explanation.css").get_template("explanation.html").render(_content(explanation))
 
 
 def _content(e: Explanation) -> Row:
