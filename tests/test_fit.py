@@ -113,6 +113,12 @@ def test_soft_ranks_are_shares_that_know_the_order_alone():
     assert cut.mean((1, 2)).tolist() == pytest.approx([0.25, 0.5], abs=0.06)
 
 
+def test_heads_of_two_seeds_share_no_network(photos, clf):
+    heads = [state(fit_lcam(clf, find_images(photos), REFINED, seed=seed)) for seed in (0, 1)]
+    nets = [head[f"mixers.{n}.mix.weight"] for head in heads for n in range(3)]
+    assert not any(torch.equal(a, b) for i, a in enumerate(nets) for b in nets[:i])
+
+
 def test_the_loss_of_equal_areas_is_what_the_shown_and_the_hidden_part_do_to_the_probability(clf):
     head = training.untrained(clf, FewPhotos(tiny.images(4)), REFINED)
     x = tiny.images(4)

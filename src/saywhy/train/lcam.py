@@ -180,8 +180,10 @@ def _stages(
             bias.remove()
         return
     known = answers or answers_of(clf, head, photos, recipe, seed, asked)
-    for number in range(len(head.head.mixers)):
-        for stage in _stages_of(clf, head, head.head.member(number), photos, known, recipe, seed + number):
+    members = len(head.head.mixers)
+    for number in range(members):
+        own = seed * members + number  # no two seeds share a network
+        for stage in _stages_of(clf, head, head.head.member(number), photos, known, recipe, own):
             yield replace(stage, network=number)
 
 
