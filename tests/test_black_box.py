@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from saywhy.classifier import counting
 from saywhy.errors import ModelError, UsageError
 from saywhy.image import Preprocess, read
+from saywhy.passes import counting
 from saywhy.zoo import load_classifier, remote
 
 

@@ -225,7 +225,7 @@ def test_every_method_has_a_summary_a_source_and_documented_equation():
 
 
 def test_a_tap_serves_several_methods_without_another_forward_pass():
-    from saywhy.classifier import counting
+    from saywhy.passes import counting
 
     clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
     tap = clf.tap(x)

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 import tiny
 from saywhy import bundle, cli
-from saywhy.classifier import counting
 from saywhy.collection import Item, find_images
 from saywhy.errors import InputError, UsageError
+from saywhy.passes import counting
 from saywhy.saliency import saliency
 from saywhy.train import answers, equal_area, sights
 from saywhy.train import lcam as training

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tiny
-from saywhy.classifier import Classifier, counting
+from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.image import Preprocess
 from saywhy.intervene import (
@@ -21,6 +21,7 @@ from saywhy.intervene import (
     play,
     shapley_values,
 )
+from saywhy.passes import counting
 
 
 @pytest.mark.parametrize("fill", FILLS)

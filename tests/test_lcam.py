@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 import tiny
 from saywhy import bundle
-from saywhy.classifier import counting
 from saywhy.errors import InputError, UsageError
 from saywhy.metrics import spearman
+from saywhy.passes import counting
 from saywhy.saliency import lcam, refine, saliency, saliency_of
 from saywhy.targets import Targets
 from saywhy.train import masks

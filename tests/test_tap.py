@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import tiny
-from saywhy.attending import recording_attention
-from saywhy.classifier import counting
+from saywhy.attention_capture import recording_attention
 from saywhy.errors import ModelError, UsageError
 from saywhy.grid import Grid, find_grid
+from saywhy.passes import counting
 
 ROWS = torch.tensor([1, 0, 1, 1, 0])
 

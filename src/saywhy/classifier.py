@@ -1,6 +1,6 @@
-"""The classifier to explain, white box or black box, and the Tap: one forward pass of it cut at its layers.
+"""The classifier to explain, white box or black box.
 
-N images (N, 3, H, W) float in [0, 1], RGB; C classes; maps (N, K, h, w); M replayed rows.
+N images (N, 3, H, W) float in [0, 1], RGB; C classes.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -19,52 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saywhy.attending import attend
 from saywhy.errors import ModelError, UsageError, unknown
 from saywhy.grid import Grid
+from saywhy.hooks import untouched
 from saywhy.image import Box, Picture, Preprocess, frame
-from saywhy.tap import Layers, Point, cut, forward_with, logits_of, untouched
-from saywhy.targets import Target, Targets, class_index, resolve
+from saywhy.layers import Layers, Point
+from saywhy.outputs import logits_of
+from saywhy.passes import speaking_of, tally
+from saywhy.tap import Tap, cut
+from saywhy.targets import class_index
 
 Activation = Literal["softmax", "sigmoid", "none"]
 DEFAULT_BATCH = 16
 # What one core has room for in its caches: lite0 takes 17.6 ms an image in fours, 23.7 in eights, 29.4 in sixteens.
 CPU_BATCH = 4
-
-
-# --------------------------------------------------------------------------------------------------
-# Counting: every image that goes through the network is counted where the network is run.
-
-
-@dataclass
-class Meter:
-    """Images sent through the whole network and through a tail alone, while a `counting` block was open."""
-
-    forward_passes: int = 0
-    tail_passes: int = 0
-
-
-_METERS: ContextVar[tuple[Meter, ...]] = ContextVar("meters", default=())
-
-
-@contextmanager
-def counting() -> Iterator[Meter]:
-    """Counts the passes made inside the block, by this thread, through any classifier."""
-    meter = Meter()
-    token = _METERS.set((*_METERS.get(), meter))
-    try:
-        yield meter
-    finally:
-        _METERS.reset(token)
-
-
-def _count(forward: int = 0, tail: int = 0) -> None:
-    for meter in _METERS.get():
-        meter.forward_passes += forward
-        meter.tail_passes += tail
-
-
-# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +150,7 @@ class Classifier:
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores with whatever gradients the caller's mode asks for, for training on top of the frozen network."""
-        _count(forward=len(images))
+        tally(forward=len(images))
         return self._expand(logits_of(self.net(self.inputs(images))))
 
     def inputs(self, images: Tensor) -> Tensor:
@@ -212,8 +178,8 @@ class Classifier:
 
     def _run(self, images: Tensor, *, count: bool = True) -> Tensor:
         if count:
-            _count(forward=len(images))
-        with _speaking_of(self.name or "the model"):
+            tally(forward=len(images))
+        with speaking_of(self.name or "the model"):
             if isinstance(self.net, nn.Module):
                 with untouched(self.net), torch.inference_mode(False), torch.no_grad():
                     x = self.inputs(images)
@@ -299,7 +265,7 @@ class Classifier:
         assert isinstance(self.net, nn.Module)
         H, W = self.preprocess.size
         noise = torch.rand(2, 3, H, W, generator=torch.Generator().manual_seed(0))
-        with _speaking_of(self.name or "the model"):
+        with speaking_of(self.name or "the model"):
             return Layers(self.net, self.inputs(noise), keep)
 
     # -- tapping -----------------------------------------------------------------------------------
@@ -316,9 +282,9 @@ class Classifier:
             return Tap(self, images, self.logits(images), {}, {}, None)
         assert isinstance(self.net, nn.Module)
         points = [p if isinstance(p, Point) else self._named(p) for p in layers or ()] or [self.point]
-        _count(forward=len(images))
+        tally(forward=len(images))
         # A caller in inference mode must not break the graph, nor one without gradients.
-        with _speaking_of(self.name or "the model"), torch.inference_mode(False), torch.enable_grad():
+        with speaking_of(self.name or "the model"), torch.inference_mode(False), torch.enable_grad():
             scores, raws = cut(self.net, self.inputs(images), points)
             graph = self._expand(scores)
         logits = self._checked(scores, len(images))
@@ -354,132 +320,3 @@ def check_images(images: Tensor) -> None:
         raise UsageError(
             f"images must lie in [0, 1]; got {low:.3g} to {high:.3g}. The classifier normalises them itself"
         )
-
-
-@contextmanager
-def _speaking_of(name: str) -> Iterator[None]:
-    """Turns whatever the network raises into a ModelError that says who raised it."""
-    try:
-        yield
-    except (ModelError, UsageError):
-        raise
-    except Exception as e:
-        raise ModelError(f"{name} raised {type(e).__name__}: {e}") from e
-
-
-# --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Tap:
-    """One forward pass of N images: `logits` (N, C), the maps and gradients of the tapped layers, and replay.
-
-    It holds the graph of the tail, so gradients for several targets cost no further forward pass.
-    """
-
-    clf: Classifier
-    images: Tensor
-    logits: Tensor
-    points: Mapping[str, Point]
-    _raws: Mapping[str, Tensor] = field(repr=False)
-    _graph: Tensor | None = field(repr=False)
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(H, W) of the images."""
-        return (int(self.images.shape[2]), int(self.images.shape[3]))
-
-    def point(self, layer: str | None = None) -> Point:
-        """The tapped point of that name; the latest one in the network by default."""
-        if not self.points:
-            raise UsageError(
-                "a black-box classifier has no layers; use a method that needs only its scores (rise, occlusion)"
-            )
-        if layer is None:
-            return max(self.points.values(), key=lambda p: p.order)
-        if layer not in self.points:
-            raise UsageError(f"layer {layer!r} was not tapped; tapped: {', '.join(self.points)}")
-        return self.points[layer]
-
-    def maps(self, layer: str | None = None) -> Tensor:
-        """Activations (N, K, h, w), float32, detached."""
-        point = self.point(layer)
-        return point.grid.to_maps(self._raws[point.path].detach(), self.image_size).float()
-
-    def grads(self, targets: Targets, layer: str | None = None) -> Tensor:
-        """Gradient (N, K, h, w) of each image's target with respect to the layer."""
-        with torch.inference_mode(False), torch.enable_grad():
-            return self.grads_of(targets.of(self._scores()), layer)
-
-    def grads_of(self, values: Tensor, layer: str | None = None) -> Tensor:
-        """Gradient (N, K, h, w) of the sum of `values`, computed from `scores_graph`, with respect to the layer."""
-        point = self.point(layer)
-        raw = self._raws[point.path]
-        ones = torch.ones_like(values)
-        (grad,) = torch.autograd.grad(values, raw, ones, retain_graph=True, allow_unused=True)
-        grad = torch.zeros_like(raw) if grad is None else grad
-        return point.grid.to_maps(grad, self.image_size).float()
-
-    @property
-    def scores_graph(self) -> Tensor:
-        """The scores (N, C) with their graph down to the earliest tapped layer."""
-        return self._scores()
-
-    def _scores(self) -> Tensor:
-        if self._graph is None:
-            raise UsageError(
-                "a black-box classifier has no gradients; use a method that needs only its scores (rise, occlusion)"
-            )
-        return self._graph
-
-    def resolve(self, target: Target) -> Targets:
-        """Targets of this tap's images."""
-        return resolve(target, self.logits, self.clf.class_names if self.logits.dim() == 2 else ())
-
-    def replay(self, maps: Tensor, layer: str | None = None, rows: Tensor | None = None) -> Tensor:
-        """Scores (M, C) with the layer's maps replaced by `maps` (M, K, h, w).
-
-        `rows` (M,) says which image each row belongs to (default: M = N, in order). Only what follows the layer is
-        run, exactly and at any batch size; where other paths lead around the layer the whole network is run, and
-        counted so.
-        """
-        point = self.point(layer)
-        assert isinstance(self.clf.net, nn.Module)
-        if rows is None:
-            if len(maps) != len(self.images):
-                raise UsageError(
-                    f"{len(maps)} maps for {len(self.images)} images: say with `rows` which belongs to which"
-                )
-            rows = torch.arange(len(maps))
-        # Leaving inference mode switches gradients on: they stay as the caller has them.
-        graph = torch.set_grad_enabled(torch.is_grad_enabled())
-        with _speaking_of(self.clf.name or "the model"), untouched(self.clf.net), torch.inference_mode(False), graph:
-            own = self._raws[point.path].detach()
-            raw = point.grid.from_maps(maps.to(own), own, rows)
-            if raw.is_inference() or (point.tail.writes and raw.data_ptr() == maps.data_ptr()):
-                raw = raw.clone()  # an in-place ReLU behind the layer would write into the caller's maps
-            if point.tail.clean:
-                _count(tail=len(maps))
-                scores = point.tail(raw)
-            else:
-                _count(forward=len(maps))
-                scores = forward_with(self.clf.net, self.clf.inputs(self.images[rows]), point, raw)
-        return self.clf._expand(scores.float())
-
-    def attention(self) -> tuple[Tensor, list[Tensor]]:
-        """Scores (N, C) and every block's attention weights (N, heads, T, T), with their graph; one forward pass.
-
-        Raises:
-            UsageError: a black box, or a network that has no attention.
-        """
-        if not isinstance(self.clf.net, nn.Module):
-            raise UsageError(
-                "a black-box classifier shows no attention; use a method that needs only its scores (rise, occlusion)"
-            )
-        _count(forward=len(self.images))
-        with _speaking_of(self.clf.name or "the model"), torch.inference_mode(False), torch.enable_grad():
-            scores, weights = attend(self.clf.net, self.clf.inputs(self.images))
-            scores = self.clf._expand(scores)
-        if not weights:
-            raise UsageError("this network has no attention; use a method for any network, such as grad-cam")
-        return scores, weights

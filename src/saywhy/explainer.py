@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saywhy.bundle import Bundle
-from saywhy.classifier import Classifier, Tap, counting
+from saywhy.classifier import Classifier
 from saywhy.concepts.extract import find_regions
 from saywhy.errors import ModelError, UsageError
 from saywhy.explanation import (
@@ -26,8 +26,10 @@ from saywhy.graph.build import spatial_relation
 from saywhy.image import Picture, Source, read
 from saywhy.intervene import Experiment, Game, experiment, interaction_indices, play, shapley_values
 from saywhy.language import Confirming, Evidence, RegionWords, appearance, describe, look, wanted
+from saywhy.passes import counting
 from saywhy.record import Measured, Seen, class_score, on_photo, to_explanation
 from saywhy.saliency import METHODS, saliency_of
+from saywhy.tap import Tap
 from saywhy.targets import Targets
 
 GAME_FILLS = ("inpaint", "blur")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import saywhy
-from saywhy.classifier import Classifier, Meter, Tap
+from saywhy.classifier import Classifier
 from saywhy.explanation import (
     ClassScore,
     ConceptRecord,
@@ -37,7 +37,9 @@ from saywhy.graph.build import region_graph, spatial_relation
 from saywhy.image import Bools, Box, Picture, mask_box, thumbnail
 from saywhy.intervene import Game, interaction_indices, shapley_values
 from saywhy.language import Evidence
+from saywhy.passes import Meter
 from saywhy.saliency import display
+from saywhy.tap import Tap
 
 TOP = 5
 ALL_CLASSES = 20  # up to here every class is a candidate and gets its graph

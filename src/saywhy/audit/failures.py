@@ -29,12 +29,13 @@ from saywhy.audit.nearness import Together, packed
 from saywhy.audit.record import FAMILIES, Cost, Failure, MapsRecord, PairCount, Report, Unused
 from saywhy.audit.scenes import Scene, Scenes
 from saywhy.audit.sentences import sentence
-from saywhy.classifier import Classifier, Meter, counting
+from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, ModelError
 from saywhy.explanation import ClassScore, Mask, ModelRecord
 from saywhy.image import read
 from saywhy.metrics.statistics import pearson
+from saywhy.passes import Meter, counting
 from saywhy.saliency import saliency
 
 Progress = Callable[[int, int, str], None]

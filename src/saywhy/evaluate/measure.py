@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saywhy.classifier import Classifier, Meter
+from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, ModelError, UsageError
 from saywhy.evaluate.controls import DERIVED, controls_for, is_control, knows_nothing
@@ -26,6 +26,7 @@ from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
 from saywhy.evaluate.truth import check_truth
 from saywhy.metrics import CONTROLS, METRICS, Values, faithfulness_all, map_status
 from saywhy.metrics.faithfulness import RISE
+from saywhy.passes import Meter
 from saywhy.saliency import METHODS, saliency
 
 Progress = Callable[[int, int, str], None]

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saywhy.aviary import NULL_PARTS
-from saywhy.classifier import Classifier, Meter, counting
+from saywhy.classifier import Classifier
 from saywhy.concepts.extract import find_regions
 from saywhy.errors import unknown
 from saywhy.evaluate.measure import Progress, chosen
@@ -30,6 +30,7 @@ from saywhy.evaluate.scenes import PLAYERS, Bird, Spoiled, check_classes, spoile
 from saywhy.explainer import leading_method
 from saywhy.intervene import Game, interaction_indices, play, shapley_values
 from saywhy.metrics import CONTROLS, METRICS, Values, map_status, spearman
+from saywhy.passes import Meter, counting
 from saywhy.saliency import METHODS, display, saliency, saliency_of
 from saywhy.targets import Targets
 

@@ -20,11 +20,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from saywhy.classifier import Classifier, Meter, Tap, check_images, counting
+from saywhy.classifier import Classifier, check_images
 from saywhy.errors import UsageError, unknown
 from saywhy.image import Picture, Source, read
+from saywhy.layers import Point
+from saywhy.passes import Meter, counting
 from saywhy.saliency import adapters, attention, cam, lcam, perturb
-from saywhy.tap import Point
+from saywhy.tap import Tap
 from saywhy.targets import Target, Targets
 
 Needs = Literal["maps", "gradients", "scores", "attention", "head", "extra:captum"]

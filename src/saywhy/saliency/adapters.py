@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saywhy.classifier import Tap, _count
 from saywhy.errors import ExtraMissing, ModelError, SaywhyError, UsageError
-from saywhy.tap import logits_of, untouched
+from saywhy.hooks import untouched
+from saywhy.outputs import logits_of
+from saywhy.passes import tally
+from saywhy.tap import Tap
 from saywhy.targets import Targets
 
 
@@ -86,7 +88,7 @@ class _Asked(nn.Module):
         self._target: Targets | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        _count(forward=len(inputs))
+        tally(forward=len(inputs))
         assert self._target is not None
         return self._target.of(self._expand(logits_of(self.net(inputs))), torch.zeros(len(inputs), dtype=torch.long))
 

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from saywhy.classifier import Tap
 from saywhy.errors import UsageError
+from saywhy.tap import Tap
 from saywhy.targets import Targets
 
 

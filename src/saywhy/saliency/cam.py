@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saywhy.classifier import Tap
 from saywhy.errors import UsageError
+from saywhy.tap import Tap
 from saywhy.targets import Targets
 
 CHUNK = 128  # channels that are ablated in one replay

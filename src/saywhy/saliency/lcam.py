@@ -23,10 +23,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from saywhy.classifier import Classifier, Tap
+from saywhy.classifier import Classifier
 from saywhy.errors import InputError, UsageError, unknown
+from saywhy.layers import Point
 from saywhy.saliency.refine import Refined, principal
-from saywhy.tap import Point
+from saywhy.tap import Tap
 from saywhy.targets import Targets
 
 FORMAT = 1  # of the file

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saywhy.classifier import Classifier, Tap
+from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.intervene import Progress, Score, content_seed, masked_scores
+from saywhy.tap import Tap
 from saywhy.targets import Targets
 
 Unit = Literal["probability", "logit"]

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from saywhy.classifier import DEFAULT_BATCH, Classifier, Tap
+from saywhy.classifier import DEFAULT_BATCH, Classifier
 from saywhy.collection import Item
 from saywhy.errors import UsageError, unknown
+from saywhy.hooks import untouched
 from saywhy.saliency.lcam import LCam, start
 from saywhy.saliency.refine import Mixer, Refined
-from saywhy.tap import untouched
+from saywhy.tap import Tap
 from saywhy.train.answers import Answers, answers_step, ask
 from saywhy.train.equal_area import equal_area_step
 from saywhy.train.loop import Config, Examples, Fitted, Step, copy_compatible, fit

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saywhy.classifier import Classifier, Tap
+from saywhy.classifier import Classifier
 from saywhy.errors import UsageError, unknown
 from saywhy.intervene import gaussian_blur
+from saywhy.tap import Tap
 
 Mode = Literal["own", "cross"]
 Variation = Literal["sum", "mean"]

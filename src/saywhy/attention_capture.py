@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from saywhy.errors import UsageError
-from saywhy.tap import logits_of, untouched
+from saywhy.hooks import untouched
+from saywhy.outputs import logits_of
 
 
 class _Attention(TorchFunctionMode):
