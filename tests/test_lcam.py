@@ -206,7 +206,7 @@ def test_the_image_is_masked_in_0_to_1_before_normalisation():
     got = masks.scores_through(clf, tap, "relu", S, kind="img", fill="black")
     assert torch.allclose(got, net((x * up - mean) / std), atol=1e-5)
     grey = x.mean((2, 3), keepdim=True)
-    got = masks.scores_through(clf, tap, "relu", S, kind="img", fill="mean")
+    got = masks.scores_through(clf, tap, "relu", S, kind="img", fill="image-mean")
     assert torch.allclose(got, net((x * up + grey * (1 - up) - mean) / std), atol=1e-5)
     whole, nothing = torch.ones(2, 4, 4), torch.zeros(2, 4, 4)
     assert torch.equal(masks.seen_image(x, whole, "blur"), x)
@@ -225,7 +225,7 @@ def test_the_maps_are_masked_and_only_the_tail_looks_again():
     assert float(S.grad.abs().max()) > 0
     with pytest.raises(UsageError, match="finer"):
         masks.scores_through(clf, tap, "relu", some_masks(2)[:, 0], kind="fm", fill="black")
-    with pytest.raises(UsageError, match="'mean'"):
+    with pytest.raises(UsageError, match="image-mean"):
         masks.seen_maps(tap.maps(), S, "blur")
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import metric_oracles as oracle
 from saywhy.errors import ModelError, UsageError
+from saywhy.intervene import FILLS, filler
 from saywhy.metrics import (
     CONTROLS,
     METRICS,
@@ -33,7 +34,7 @@ from saywhy.metrics.curves import area, deletion_curve, insertion_curve, step_co
 from saywhy.metrics.faithfulness import average_drop, drop, gain, increase, kept_scores
 from saywhy.metrics.localisation import epg, hit_rate, iou, nra, object_sizes, pck, pck_random, pointing
 from saywhy.metrics.maps import keep_top, order
-from saywhy.metrics.masking import filler
+from saywhy.metrics.masking import how
 from saywhy.metrics.sanity import label_randomisation, noise_stability, weight_randomisation
 from saywhy.metrics.statistics import ranks
 
@@ -355,20 +356,24 @@ def test_masking_after_normalisation_is_masking_before_it_with_the_mean_colour()
 def test_fills_can_be_names_colours_pictures_or_rules():
     images, maps = scene()
     everyone, kept = torch.arange(COUNT), (maps > 0.5).float()
-    for name in ("black", "mean", "blur", "inpaint"):
-        shown = filler(images, {"fill": name})(everyone, kept)
+
+    def behind(fill):
+        return filler(images, *how({"fill": fill}))
+
+    for name in FILLS:
+        shown = behind(name)(everyone, kept)
         assert shown.shape == images.shape and shown.min() >= 0 and shown.max() <= 1
-    assert filler(images, {"fill": "black"})(everyone, kept).sum() == 0
-    pictures = filler(images, {"fill": images.flip(0)})(everyone[2:4], kept[2:4])
+    assert behind("black")(everyone, kept).sum() == 0
+    pictures = behind(images.flip(0))(everyone[2:4], kept[2:4])
     assert torch.equal(pictures, images.flip(0)[2:4])
-    ruled = filler(images, {"fill": lambda some, mask: some * mask[:, None]})(everyone[1:2], kept[1:2])
+    ruled = behind(lambda some, mask: some * mask[:, None])(everyone[1:2], kept[1:2])
     assert torch.equal(ruled, images[1:2] * kept[1:2, None])
     with pytest.raises(UsageError, match="fill"):
-        filler(images, {"fill": "balck"})
+        behind("balck")
     with pytest.raises(UsageError, match="does not fit"):
-        filler(images, {"fill": torch.zeros(7)})
+        behind(torch.zeros(7))
     with pytest.raises(UsageError, match="masking"):
-        filler(images, {"masking": "during"})
+        how({"masking": "during"})
 
 
 def test_equalised_maps_all_have_one_distribution_and_keep_their_order():

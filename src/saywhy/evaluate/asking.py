@@ -12,8 +12,9 @@ from saywhy.evaluate.pictures import Conventions
 from saywhy.evaluate.presets import WORDS, Preset, metrics_named, preset
 from saywhy.evaluate.protocol import BIRD_COLUMNS, GAMES
 from saywhy.evaluate.result import direction
+from saywhy.intervene import FILLS
 from saywhy.metrics.faithfulness import Drop
-from saywhy.metrics.masking import FILLS, Masking
+from saywhy.metrics.masking import Masking
 from saywhy.saliency import METHODS
 
 

@@ -57,7 +57,7 @@ class Plan:
     def hiding(self) -> Hiding:
         """The keywords that every faithfulness metric takes."""
         mean, size = self.clf.preprocess.mean, self.judge.rows
-        return {"fill": self.how.fill, "masking": self.how.masking, "mean": mean, "batch_size": size}
+        return {"fill": self.how.fill, "seed": self.seed, "masking": self.how.masking, "mean": mean, "batch_size": size}
 
 
 @dataclass(frozen=True, eq=False)

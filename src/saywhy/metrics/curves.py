@@ -21,9 +21,8 @@ from saywhy.metrics.masking import (
     Hiding,
     Probabilities,
     Reference,
-    filler,
+    masked_scores,
     reference,
-    scored,
 )
 
 
@@ -148,15 +147,14 @@ def _walk(
     maps = check_maps(maps, images=images)
     good = usable(maps, flat=False).nonzero()[:, 0]
     places = order(maps[good]).argsort(dim=1).reshape(-1, *maps.shape[1:])
-    fill, owners, wanted = filler(images, hiding), good.repeat_interleave(len(counts)), counts.to(maps.device)
+    owners, wanted = good.repeat_interleave(len(counts)), counts.to(maps.device)
 
-    def make(index: Tensor) -> Tensor:
-        own, step = owners[index], index % len(counts)
-        kept = (places[index // len(counts)] < wanted[step][:, None, None]) == shows
-        return torch.where(kept[:, None], images[own], fill(own, kept))
+    def make(start: int, stop: int) -> Tensor:
+        rows = torch.arange(start, stop, device=maps.device)
+        return (places[rows // len(counts)] < wanted[rows % len(counts)][:, None, None]) == shows
 
     scores = torch.full((len(maps), len(counts)), torch.nan, dtype=torch.float64, device=maps.device)
-    answers = scored(probabilities, make, owners, known.targets, batch_size=hiding.get("batch_size", 16))
+    answers = masked_scores(probabilities, images, owners, make, known.targets, hiding)
     scores[good] = answers.to(scores.device).reshape(len(good), len(counts))
     return scores
 

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from saywhy.errors import unknown
+from saywhy.intervene import hide
 from saywhy.metrics.maps import check_maps, equalise, keep_top, usable
 from saywhy.metrics.masking import (
     Hiding,
     Probabilities,
     Reference,
-    blend,
-    filler,
+    how,
+    masked_scores,
     reference,
-    scored,
 )
 from saywhy.metrics.statistics import pearson, rows
 
@@ -77,15 +77,9 @@ def kept_scores(
     """
     maps = check_maps(maps, images=images)
     good = usable(maps, flat=True).nonzero()[:, 0]
-    chosen, pictures = maps[good], images[good]
-    masks = keep_top(equalise(chosen) if equalised else chosen, nu)
-    fill = filler(images, hiding)
-
-    def make(index: Tensor) -> Tensor:
-        return blend(pictures[index], masks[index], fill(good[index], masks[index]))
-
+    masks = keep_top(equalise(maps[good]) if equalised else maps[good], nu)
     scores = torch.full((len(maps),), torch.nan, dtype=torch.float64, device=known.scores.device)
-    answers = scored(probabilities, make, good, known.targets, batch_size=hiding.get("batch_size", 16))
+    answers = masked_scores(probabilities, images, good, lambda i, j: masks[i:j], known.targets, hiding)
     scores[good] = answers.to(scores.device)
     return scores
 
@@ -113,7 +107,7 @@ def average_drop(
         kind: "relative" to p, or "absolute".
         equalised: replace the map's values by the fixed linear ramp of their ranks first.
         known: the `reference` of the whole images, where it is measured already.
-        **hiding: `fill` ("black", "mean", "blur", "inpaint", a tensor or a callable), `masking`, `mean`, `batch_size`.
+        **hiding: `fill` (a row of `intervene.FILLS`, a tensor or a callable), `seed`, `masking`, `mean`, `batch_size`.
 
     Source: Chattopadhay et al. 2018; L-CAM section 4.3, Eq. 10.
     """
@@ -203,9 +197,7 @@ def adcc(
     whole = known or reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
     if kept is None:
         kept = kept_scores(probabilities, images, maps, whole, **hiding)
-    masks = maps.nan_to_num(0)
-    everyone = torch.arange(len(images), device=images.device)
-    masked = blend(images, masks, filler(images, hiding)(everyone, masks))
+    masked = hide(images, maps.nan_to_num(0), *how(hiding))
     again = check_maps(explain(masked, whole.targets), images=images).to(maps.device)
     lost = (drop(whole.scores, kept) / 100).to(maps.device)
     return harmonic(coherency(maps, again), mean_value(maps), lost)

@@ -1,4 +1,4 @@
-"""Shows a classifier masked images and reads the asked class's probability, in batches.
+"""Shows a classifier masked images and reads the asked class's probability, all through the engine in `intervene`.
 
 N images (N, 3, H, W) in [0, 1], C classes. The classifier comes as `probabilities(images) -> (M, C)`, or
 `-> (M,)` where it already answers for one asked class; it normalises by itself. Masks are soft, (N, H, W):
@@ -19,8 +19,7 @@ from saywhy.errors import ModelError, UsageError, unknown
 
 Probabilities = Callable[[Tensor], Tensor]
 FillRule = Callable[[Tensor, Tensor], Tensor]  # images (m, 3, H, W), kept (m, H, W) -> pictures (m, 3, H, W)
-Fill = str | Tensor | FillRule
-Filler = Callable[[Tensor, Tensor], Tensor]  # indices (m,) of the images, kept (m, H, W) -> (m, 3, H, W)
+Fill = intervene.Choice | FillRule
 Masking = Literal["before", "after"]
 MASKING: tuple[Masking, ...] = ("before", "after")
 
@@ -28,11 +27,13 @@ MASKING: tuple[Masking, ...] = ("before", "after")
 class Hiding(TypedDict, total=False):
     """How pixels are hidden: the keywords that every faithfulness metric takes.
 
-    `fill`, `masking` and `mean` as in `filler`; `batch_size` images are shown at once (16; it does not
-    change the answer).
+    `fill` is a row of `intervene.FILLS`; a tensor: a colour (3,), or pictures (N, 3, H, W); or a callable (images,
+    kept) -> pictures. `seed` is for fills that are drawn, `masking` and `mean` as in `how`; `batch_size` images are
+    shown at once (16; it does not change the answer).
     """
 
     fill: Fill
+    seed: int
     masking: Masking
     mean: Sequence[float] | None
     batch_size: int
@@ -62,8 +63,7 @@ def reference(
     _check_images(images, targets)
     if not len(images):
         return Reference(targets, torch.zeros(0, dtype=torch.float64))
-    parts = [_answer(probabilities, images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-    answers = torch.cat(parts)
+    answers = intervene.in_batches(lambda i, j: _answer(probabilities, images[i:j]), len(images), batch_size)
     if answers.ndim == 1:
         return Reference(None, answers)
     chosen = answers.argmax(1) if targets is None else targets.to(answers.device, torch.int64)
@@ -72,89 +72,63 @@ def reference(
     return Reference(chosen, answers.gather(1, chosen[:, None])[:, 0])
 
 
-def scored(
+def masked_scores(
     probabilities: Probabilities,
-    make: Callable[[Tensor], Tensor],
+    images: Tensor,
     owners: Tensor,
+    make: intervene.MaskMaker,
     targets: Tensor | None,
-    *,
-    batch_size: int = 16,
+    hiding: Hiding,
 ) -> Tensor:
-    """Probabilities (M,) float64 of the M images that `make(rows) -> (m, 3, H, W)` builds, batch by batch.
+    """Probabilities (M,) float64 of the images under the M masks that `make(start, stop)` gives, in batches.
 
-    `owners` (M,) says which of the N images each of them was made of, and so which target is asked.
+    `owners` (M,) says which of the images (N, 3, H, W) each mask is laid on, and so which target is asked.
     """
-    answers = []
-    for start in range(0, len(owners), batch_size):
-        index = torch.arange(start, min(start + batch_size, len(owners)), device=owners.device)
-        answer = _answer(probabilities, make(index))
-        if answer.ndim == 2:
-            if targets is None:
-                raise UsageError("a classifier of several classes needs `targets`: measure a `reference` first")
-            answer = answer.gather(1, targets[owners[index]].to(answer.device)[:, None])[:, 0]
-        answers.append(answer)
-    return torch.cat(answers) if answers else torch.zeros(0, dtype=torch.float64)
+    if not len(owners):
+        return torch.zeros(0, dtype=torch.float64)
+    fill, seed = how(hiding)
+
+    def read(answers: Tensor, numbers: Tensor) -> Tensor:
+        if answers.ndim == 1:
+            return answers
+        if targets is None:
+            raise UsageError("a classifier of several classes needs `targets`: measure a `reference` first")
+        return answers.gather(1, targets[owners[numbers]].to(answers.device)[:, None])[:, 0]
+
+    return intervene.masked_answers(
+        [intervene.Masked(images, len(owners), make, fill, seed, owners)],
+        lambda pictures: _answer(probabilities, pictures),
+        read=read,
+        size=hiding.get("batch_size", 16),
+    )
 
 
-def blend(images: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
-    """Keeps the image where the mask (N, H, W) is 1 and shows the fill where it is 0."""
-    weight = masks[:, None].to(images.dtype)
-    return images * weight + fill.expand_as(images) * (1 - weight)
+def how(hiding: Hiding) -> tuple[intervene.Choice, int]:
+    """The fill and the seed that the keywords ask for, "black" and 0 where they say nothing.
 
-
-def filler(images: Tensor, hiding: Hiding, *, default: str = "black") -> Filler:
-    """What shows where pixels of these images are hidden; made once where it does not depend on the mask.
-
-    `fill` is "black"; "mean", the image's own mean colour; "blur", the image blurred away (sigma = shorter side
-    / 12); "inpaint", colours carried in from the kept pixels; a tensor: a colour (3,), or pictures
-    (N, 3, H, W); or a callable (images, kept) -> pictures. Masking "after" normalisation sets hidden pixels to
-    zero there, which is the preprocessing's `mean` colour in [0, 1]; it changes nothing for any fill but
-    black, since normalisation is affine.
+    Masking "after" normalisation sets hidden pixels to zero there, which is the preprocessing's `mean` colour in
+    [0, 1]; it changes nothing for any fill but black, since normalisation is affine.
 
     Raises:
-        UsageError: an unknown fill or masking, a tensor that does not fit, "after" without `mean`.
+        UsageError: an unknown fill or masking, "after" without `mean`.
     """
-    fill, masking, mean = hiding.get("fill", default), hiding.get("masking", "before"), hiding.get("mean")
+    fill, masking, mean = hiding.get("fill", "black"), hiding.get("masking", "before"), hiding.get("mean")
     if masking not in MASKING:
         raise unknown("masking", masking, MASKING)
-    if isinstance(fill, str) and fill not in FILLS:
-        raise unknown("fill", fill, FILLS)
+    if isinstance(fill, str):
+        intervene.named(fill)
     if masking == "after" and fill == "black":
         if mean is None:
             raise UsageError("masking after normalisation needs the preprocessing's `mean` colour in [0, 1]")
         fill = torch.as_tensor(tuple(mean))
-    made = FILLS[fill](images) if isinstance(fill, str) else fill
-    if isinstance(made, Tensor):
-        pictures = _fit(images, made)
-        return lambda index, kept: pictures[index]
-    rule = made
-    return lambda index, kept: _fit(images[index], rule(images[index], kept))
+    return (fill if isinstance(fill, str | Tensor | intervene.Fill) else _own(fill)), hiding.get("seed", 0)
 
 
-def _inpainted(images: Tensor, kept: Tensor) -> Tensor:
-    nothing_random = torch.Generator()
-    return intervene.FILLS["inpaint"].fill(images, kept[:, None].to(images.dtype), nothing_random)
+def _own(rule: FillRule) -> intervene.Fill:
+    def make(images: Tensor, keep: Tensor, seed: int) -> Tensor:
+        return rule(images.expand(len(keep), -1, -1, -1), keep[:, 0])
 
-
-FILLS: dict[str, Callable[[Tensor], Tensor | FillRule]] = {
-    "black": lambda images: torch.zeros_like(images[:1]),
-    "mean": lambda images: images.mean((2, 3), keepdim=True),
-    "blur": lambda images: intervene.gaussian_blur(images, min(images.shape[2:]) / 12),
-    "inpaint": lambda images: _inpainted,
-}
-
-
-def _fit(images: Tensor, fill: Tensor) -> Tensor:
-    shown = fill.detach().to(images.device, images.dtype)
-    if shown.ndim == 1:
-        shown = shown[:, None, None]
-    try:
-        return shown.expand_as(images)
-    except RuntimeError as error:
-        raise UsageError(
-            f"a fill of shape {tuple(fill.shape)} does not fit images {tuple(images.shape)}; "
-            "give a colour (3,) or pictures (N, 3, H, W)"
-        ) from error
+    return intervene.Fill(make, "given", needs=("kept",))
 
 
 def _check_images(images: Tensor, targets: Tensor | None) -> None:

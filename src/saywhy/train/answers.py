@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saywhy.classifier import DEFAULT_BATCH, Classifier
-from saywhy.intervene import content_seed, gaussian_blur
+from saywhy.intervene import Masked, MaskMaker, content_seed, hide, masked_answers
 from saywhy.saliency.lcam import LCam
 from saywhy.saliency.refine import Mixer, Refined, standardised
 from saywhy.train.loop import Step
@@ -90,15 +90,21 @@ def ask(
         cam = torch.einsum("k,khw->hw", lcam.head.own[y], features[0][0])
         generator = torch.Generator().manual_seed(content_seed(image, seed))
         masks, blurred = draw_masks(cam, count, generator)
-        behind = gaussian_blur(image[None], min(size) / 12)
-        found = []
-        for part, blur in zip(torch.split(masks, DEFAULT_BATCH), torch.split(blurred, DEFAULT_BATCH), strict=True):
-            keep = F.interpolate(part[:, None].float(), size, mode="bilinear", align_corners=False)
-            fill = behind * blur[:, None, None, None]
-            found.append(scores(image * keep + fill * (1 - keep)).log_softmax(dim=1)[:, y])
+        # Two owners, the same image twice, with the two fills.
+        behind = torch.cat([hide(image, torch.zeros(1, *size), fill) for fill in ("black", "blur")])
+        asked = Masked(torch.stack([image, image]), count, _scaled(masks, size), behind, owners=blurred.long())
+        found = masked_answers([asked], scores, size=DEFAULT_BATCH, read=lambda a, _, y=y: a.log_softmax(dim=1)[:, y])
         whole = tap.logits.log_softmax(dim=1)[0, y]
-        rows.append((masks, blurred, torch.cat(found), torch.tensor(y), whole, basis))
+        rows.append((masks, blurred, found, torch.tensor(y), whole, basis))
     return Answers(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+def _scaled(masks: Tensor, size: tuple[int, int]) -> MaskMaker:
+    def make(start: int, stop: int) -> Tensor:
+        cells = masks[start:stop, None].float()
+        return F.interpolate(cells, size, mode="bilinear", align_corners=False)[:, 0]
+
+    return make
 
 
 def answers_step(mixer: Mixer) -> Step:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from saywhy.classifier import DEFAULT_BATCH, Classifier
+from saywhy.intervene import Masked, masked_answers
 from saywhy.saliency.refine import Mixer
 from saywhy.train.loop import Step
 from saywhy.train.sights import Sight
@@ -68,13 +69,15 @@ def _shares(choices: tuple[float, ...], count: int, drawn: bool) -> Tensor:
 
 def _log_probability(clf: Classifier, images: Tensor, keep: Tensor, classes: Tensor) -> Tensor:
     """log p (n,) of the classes for images seen through masks (n, h, w); memory is one part's, not the batch's."""
-
-    def part(images: Tensor, keep: Tensor) -> Tensor:
-        mask = F.interpolate(keep[:, None], images.shape[2:], mode="bilinear", align_corners=False)
-        return clf.forward(images * mask)
-
     size = clf.batch_size or DEFAULT_BATCH
-    parts = list(zip(torch.split(images, size), torch.split(keep, size), strict=True))
-    again = len(parts) > 1 and keep.requires_grad
-    scores = [recomputed(part, x, k, use_reentrant=False) if again else part(x, k) for x, k in parts]
-    return torch.cat(scores).float().log_softmax(dim=1).gather(1, classes[:, None])[:, 0]
+    again = len(images) > size and keep.requires_grad
+
+    def make(start: int, stop: int) -> Tensor:
+        return F.interpolate(keep[start:stop, None], images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+
+    def ask(pictures: Tensor) -> Tensor:
+        return recomputed(clf.forward, pictures, use_reentrant=False) if again else clf.forward(pictures)
+
+    everyone = torch.arange(len(images), device=images.device)
+    scores = masked_answers([Masked(images, len(images), make, owners=everyone)], ask, size=size)
+    return scores.float().log_softmax(dim=1).gather(1, classes[:, None])[:, 0]

@@ -22,13 +22,14 @@ from saywhy.classifier import DEFAULT_BATCH, Classifier
 from saywhy.collection import Item
 from saywhy.errors import UsageError, unknown
 from saywhy.hooks import untouched
+from saywhy.intervene import FILLS
 from saywhy.saliency.lcam import LCam, start
 from saywhy.saliency.refine import Mixer, Refined
 from saywhy.tap import Tap
 from saywhy.train.answers import Answers, answers_step, ask
 from saywhy.train.equal_area import equal_area_step
 from saywhy.train.loop import Config, Examples, Fitted, Step, copy_compatible, fit
-from saywhy.train.masks import FILLS, MODES, NUS, Coefficients, Mode, keep_top, losses, scores_through
+from saywhy.train.masks import MAP_FILLS, MODES, NUS, Coefficients, Mode, keep_top, losses, scores_through
 from saywhy.train.photos import Part, Photos, centred, cropped, read_photos, split
 from saywhy.train.sights import Sights, from_closer, together, whole_photos
 
@@ -243,8 +244,8 @@ def _checked(recipe: str | Recipe) -> Recipe:
             raise unknown(name, getattr(recipe, name), known)
     if (recipe.kind == "answers") != (recipe.form == "refined"):
         raise UsageError("a refined head is fitted to answers, and no other is: kind='answers', form='refined'")
-    if recipe.kind == "fm" and (recipe.fine or recipe.fill == "blur"):
-        raise UsageError("l-cam-fm masks the layer's own maps: fine=False, and fill 'black' or 'mean'")
+    if recipe.kind == "fm" and (recipe.fine or recipe.fill not in MAP_FILLS):
+        raise UsageError("l-cam-fm masks the layer's own maps: fine=False, and fill 'black' or 'image-mean'")
     return recipe
 
 

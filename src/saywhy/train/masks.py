@@ -17,13 +17,13 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError, unknown
-from saywhy.intervene import gaussian_blur
+from saywhy.intervene import hide
 from saywhy.tap import Tap
 
 Mode = Literal["own", "cross"]
 Variation = Literal["sum", "mean"]
 MODES: tuple[Mode, ...] = ("own", "cross")
-FILLS = ("black", "blur", "mean")
+MAP_FILLS = ("black", "image-mean")  # of l-cam-fm, which masks feature maps
 NUS = (100.0, 50.0, 15.0)  # top percent that is kept, drawn for each image of a thresholded step
 
 
@@ -98,21 +98,14 @@ def keep_top(S: Tensor, percent: Sequence[float]) -> Tensor:
 def seen_image(images: Tensor, S: Tensor, fill: str = "black") -> Tensor:
     """L-CAM-Img: images in [0, 1] under masks (N, h, w) scaled up bilinearly, before normalisation (equation 5)."""
     kept = F.interpolate(S[:, None], images.shape[2:], mode="bilinear", align_corners=False)
-    if fill == "black":
-        return images * kept
-    if fill not in FILLS:
-        raise unknown("fill", fill, FILLS)
-    blurred = fill == "blur"
-    behind = gaussian_blur(images, min(images.shape[2:]) / 12) if blurred else images.mean((2, 3), keepdim=True)
-    return images * kept + behind * (1 - kept)
+    return hide(images, kept[:, 0], fill)
 
 
 def seen_maps(A: Tensor, S: Tensor, fill: str = "black") -> Tensor:
-    """L-CAM-Fm: maps (N, K, h, w) under masks (N, h, w) (equation 4); "mean" fills with each channel's own mean."""
-    if fill not in ("black", "mean"):
-        raise UsageError(f"feature maps are filled with 'black' (0) or 'mean', not {fill!r}")
-    kept = S[:, None]
-    return A * kept if fill == "black" else A * kept + A.mean((2, 3), keepdim=True) * (1 - kept)
+    """L-CAM-Fm: maps (N, K, h, w) under masks (N, h, w) (equation 4); "image-mean" is each channel's own."""
+    if fill not in MAP_FILLS:
+        raise UsageError(f"feature maps are filled with {' or '.join(map(repr, MAP_FILLS))}, not {fill!r}")
+    return hide(A, S, fill)
 
 
 def scores_through(clf: Classifier, tap: Tap, layer: str, S: Tensor, *, kind: str, fill: str) -> Tensor:

@@ -1,0 +1,54 @@
+"""Interventions: hide parts of an image, ask the classifier again, and say what that did.
+
+One table of fills (`fills.FILLS`) and one engine (`engine.masked_answers`) serve the perturbation methods, the metrics,
+the coalition game, the confirming experiments and the training of heads: masks are made a chunk at a time and never
+kept, every pass is counted, and no result depends on the batch size. Inside a `remembering` block nothing that was
+asked before is asked again.
+
+N images (N, 3, H, W) in [0, 1]; M masks (M, H, W) in [0, 1], 1 keeps a pixel; k regions (k, H, W); F fills.
+"""
+
+from saywhy.intervene.acts import CONFIRMING, Act, Experiment, experiment
+from saywhy.intervene.engine import (
+    Masked,
+    MaskMaker,
+    Progress,
+    Score,
+    in_batches,
+    masked_answers,
+    masked_probabilities,
+    masked_scores,
+)
+from saywhy.intervene.fills import FILLS, Choice, Fill, Filler, content_seed, filler, gaussian_blur, hide, named
+from saywhy.intervene.game import Game, interaction_indices, play, shapley_values
+from saywhy.intervene.memory import Memory, remembering
+
+__all__ = [
+    "CONFIRMING",
+    "FILLS",
+    "Act",
+    "Choice",
+    "Experiment",
+    "Fill",
+    "Filler",
+    "Game",
+    "MaskMaker",
+    "Masked",
+    "Memory",
+    "Progress",
+    "Score",
+    "content_seed",
+    "experiment",
+    "filler",
+    "gaussian_blur",
+    "hide",
+    "in_batches",
+    "interaction_indices",
+    "masked_answers",
+    "masked_probabilities",
+    "masked_scores",
+    "named",
+    "play",
+    "remembering",
+    "shapley_values",
+]
