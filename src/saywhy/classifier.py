@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from saywhy.grid import Grid
 from saywhy.hooks import untouched
 from saywhy.image import Box, Picture, Preprocess, frame
 from saywhy.layers import Layers, Point
+from saywhy.locking import ALONE, once
 from saywhy.outputs import logits_of
 from saywhy.passes import speaking_of, tally
 from saywhy.tap import Tap, cut
@@ -85,7 +85,7 @@ class Classifier:
         on_cpu = self.white_box and torch.device(self.device).type == "cpu"
         return self.batch_size or (CPU_BATCH if on_cpu else DEFAULT_BATCH)
 
-    @cached_property
+    @once
     def fingerprint(self) -> str:
         """Hash of weights, preprocessing and activation: equal for equal classifiers, whatever file they came from."""
         digest = hashlib.sha256(json.dumps([asdict(self.preprocess), self.activation]).encode())
@@ -98,7 +98,7 @@ class Classifier:
             digest.update(self.black_box_fingerprint.encode() or repr(self.net).encode())
         return digest.hexdigest()[:16]
 
-    @cached_property
+    @once
     def class_names(self) -> tuple[str, ...]:
         """Names of all classes; "class 7" where the user gave none."""
         count = self._score_count
@@ -114,7 +114,7 @@ class Classifier:
         """The index of a class given by index or name."""
         return class_index(name, self.class_names, len(self.class_names))
 
-    @cached_property
+    @once
     def _score_count(self) -> int:
         H, W = self.preprocess.size
         return int(self._run(torch.full((1, 3, H, W), 0.5), count=False).shape[1])
@@ -151,7 +151,10 @@ class Classifier:
     def forward(self, images: Tensor) -> Tensor:
         """Scores with whatever gradients the caller's mode asks for, for training on top of the frozen network."""
         tally(forward=len(images))
-        return self._expand(logits_of(self.net(self.inputs(images))))
+        if not self.white_box:
+            return self._expand(logits_of(self.net(images)))
+        with ALONE:
+            return self._expand(logits_of(self.net(self.inputs(images))))
 
     def inputs(self, images: Tensor) -> Tensor:
         """Images as the network takes them: normalised, on its device, in its dtype and memory format."""
@@ -162,7 +165,7 @@ class Classifier:
         x = (images - mean).div_(std).to(device=self.device, dtype=self._dtype)
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
-    @cached_property
+    @once
     def _dtype(self) -> torch.dtype:
         assert isinstance(self.net, nn.Module)
         return next((p.dtype for p in self.net.parameters() if p.is_floating_point()), torch.float32)
@@ -233,26 +236,29 @@ class Classifier:
         if point is None or min(point.size) >= at_least:
             return None
         key = ("grid", at_least)
-        if key not in self._points:
-            self._points[key] = self._layers().last(at_least=at_least)
-        return self._points[key]
+        with ALONE:  # threads that come first at the same moment search once
+            if key not in self._points:
+                self._points[key] = self._layers().last(at_least=at_least)
+            return self._points[key]
 
     def _find(self, layer: str | nn.Module | None) -> Point | None:
         if not self.white_box:
             raise UsageError(
                 "a black-box classifier has no layers; use a method that needs only its scores (rise, occlusion)"
             )
-        if layer not in self._points:
-            grid = None
-            if self.grid is not None or self.prefix_tokens is not None:
-                grid = Grid("tokens", self.prefix_tokens or 0, self.grid)
-            if layer is None:
-                self._points[layer] = self._layers().last()
-            else:
-                assert isinstance(self.net, nn.Module)
-                module = self._submodule(layer) if isinstance(layer, str) else layer
-                self._points[layer] = self._layers([module]).named(layer, grid)
-        return self._points[layer]
+        with ALONE:  # threads that come first at the same moment search once
+            if layer not in self._points:
+                self._points[layer] = self._searched(layer)
+            return self._points[layer]
+
+    def _searched(self, layer: str | nn.Module | None) -> Point | None:
+        if layer is None:
+            return self._layers().last()
+        grid = None
+        if self.grid is not None or self.prefix_tokens is not None:
+            grid = Grid("tokens", self.prefix_tokens or 0, self.grid)
+        module = self._submodule(layer) if isinstance(layer, str) else layer
+        return self._layers([module]).named(layer, grid)
 
     def _submodule(self, path: str) -> nn.Module:
         assert isinstance(self.net, nn.Module)

@@ -1,27 +1,42 @@
-"""What is done to the user's own modules while they are run, and undone: modes, hooks, stubs, the random state."""
+"""What is done to the user's own modules while they are run, and undone: modes, hooks, stubs, the random state.
+
+Hooks and stubs work for the thread that set them; a forward pass of another thread runs as if they were not there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
 from torch import nn
 
+from saywhy.locking import ALONE
+
 
 @contextmanager
 def untouched(net: nn.Module) -> Iterator[None]:
-    """Runs in eval mode with a forked RNG, and leaves every submodule's mode and the RNG as found, also on error."""
-    modules = list(net.modules())
-    modes = [m.training for m in modules]
-    cuda = torch.cuda.is_available() and {p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(cuda or ())):
-        try:
-            if any(modes):
-                net.eval()
+    """Runs alone, in eval mode, with a forked RNG; leaves all modes and the RNG as found, also on error."""
+    with ALONE:
+        cuda = torch.cuda.is_available() and {p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"}
+        with torch.random.fork_rng(devices=sorted(cuda or ())), evaluating(net):
             yield
-        finally:
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Puts a network in eval mode, and leaves every submodule's mode as found; others may run in between."""
+    with ALONE:
+        modules = list(net.modules())
+        modes = [m.training for m in modules]
+        if any(modes):
+            net.eval()
+    try:
+        yield
+    finally:
+        with ALONE:
             for module, mode in zip(modules, modes, strict=True):
                 if module.training is not mode:
                     module.training = mode
@@ -29,10 +44,10 @@ def untouched(net: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def hooks(pairs: Sequence[tuple[Callable[..., Any], Callable[..., Any]]]) -> Iterator[None]:
-    """Registers (register, hook) pairs and removes them, also on error."""
+    """Registers (register, hook) pairs for this thread and removes them, also on error."""
     handles: list[Any] = []
     try:
-        handles.extend(register(hook) for register, hook in pairs)
+        handles.extend(register(_for_this_thread(hook, _nothing)) for register, hook in pairs)
         yield
     finally:
         for handle in handles:
@@ -41,14 +56,28 @@ def hooks(pairs: Sequence[tuple[Callable[..., Any], Callable[..., Any]]]) -> Ite
 
 @contextmanager
 def forwards(stubs: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Puts stubs in place of modules' forward and restores them, also on error."""
+    """Puts stubs in place of modules' forward for this thread and restores them, also on error."""
     before = {m: m.__dict__.get("forward") for m in stubs}
     try:
         for module, stub in stubs.items():
-            module.__dict__["forward"] = stub
+            module.__dict__["forward"] = _for_this_thread(stub, module.forward)
         yield
     finally:
         for module, forward in before.items():
             module.__dict__.pop("forward", None)
             if forward is not None:
                 module.__dict__["forward"] = forward
+
+
+def _for_this_thread(ours: Callable[..., Any], theirs: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is `ours` in the thread that calls this now, and `theirs` in any other."""
+    here = get_ident()
+
+    def either(*args: Any, **kwargs: Any) -> Any:
+        return (ours if get_ident() == here else theirs)(*args, **kwargs)
+
+    return either
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """A hook that changes nothing."""

@@ -16,6 +16,7 @@ from saywhy.attention_capture import attend
 from saywhy.errors import ModelError, UsageError
 from saywhy.hooks import hooks, untouched
 from saywhy.layers import Point
+from saywhy.locking import ALONE
 from saywhy.outputs import first_tensor, logits_of, replace_first
 from saywhy.passes import speaking_of, tally
 from saywhy.targets import Target, Targets, resolve
@@ -119,7 +120,8 @@ class Tap:
         point = self.point(layer)
         raw = self._raws[point.path]
         ones = torch.ones_like(values)
-        (grad,) = torch.autograd.grad(values, raw, ones, retain_graph=True, allow_unused=True)
+        with ALONE:  # a network that checkpoints runs its modules again on the way back
+            (grad,) = torch.autograd.grad(values, raw, ones, retain_graph=True, allow_unused=True)
         grad = torch.zeros_like(raw) if grad is None else grad
         return point.grid.to_maps(grad, self.image_size).float()
 

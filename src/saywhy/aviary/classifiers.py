@@ -23,6 +23,7 @@ from saywhy.aviary.networks import NETWORKS, SIDE
 from saywhy.aviary.species import CLASSES
 from saywhy.errors import UsageError, unknown
 from saywhy.image import Preprocess
+from saywhy.locking import seeded
 
 PREPROCESS = Preprocess((SIDE, SIDE), None, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 PIXEL_CLASSES = ("background", *PARTS)
@@ -94,8 +95,7 @@ def classes_of(network: str) -> tuple[str, ...]:
 
 def untrained(network: str, *, seed: int = 0) -> nn.Module:
     """A network (a row of `NETWORKS`) with random weights, the same for the same seed; eval mode, no gradients."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         net = NETWORKS[network](len(classes_of(network)))
     return net.eval().requires_grad_(False)
 

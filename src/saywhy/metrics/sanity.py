@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from saywhy.errors import UsageError, unknown
+from saywhy.locking import ALONE
 from saywhy.metrics.statistics import spearman
 
 Explain = Callable[[Tensor, Tensor], Tensor]  # images (N, 3, H, W), targets (N,) -> maps (N, h, w)
@@ -81,7 +82,8 @@ def cascade(
     """
     if redraw not in REDRAWS:
         raise unknown("redraw", redraw, REDRAWS)
-    random = copy.deepcopy(net)
+    with ALONE:  # between passes of other threads, not with their stubs and modes
+        random = copy.deepcopy(net)
     modules = dict(random.named_modules())
     names = list(layers) if layers is not None else _owners(random)
     missing = [name for name in names if name not in modules]

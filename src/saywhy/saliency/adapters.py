@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from saywhy.errors import ExtraMissing, ModelError, SaywhyError, UsageError
 from saywhy.hooks import untouched
+from saywhy.locking import ALONE
 from saywhy.outputs import logits_of
 from saywhy.passes import tally
 from saywhy.tap import Tap
@@ -128,7 +129,8 @@ def _attributions(name: str, tap: Tap, targets: Targets, **options: Any) -> Tens
 
 def _copied(net: nn.Module) -> nn.Module:
     """A copy whose activations do not write in place, which captum's hooks cannot stand."""
-    twin = copy.deepcopy(net)
+    with ALONE:  # between passes of other threads, not with their stubs and modes
+        twin = copy.deepcopy(net)
     for module in twin.modules():
         if getattr(module, "inplace", False):
             module.__dict__["inplace"] = False

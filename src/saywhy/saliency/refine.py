@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from saywhy.locking import seeded
+
 OF_CLASS, SHARED = 7, 4  # maps of `Refined.basis` for each class, and for all together before the details
 DIRECTIONS, DETAILS = 24, 12
 RIVALS = 16  # other classes, the image's highest, that a cell may belong to
@@ -30,8 +32,7 @@ class Mixer(nn.Module):
     def __init__(self, maps: int, *, hidden: int = 16, kernel: int = 5, drop: float = 0.1) -> None:
         super().__init__()
         self.drop = drop
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded(0):
             self.mix = nn.Conv2d(maps, hidden, 1)
             self.around = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2)
             self.out = nn.Conv2d(hidden, 1, 1)

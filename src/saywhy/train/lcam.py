@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from saywhy.classifier import DEFAULT_BATCH, Classifier
 from saywhy.collection import Item
 from saywhy.errors import UsageError, unknown
-from saywhy.hooks import untouched
+from saywhy.hooks import evaluating
 from saywhy.intervene import FILLS
 from saywhy.saliency.lcam import LCam, start
 from saywhy.saliency.refine import Mixer, Refined
@@ -299,7 +299,7 @@ def frozen(clf: Classifier) -> Iterator[None]:
     """Eval mode (batch norms keep their statistics) and no gradients for the classifier's weights; both undone."""
     assert isinstance(clf.net, nn.Module)
     asked = [p for p in clf.net.parameters() if p.requires_grad]
-    with untouched(clf.net):
+    with evaluating(clf.net):
         try:
             for p in asked:
                 p.requires_grad_(False)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from saywhy.errors import UsageError, unknown
+from saywhy.locking import ALONE
 from saywhy.train import checkpoint as checkpoints
 from saywhy.train.together import average, broadcast, from_first, mean_of, rank, share
 
@@ -191,8 +192,9 @@ def _one_step(run: _Run) -> dict[str, float] | None:
     rows, weight = share(order[place * config.batch_size : (place + 1) * config.batch_size])
     for group in run.optimiser.param_groups:
         group["lr"] = config.lr * SCHEDULES[config.schedule](state.step / (config.epochs * run.length))
-    _seed(config.seed, state.step)
-    losses, trouble = _update(run, run.examples[rows], weight)
+    with ALONE:  # its random numbers are torch's own, which the passes of other threads leave and find
+        _seed(config.seed, state.step)
+        losses, trouble = _update(run, run.examples[rows], weight)
     if trouble:
         state.stopped = f"step {state.step}: {trouble}; the last good weights are kept"
         return None

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from saywhy.errors import ExtraMissing, SaywhyError, UsageError, unknown
 from saywhy.image import Preprocess
+from saywhy.locking import seeded
 from saywhy.zoo.config import Found, Options, head_size, imagenet_classes, load_state, read_weights, said_of
 
 _RESAMPLE = {0: "nearest", 1: "bicubic", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers; 1 is Lanczos
@@ -63,8 +63,7 @@ def _hub(name: str) -> Iterator[None]:
 def _build(make: Callable[..., nn.Module], weights: str, options: Options) -> nn.Module:
     """A network with seeded random weights or those of a file; its head fits the classes or the file."""
     said = {} if options.classes is None else {"num_classes": len(options.classes)}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         net = make(**said)
         if weights == "random":
             return net

