@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from saywhy import files
 from saywhy.audit.failures import Progress, default_method, study
 from saywhy.audit.lines import Lines
 from saywhy.audit.record import Report
@@ -55,8 +56,8 @@ def audit(
         clf, items, method=method, options=options, objects=objects, seed=seed, lines=lines, progress=progress
     )
     record = report.to_dict()
-    _put(folder / RECORD, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-    _put(folder / PAGE, failures_page(record, _pictures(clf, report)))
+    files.write(folder / RECORD, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    files.write(folder / PAGE, failures_page(record, _pictures(clf, report)))
     return report
 
 
@@ -69,13 +70,3 @@ def _pictures(clf: Classifier, report: Report) -> dict[str, Any]:
         except InputError:  # gone since it was studied
             continue
     return shown
-
-
-def _put(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as e:
-        raise InputError(f"{path}: cannot be written ({e.strerror or e})") from e
