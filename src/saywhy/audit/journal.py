@@ -19,7 +19,7 @@ from saywhy.errors import InputError, UsageError
 FORMAT = 1
 
 
-class Lines:
+class Journal:
     """The answers in a file (None: in memory alone), by kind and key.
 
     Raises:
