@@ -22,8 +22,7 @@ import torch
 from PIL import Image
 
 from measure import facts
-from saywhy.audit.failures import study
-from saywhy.audit.record import FAMILIES
+from saywhy.audit import FAMILIES, study
 from saywhy.aviary import CLASSES, SPECIES, render, sample
 from saywhy.aviary.faults import CONTEXT_SPECIES, MARKED_SPECIES
 from saywhy.aviary.sampling import label

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 import saywhy
+from saywhy import files
 from saywhy.classifier import Classifier
 from saywhy.metrics import faithfulness_all, reference
 from saywhy.saliency import display, saliency
@@ -96,10 +97,7 @@ class Table:
         lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in head.items()]
         rows = [f"  {json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in self.rows.items()]
         text = "{\n" + ",\n".join([*lines, ' "rows": {\n' + ",\n".join(rows) + "\n }"]) + "\n}\n"
-        draft = self.file.with_suffix(".draft")
-        self.file.parent.mkdir(exist_ok=True)
-        draft.write_text(text)
-        draft.replace(self.file)
+        files.write(self.file, text)
 
 
 def column(rows: Mapping[str, Any], name: str, metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:

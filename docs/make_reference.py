@@ -11,6 +11,7 @@ import click
 import typer
 
 import saywhy
+from saywhy.audit import FAMILIES
 from saywhy.cli import app
 from saywhy.evaluate import DERIVED
 from saywhy.intervene import FILLS
@@ -157,6 +158,9 @@ def page() -> str:
         + "; made of another map: " + ", ".join(f"`{n}` ({d.summary})" for n, d in DERIVED.items()) + ".",
         "## Fills",
         table("name | what stands in the place of hidden pixels", [(f"`{n}`", f.summary) for n, f in FILLS.items()]),
+        "## Families of errors",
+        "What `saywhy audit` sorts errors into ([how](audit.md)); the first whose test is passed.",
+        table("name | what it says | test", [(f"`{n}`", f.meaning, f.rule) for n, f in FAMILIES.items()]),
         "## Renderers",
         table(
             "`--format` | what it gives | file | media type",

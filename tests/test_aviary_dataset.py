@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from saywhy import aviary
+from saywhy import files as writing
 from saywhy.aviary import AviaryDataset, dataset, render, sample
 from saywhy.errors import InputError, UsageError
 from saywhy.image import decode_mask
@@ -111,7 +111,7 @@ def test_an_interrupted_run_leaves_whole_files_only_and_goes_on(written, tmp_pat
         aviary.write(tmp_path / "a", images=6, seed=4, size=64, progress=stop)
     left = files(tmp_path / "a")
     assert "images.jsonl" not in left
-    assert not [f for f in left if f.endswith(".part")]
+    assert not [f for f in left if f.endswith(".draft")]
     done = []
     aviary.write(tmp_path / "a", images=6, seed=4, size=64, progress=lambda i, n: done.append((i, n)))
     assert done == [(i, 6) for i in range(1, 7)]
@@ -120,21 +120,21 @@ def test_an_interrupted_run_leaves_whole_files_only_and_goes_on(written, tmp_pat
 
 @pytest.mark.parametrize("after", [0, 1, 9, 40, 75])
 def test_a_full_disk_leaves_nothing_half_written(written, tmp_path, monkeypatch, after):
-    real, count = Path.write_bytes, [0]
+    real, count = writing._fill, [0]
 
-    def full(self, data):
+    def full(draft, data, sync):
         count[0] += 1
         if count[0] > after:
-            real(self, data[: len(data) // 2])
+            real(draft, data[: len(data) // 2], sync)
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(self, data)
+        real(draft, data, sync)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(writing, "_fill", full)
     with pytest.raises(InputError, match=r"No space left on device.*go on"):
         aviary.write(tmp_path / "a", images=6, seed=4, size=64)
     monkeypatch.undo()
     left = files(tmp_path / "a")
-    assert not [f for f in left if f.endswith(".part")]
+    assert not [f for f in left if f.endswith(".draft")]
     assert "images.jsonl" not in left
     whole = files(written)
     assert all(whole[f] == data for f, data in left.items() if not f.startswith(".parts"))
@@ -147,7 +147,7 @@ def test_what_a_killed_process_left_is_swept_away(written, tmp_path):
     (tmp_path / "a" / ".parts").mkdir()
     settings = {"images": 6, "seed": 4, "fault": None, "size": 64, "record": 1}
     (tmp_path / "a" / ".parts" / "settings").write_text(json.dumps(settings))
-    (tmp_path / "a" / "images" / "000000.png.part").write_bytes(b"half")
+    (tmp_path / "a" / "images" / ".000000.png.1a2b3c4d.draft").write_bytes(b"half")
     aviary.write(tmp_path / "a", images=6, seed=4, size=64)
     assert files(tmp_path / "a") == files(written)
 

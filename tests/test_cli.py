@@ -12,8 +12,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from saywhy import cli
-from saywhy.cli import output
-from saywhy.errors import InputError
 
 FACTORY = """
 import torch
@@ -173,20 +171,6 @@ def test_a_folder_without_pictures_ends_with_1(place: Path) -> None:
     done = run("explain", "empty", *MODEL, cwd=place)
     assert done.returncode == 1
     assert "no pictures" in done.stderr
-
-
-def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "a" / "x.bin"
-    assert output.write_whole(target, b"one").read_bytes() == b"one"
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(InputError, match="No space left"):
-        output.write_whole(target, b"two")
-    assert target.read_bytes() == b"one"
-    assert [p.name for p in target.parent.iterdir()] == ["x.bin"]
 
 
 def test_methods_lists_every_table_also_as_json() -> None:

@@ -1,23 +1,26 @@
 """The study of errors: families found where they were planted, biased classes, bad pictures and labels, resuming."""
 
 import json
+import random
+import runpy
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 from typer.testing import CliRunner
 
-from saywhy.audit import bias
-from saywhy.audit.failures import default_method, similarity, study
-from saywhy.audit.families import Evidence, effect_of_surroundings, family_of, misled
-from saywhy.audit.lines import Lines
+from saywhy.audit import Report, audit, bias, default_method, families, json_schema, pipeline, study
+from saywhy.audit.cutout import emptied, object_mask, placed
+from saywhy.audit.families import Case, effect_of_surroundings, family_of, misled, sentence
+from saywhy.audit.journal import Journal
 from saywhy.audit.nearness import Together, packed
-from saywhy.audit.objects import emptied, object_mask, placed
-from saywhy.audit.record import Answer, Closer, Experiments, Nearness, Placed, Report, json_schema
-from saywhy.audit.run import audit
-from saywhy.audit.sentences import sentence
+from saywhy.audit.pipeline import similarity
+from saywhy.audit.report import Closer, Experiments, Nearness, PairAnswer, Placed
 from saywhy.aviary import CLASSES, render, sample
 from saywhy.aviary.sampling import label
 from saywhy.cli import app
@@ -64,13 +67,13 @@ def evidence(*, own=0.1, against=0.1, other=0.1, closer=(), rank=9, truth_rank=9
     def side(true):
         return answers("placed", "true" if true > 0.5 else "predicted", stays if true < 0.5 else 0.1, true)
 
-    alone = Answer(predicted=0.5, true=0.05, says="predicted")
+    alone = PairAnswer(predicted=0.5, true=0.05, says="predicted")
     windows = [Closer(predicted=0.7, true=0.05, says="predicted", box=WHOLE), *closer]
     found = Experiments(
         hidden={"true_alone": alone}, closer=tuple(windows),
         surroundings={"true": side(own), "predicted": side(against), "other": side(other)},
     )  # fmt: skip
-    return Evidence("hawk", "dove", whole, truth_rank, 0.8, Nearness(correlation=0.3, rank=rank, of=23), found)
+    return Case("hawk", "dove", whole, truth_rank, 0.8, Nearness(correlation=0.3, rank=rank, of=23), found)
 
 
 TWO_PLACES = (
@@ -137,7 +140,7 @@ def test_classes_that_rise_and_fall_together_are_near():
 
 def test_a_class_is_flagged_only_beyond_its_interval():
     def tally(own, other, n=8):
-        seen = [bias.Seen((("blue", own),) * 3, (("green", other), ("white", other)) * 3, 0.9, 0.5) for _ in range(n)]
+        seen = [bias.Swaps((("blue", own),) * 3, (("green", other), ("white", other)) * 3, 0.9, 0.5) for _ in range(n)]
         return bias.Tally(0, "dove", n, n, seen, ())
 
     (held,) = bias.records([tally(True, False)])
@@ -147,6 +150,39 @@ def test_a_class_is_flagged_only_beyond_its_interval():
     assert bias.records([tally(True, False, 3)])[0].recognised_effect is None
     wide = bias.interval([1.0, 0.0, 1.0, -1.0, 0.5], 10)
     assert wide.low < 0 < wide.mean < wide.high
+
+
+def test_the_interval_is_wide_enough_for_all_classes_that_were_examined():
+    effects = [1.0, 1 / 3, 2 / 3, 1.0]
+    spread = float(np.std(effects, ddof=1)) / 2
+    for judged in (1, 2, 40):
+        found = bias.interval(effects, judged)
+        reach = float(stats.t.ppf(1 - 0.05 / (2 * judged), 3)) * spread
+        assert (found.low, found.high) == pytest.approx((0.75 - reach, 0.75 + reach)) and found.count == 4
+
+    def tally(index):
+        seen = [
+            bias.Swaps((("blue", True),) * 3, (("green", True),) * k + (("green", False),) * (3 - k), 0.9, 0.5)
+            for k in (0, 2, 1, 0)
+        ]
+        return bias.Tally(index, f"class {index}", 4, 4, seen, ())
+
+    assert bias.records([tally(0)])[0].flagged, "alone the effect is beyond its interval"
+    assert not any(r.flagged for r in bias.records([tally(i) for i in range(40)])), "among forty classes it is not"
+
+
+def test_a_picture_never_lends_its_surroundings_to_itself(clf, tmp_path):
+    rows = [pipeline.Looked(n, f"{n}.png", f"{n % 3}", 0, ((0, 0.9),), (1, 0.9), None) for n in range(6)]
+    for count in range(1, 7):
+        drawn = pipeline._drawn(random.Random(count), rows, count, rows[0])
+        assert {r.sha256 for r in drawn} <= {"1", "2"} and len(drawn) == min(count, 4)
+    one, other = (sample(SEED, i) for i in (0, 1))
+    (right,), (wrong,) = written(tmp_path / "a", [one]), written(tmp_path / "b", [one])
+    found = study(clf, [right, replace(wrong, class_name=other.class_name), *written(tmp_path / "c", [other])])
+    (failure,) = found.failures
+    assert failure.path == str(wrong.path)
+    donors = {a.donor for side in failure.experiments.surroundings.values() for a in side}
+    assert donors and not donors & {str(right.path), str(wrong.path)}, "not even under another name"
 
 
 @pytest.fixture(scope="module")
@@ -189,13 +225,67 @@ def test_the_record_keeps_its_schema_and_reads_back(planted):
     assert {"failures", "families", "pairs", "classes", "unreadable"} <= set(json_schema()["required"])
 
 
-def test_page_escapes_names_and_is_whole(planted):
+def test_page_is_whole_and_counts_the_errors_that_it_does_not_show(planted):
     record = planted[2].to_dict()
     f = record["failures"][0]
-    f["truth"]["class_name"] = "<script>alert(1)</script>"
-    page = failures_page(record, {f["path"]: np.full((3, 64, 64), 0.5, dtype=np.float32)})
-    assert "<script" not in page and "&lt;script&gt;" in page and page.rstrip().endswith("</html>")
+    page = failures_page(record, {f["path"]: np.full((3, 64, 64), 0.5, dtype=np.float32)}, families.meanings())
+    assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
     assert page.count("data:image/jpeg") >= 1 and f"{len(record['failures']) - 1} more errors" in page
+
+
+HOSTILE = {
+    "model": lambda r, text: r["model"].update(name=text),
+    "method": lambda r, text: r.update(method=text),
+    "family": lambda r, text: r.update(families={text: 1}),
+    "truth": lambda r, text: r["failures"][0]["truth"].update(class_name=text),
+    "predicted": lambda r, text: r["failures"][0]["predicted"].update(class_name=text),
+    "family of an error": lambda r, text: r["failures"][0].update(family=text),
+    "sentence": lambda r, text: r["failures"][0].update(sentence=text),
+    "pair's truth": lambda r, text: r["pairs"][0].update(truth=text),
+    "pair's answer": lambda r, text: r["pairs"][0].update(predicted=text),
+    "pair's family": lambda r, text: r["pairs"][0].update(families={text: 1}),
+    "hypothesis": lambda r, text: r["classes"][0].update(flagged=True, hypothesis=text),
+    "unreadable file": lambda r, text: r.update(unreadable=[{"path": text, "error": "broken"}]),
+    "error of a file": lambda r, text: r.update(skipped=[{"path": "x", "error": text}]),
+    "file": lambda r, text: r["failures"][0].update(path=text),
+    "meaning": lambda r, text: None,
+}
+
+
+@pytest.mark.parametrize("place", HOSTILE)
+def test_page_escapes_all_that_comes_from_outside(planted, place):
+    hostile = "<b onload='x' id=\"y\">&"
+    record = json.loads(json.dumps(planted[2].to_dict()))
+    HOSTILE[place](record, hostile)
+    meanings = {**families.meanings(), hostile: hostile}
+    if place == "meaning":
+        meanings = dict.fromkeys(families.meanings(), hostile)
+    path = record["failures"][0]["path"]
+    page = failures_page(record, {path: np.full((3, 64, 64), 0.5, dtype=np.float32)}, meanings)
+    assert "<b on" not in page and "&lt;b onload=&#39;x&#39; id=&#34;y&#34;&gt;&amp;" in page
+
+
+def test_a_family_is_one_row_and_is_then_in_record_page_text_and_reference(clf, tmp_path, monkeypatch):
+    sure = families.Family(
+        lambda case: case.whole[0] > 0, lambda case: f"It says {case.predicted}.", "toys decide", "anything at all"
+    )
+    monkeypatch.setattr(families, "FAMILIES", {"toy": sure, **families.FAMILIES})
+    monkeypatch.setattr("saywhy.audit.FAMILIES", families.FAMILIES)
+    one, other = (sample(SEED, i) for i in (0, 1))
+    for s, name in ((one, other.class_name), (other, other.class_name)):
+        (tmp_path / "birds" / name).mkdir(parents=True, exist_ok=True)
+        written(tmp_path / "birds" / name, [s])
+    run = CliRunner().invoke(
+        app, ["audit", str(tmp_path / "birds"), "-o", str(tmp_path / "run"), "--model", "aviary:cnn"]
+    )
+    record = json.loads((tmp_path / "run" / "failures.json").read_text())
+    assert [f["family"] for f in record["failures"]] == ["toy"] and record["families"]["toy"] == 1
+    assert record["failures"][0]["sentence"].startswith(f"It says {one.class_name}.")
+    page = (tmp_path / "run" / "failures.html").read_text()
+    assert "toy" in page and "toys decide" in page and f"It says {one.class_name}." in page
+    assert run.exit_code == 0 and "toy" in run.output
+    reference = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "make_reference.py"))["page"]()
+    assert "| `toy` | toys decide | anything at all |" in reference
 
 
 def test_a_folder_that_was_cut_off_goes_on_and_refuses_others(clf, planted, tmp_path):
@@ -220,7 +310,7 @@ def test_a_folder_that_was_cut_off_goes_on_and_refuses_others(clf, planted, tmp_
 def test_a_file_that_no_audit_wrote_is_refused(tmp_path):
     (tmp_path / "pictures.jsonl").write_text("not json\n")
     with pytest.raises(InputError, match="not what an audit wrote"):
-        Lines(tmp_path / "pictures.jsonl", {})
+        Journal(tmp_path / "pictures.jsonl", {})
 
 
 def test_broken_pictures_and_strange_labels_are_named_and_the_rest_is_done(clf, tmp_path):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from saywhy import files
 from saywhy.classifier import Classifier
 from saywhy.errors import InputError, UsageError
 from saywhy.saliency.lcam import LCam
@@ -45,17 +46,11 @@ class Bundle:
         """
         folder = Path(folder)
         listing: dict[str, Any] = {"format": FORMAT, "parts": {}}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if self.lcam is not None:
-                self.lcam.save(folder / LCAM)
-                listing["fingerprint"] = self.lcam.fingerprint
-                listing["parts"]["lcam"] = {"file": LCAM, "card": self.lcam.card}
-            draft = folder / f".{LISTING}.draft"
-            draft.write_text(json.dumps(listing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            draft.replace(folder / LISTING)
-        except OSError as e:
-            raise InputError(f"{folder}: cannot be written ({e.strerror or e})") from e
+        if self.lcam is not None:
+            self.lcam.save(folder / LCAM)
+            listing["fingerprint"] = self.lcam.fingerprint
+            listing["parts"]["lcam"] = {"file": LCAM, "card": self.lcam.card}
+        files.write(folder / LISTING, json.dumps(listing, indent=1, ensure_ascii=False) + "\n")
         return folder
 
 

@@ -18,9 +18,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from saywhy.audit.objects import placed
-from saywhy.audit.record import ClassRecord, ColourCount, Failure, Range
-from saywhy.audit.scenes import Scene
+from saywhy.audit.cutout import Cutout, placed
+from saywhy.audit.report import ClassRecord, ColourCount, Failure, Range
 from saywhy.classifier import Classifier
 from saywhy.intervene import hide
 
@@ -32,7 +31,7 @@ ASKED = 3  # times that a colour, and all others, must have been asked
 
 
 @dataclass(frozen=True)
-class Seen:
+class Swaps:
     """One recognised picture of a class before other surroundings: rows (colour, recognised) by whose they were."""
 
     own: tuple[tuple[str, bool], ...]
@@ -46,19 +45,19 @@ class Seen:
         return _share(self.own) - _share(self.other)
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Seen:
+    def of(cls, row: Mapping[str, Any]) -> Swaps:
         """From JSON values."""
         own, other = (tuple((str(c), bool(r)) for c, r in row[side]) for side in ("own", "other"))
         return cls(own, other, float(row["whole"]), float(row["alone"]))
 
 
-def ask(clf: Classifier, scene: Scene, index: int, own: Sequence[Scene], other: Sequence[Scene]) -> Seen:
+def ask(clf: Classifier, cutout: Cutout, index: int, own: Sequence[Cutout], other: Sequence[Cutout]) -> Swaps:
     """Puts the object of a recognised picture of class `index` before other surroundings."""
-    alone = hide(scene.image, scene.mask[None].to(scene.image.dtype), "blur")
-    moved = [placed(scene.image, scene.mask, donor.surroundings) for donor in (*own, *other)]
-    p: Tensor = clf.probabilities(torch.stack([scene.image, alone[0], *moved]))
+    alone = hide(cutout.image, cutout.mask[None].to(cutout.image.dtype), "blur")
+    moved = [placed(cutout.image, cutout.mask, donor.surroundings) for donor in (*own, *other)]
+    p: Tensor = clf.probabilities(torch.stack([cutout.image, alone[0], *moved]))
     rows = [(d.colour, bool(q.argmax() == index)) for d, q in zip((*own, *other), p[2:], strict=True)]
-    return Seen(tuple(rows[: len(own)]), tuple(rows[len(own) :]), float(p[0, index]), float(p[1, index]))
+    return Swaps(tuple(rows[: len(own)]), tuple(rows[len(own) :]), float(p[0, index]), float(p[1, index]))
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Tally:
     name: str
     pictures: int
     recognised: int
-    seen: Sequence[Seen]
+    seen: Sequence[Swaps]
     failures: Sequence[Failure]
 
 

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saywhy.audit.objects import placed
-from saywhy.audit.record import Answer, Closer, Experiments, Placed, Says
-from saywhy.audit.scenes import Scene
+from saywhy.audit.cutout import Cutout, placed
+from saywhy.audit.report import Closer, Experiments, PairAnswer, Placed, Says
 from saywhy.classifier import Classifier
 from saywhy.intervene import hide
 
@@ -41,17 +40,17 @@ def region(shown: Tensor) -> Tensor:
 
 def try_all(
     clf: Classifier,
-    scene: Scene,
+    cutout: Cutout,
     shown: tuple[Tensor, Tensor],
     pair: tuple[int, int],
-    donors: Mapping[Side, Sequence[tuple[str, Scene]]],
+    donors: Mapping[Side, Sequence[tuple[str, Cutout]]],
 ) -> Experiments:
     """All experiments on one picture; `shown` are the display maps (H, W) of the `pair` (predicted, true)."""
     windows = [_window(side, n, i, j) for side, n in WINDOWS for i in range(n) for j in range(n)]
     behind = [(side, path, donor) for side in SIDES for path, donor in donors.get(side, ())]
-    asked = [*_hidden(scene, *shown)]
-    asked += [closer(scene.image, box) for box in windows]
-    asked += [placed(scene.image, scene.mask, donor.surroundings) for _, _, donor in behind]
+    asked = [*_hidden(cutout, *shown)]
+    asked += [closer(cutout.image, box) for box in windows]
+    asked += [placed(cutout.image, cutout.mask, donor.surroundings) for _, _, donor in behind]
     answers = [answer(p, pair) for p in clf.probabilities(torch.stack(asked))]
     acts, rest = answers[: len(ACTS)], answers[len(ACTS) :]
     looks, swaps = rest[: len(windows)], rest[len(windows) :]
@@ -69,11 +68,11 @@ def try_all(
     )
 
 
-def answer(probabilities: Tensor, pair: tuple[int, int]) -> Answer:
+def answer(probabilities: Tensor, pair: tuple[int, int]) -> PairAnswer:
     """What probabilities (C,) say about the `pair` (predicted, true)."""
     first = int(probabilities.argmax())
     says: Says = "predicted" if first == pair[0] else "true" if first == pair[1] else "other"
-    return Answer(predicted=float(probabilities[pair[0]]), true=float(probabilities[pair[1]]), says=says)
+    return PairAnswer(predicted=float(probabilities[pair[0]]), true=float(probabilities[pair[1]]), says=says)
 
 
 def closer(image: Tensor, box: tuple[float, float, float, float]) -> Tensor:
@@ -88,8 +87,8 @@ def _window(side: float, n: int, i: int, j: int) -> tuple[float, float, float, f
     return (round(x, 4), round(y, 4), round(x + side, 4), round(y + side, 4))
 
 
-def _hidden(scene: Scene, predicted: Tensor, true: Tensor) -> Tensor:
+def _hidden(cutout: Cutout, predicted: Tensor, true: Tensor) -> Tensor:
     """The picture after each of ACTS, in their order (5, 3, H, W)."""
     p, t = region(predicted), region(true)
-    kept = torch.stack([~(p & ~t), p, t, scene.mask, ~scene.mask])
-    return hide(scene.image, kept.to(scene.image.dtype), FILL)
+    kept = torch.stack([~(p & ~t), p, t, cutout.mask, ~cutout.mask])
+    return hide(cutout.image, kept.to(cutout.image.dtype), FILL)

@@ -1,16 +1,7 @@
 """Which family an error belongs to, and the sentence that says why, both from what was measured.
 
-The families of section 4.4.2 of the L-CAM paper are sorted by eye there; here a table of tests decides, in this order:
-
-    context          before the surroundings of pictures of the true class the truth comes back, and before those of the
-                     predicted class it does not: the same object, cut out the same way both times; or it comes back
-                     before nearly any surroundings but the picture's own
-    several objects  seen from closer, one part of the picture is the predicted class and another the true one
-    related classes  the classifier's answers for the two classes rise and fall together over the other pictures, and
-                     the truth is among its first five answers; the maps of the two point to the same place, or not
-    wrong label?     the object is the predicted class before other surroundings too, and the true class is found
-                     nowhere, however close one looks
-    unclear          none of these
+The families of section 4.4.2 of the L-CAM paper are sorted by eye there; here a table of tests decides, FAMILIES. A row
+is all that a family is: the record, the page, the command line and the reference have it from there.
 """
 
 from __future__ import annotations
@@ -18,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from saywhy.audit.record import Answer, Closer, Experiments, Family, Nearness, Placed
+import numpy as np
+
+from saywhy.audit.report import Closer, Experiments, Nearness, PairAnswer, Placed
+from saywhy.explanation import place_word
+from saywhy.language.appearance import at
+from saywhy.render.words import percent
 
 # Set on seed 11 of the aviary and on no other (benchmarks/failures.py measures on others).
 CONTEXT = 0.4  # probability of the truth that surroundings must bring
@@ -34,7 +30,7 @@ DONORS = 2  # of each kind, or the surroundings say nothing
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Case:
     """All that decides about one error; names are those of the predicted and the true class."""
 
     predicted: str
@@ -51,10 +47,10 @@ def near(nearness: Nearness | None) -> bool:
     return nearness is not None and nearness.rank <= max(1, round(NEAR * nearness.of))
 
 
-def context(e: Evidence) -> bool:
+def context(case: Case) -> bool:
     """The class's own surroundings bring the truth, or any surroundings but the picture's own do."""
-    effect = effect_of_surroundings(e.experiments)
-    return (effect is not None and effect >= CONTEXT) or misled(e.experiments)
+    effect = effect_of_surroundings(case.experiments)
+    return (effect is not None and effect >= CONTEXT) or misled(case.experiments)
 
 
 def effect_of_surroundings(found: Experiments) -> float | None:
@@ -71,9 +67,9 @@ def misled(found: Experiments) -> bool:
     return sum(a.says == "true" for a in behind) >= NEARLY_ALL * len(behind)
 
 
-def several(e: Evidence) -> bool:
+def several(case: Case) -> bool:
     """Both classes are found, in windows apart from each other, and they are no two names for one thing."""
-    return not near(e.nearness) and two_places(e.experiments.closer) is not None
+    return not near(case.nearness) and two_places(case.experiments.closer) is not None
 
 
 def two_places(windows: Sequence[Closer]) -> tuple[Closer, Closer] | None:
@@ -95,16 +91,16 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def related(e: Evidence) -> bool:
+def related(case: Case) -> bool:
     """Near classes, and the truth is among the first answers."""
-    return near(e.nearness) and e.truth_rank <= FIRST
+    return near(case.nearness) and case.truth_rank <= FIRST
 
 
-def mislabelled(e: Evidence) -> bool:
+def mislabelled(case: Case) -> bool:
     """The predicted class survives other surroundings, and the true one is nowhere."""
-    other = not_own(e.experiments)
-    answers: list[Answer] = [*e.experiments.closer, e.experiments.hidden["true_alone"], *other]
-    nowhere = max((a.true for a in answers), default=1.0) < NOWHERE and e.whole[1] < NOWHERE
+    other = not_own(case.experiments)
+    answers: list[PairAnswer] = [*case.experiments.closer, case.experiments.hidden["true_alone"], *other]
+    nowhere = max((a.true for a in answers), default=1.0) < NOWHERE and case.whole[1] < NOWHERE
     return len(other) >= DONORS and nowhere and mean(other, "predicted") >= STAYS
 
 
@@ -113,24 +109,171 @@ def not_own(found: Experiments) -> list[Placed]:
     return [*found.surroundings.get("other", ()), *found.surroundings.get("predicted", ())]
 
 
-RULES: tuple[tuple[Family, Callable[[Evidence], bool]], ...] = (
-    ("context", context),
-    ("several objects", several),
-    ("related classes", related),
-    ("wrong label?", mislabelled),
-)
-
-
-def family_of(e: Evidence) -> Family:
-    """The first family of RULES whose test is passed."""
-    return next((name for name, test in RULES if test(e)), "unclear")
-
-
 def best(windows: Sequence[Closer], which: str) -> Closer:
     """The window in which a class has its highest probability."""
     return max(windows, key=lambda w: float(getattr(w, which)))
 
 
-def mean(answers: Sequence[Answer], which: str) -> float:
+def mean(answers: Sequence[PairAnswer], which: str) -> float:
     """The mean probability of the "predicted" or the "true" class over answers."""
     return sum(float(getattr(a, which)) for a in answers) / len(answers)
+
+
+# --------------------------------------------------------------------------------------------------
+# Sentences.
+
+
+def _context(case: Case) -> str:
+    found = case.experiments.surroundings
+    own, against = found.get("true", ()), found.get("predicted", ())
+    if (effect_of_surroundings(case.experiments) or 0) >= CONTEXT:
+        return (
+            f"The surroundings decide: before those of pictures recognised as {case.true} the same object is said to "
+            f"be {case.true} in {_times(own, 'true')} (mean {_mean(own, 'true')}), before those of pictures recognised "
+            f"as {case.predicted} in {_times(against, 'true')} (mean {_mean(against, 'true')})."
+        )
+    behind = [*own, *not_own(case.experiments)]
+    return (
+        f"Something in these surroundings misleads: before other ones the same object is said to be {case.true} in "
+        f"{_times(behind, 'true')} (mean {_mean(behind, 'true')}), also before those of pictures recognised as "
+        f"{case.predicted}."
+    )
+
+
+def _several(case: Case) -> str:
+    found = two_places(case.experiments.closer)
+    assert found is not None
+    p, t = found
+    return (
+        f"Both are in the picture: seen from closer, {_where(p)} the answer is {case.predicted} "
+        f"({percent(p.predicted)}), {_where(t)} it is {case.true} ({percent(t.true)})."
+    )
+
+
+def _related(case: Case) -> str:
+    assert case.nearness is not None
+    return (
+        f"The classes are near for this model: over the other pictures {case.true} is "
+        f"{_ordinal(case.nearness.rank)} of {case.nearness.of} classes whose scores rise and fall with those of "
+        f"{case.predicted}, and it comes {_ordinal(case.truth_rank, 'place')} here with {percent(case.whole[1])}."
+    )
+
+
+def _mislabelled(case: Case) -> str:
+    others = not_own(case.experiments)
+    highest = max(a.true for a in [*case.experiments.closer, case.experiments.hidden["true_alone"]])
+    return (
+        f"The label may be wrong: the object stays {case.predicted} before {len(others)} other surroundings (mean "
+        f"{_mean(others, 'predicted')}), and in no part of the picture, however close, does {case.true} pass "
+        f"{percent(highest)}."
+    )
+
+
+def _unclear(case: Case) -> str:
+    """What the experiments did not show, the nearest miss first."""
+    t, found = best(case.experiments.closer, "true"), []
+    effect = effect_of_surroundings(case.experiments)
+    if effect is None:
+        found.append("there are too few recognised pictures of these classes to try other surroundings")
+    else:
+        found.append(f"other surroundings bring {round(100 * effect)} points for {case.true}")
+    found.append(f"seen from closer it gets {percent(t.true)} at most")
+    if case.nearness is not None:
+        nearby = "near" if near(case.nearness) else "not near"
+        found.append(
+            f"the classes are {nearby} for this model ({_ordinal(case.nearness.rank)} of {case.nearness.of}), the "
+            f"truth comes {_ordinal(case.truth_rank, 'place')}"
+        )
+    others = not_own(case.experiments)
+    if others and mean(others, "predicted") < STAYS:
+        found.append(f"the object alone does not make {case.predicted} either (mean {_mean(others, 'predicted')})")
+    return f"No experiment explains this error: {'; '.join(found)}."
+
+
+def _maps(case: Case) -> str:
+    if case.similarity is None:
+        return "One of the two maps is flat, so they are not compared."
+    if case.similarity >= AGREE:
+        return f"The maps of the two classes point to the same place (correlation {case.similarity:.2f})."
+    return f"The maps of the two classes differ (correlation {case.similarity:.2f})."
+
+
+def _mean(answers: Sequence[PairAnswer], which: str) -> str:
+    return percent(mean(answers, which))
+
+
+def _times(answers: Sequence[PairAnswer], says: str) -> str:
+    return f"{sum(a.says == says for a in answers)} of {len(answers)}"
+
+
+def _where(window: Closer) -> str:
+    x0, y0, x1, y1 = (round(100 * v) for v in window.box)
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[y0:y1, x0:x1] = True
+    return at(place_word(mask))
+
+
+def _ordinal(n: int, noun: str = "") -> str:
+    ending = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return "the nearest" if n == 1 and not noun else f"{n}{ending}"
+
+
+# --------------------------------------------------------------------------------------------------
+# The table.
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of errors.
+
+    `test`: whether an error is of it; `why`: the sentence with the numbers that were measured; `meaning`: what it says
+    about an error, in a few words on the page; `rule`: its test in words, for the documents.
+    """
+
+    test: Callable[[Case], bool]
+    why: Callable[[Case], str]
+    meaning: str
+    rule: str
+
+
+# An error belongs to the first family whose test it passes.
+FAMILIES: dict[str, Family] = {
+    "context": Family(
+        context, _context, "the surroundings decide",
+        f"the true class's surroundings bring {100 * CONTEXT:.0f} points more for the truth than the predicted class's "
+        "do (the same object, the same cut), or nearly any other surroundings bring the truth",
+    ),
+    "several objects": Family(
+        several, _several, "both classes are in the picture",
+        f"two windows apart from each other are the one and the other class, each with {100 * FOUND:.0f} % or more, "
+        "and the classes are not near",
+    ),
+    "related classes": Family(
+        related, _related, "the two classes are near for the model",
+        f"the true class is among the nearest {100 * NEAR:.1f} % (or the very nearest) to the predicted one, and among "
+        f"the first {FIRST} answers",
+    ),
+    "wrong label?": Family(
+        mislabelled, _mislabelled, "the model may be right and the label wrong",
+        "the object stays the predicted class before other surroundings, and the true class is under "
+        f"{100 * NOWHERE:.0f} % everywhere",
+    ),
+    "unclear": Family(
+        lambda case: True, _unclear, "no experiment explains it", "none of these; the sentence says what was measured",
+    ),
+}  # fmt: skip
+
+
+def family_of(case: Case) -> str:
+    """The first family whose test is passed."""
+    return next(name for name, row in FAMILIES.items() if row.test(case))
+
+
+def sentence(family: str, case: Case) -> str:
+    """Why the error is of that family."""
+    return f"{FAMILIES[family].why(case)} {_maps(case)}"
+
+
+def meanings() -> dict[str, str]:
+    """What each family says about an error, by name."""
+    return {name: row.meaning for name, row in FAMILIES.items()}

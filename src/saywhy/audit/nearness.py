@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saywhy.audit.record import Nearness
+from saywhy.audit.report import Nearness
 
 FEWEST = 20  # pictures, or correlations say nothing
 

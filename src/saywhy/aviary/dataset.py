@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from saywhy import files
 from saywhy.aviary.birds import PARTS
 from saywhy.aviary.faults import CONTROL, FAULTS, sample
 from saywhy.aviary.record import RECORD, mask_names, mask_of, truth_record
@@ -22,6 +23,8 @@ from saywhy.errors import InputError, UsageError
 from saywhy.image import Bools, Pixels
 
 Progress = Callable[[int, int], None]
+
+AGAIN = "make room and repeat the same call to go on"
 
 
 def stream(
@@ -61,17 +64,6 @@ def _png(pixels: Pixels | Bools) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
-def _put(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
@@ -83,11 +75,11 @@ def _write_one(out: Path, one: Sample) -> dict[str, Any]:
     masks = []
     for name in mask_names(rendered):
         file = f"masks/{stem}-{name.replace(' ', '-')}.png"
-        _put(out / file, _png(mask_of(rendered, name)))
+        files.write(out / file, _png(mask_of(rendered, name)), sync=False)
         masks.append({"name": name, "png": file})
-    _put(out / f"images/{stem}.png", _png(rendered.pixels))
+    files.write(out / f"images/{stem}.png", _png(rendered.pixels), sync=False)
     record = {"file": f"images/{stem}.png", **truth_record(one, rendered), "masks": masks}
-    _put(out / f".parts/{stem}.json", _json(record))
+    files.write(out / f".parts/{stem}.json", _json(record), sync=False)
     return record
 
 
@@ -134,9 +126,8 @@ def _open(out: Path, settings: dict[str, Any]) -> None:
         raise UsageError(f"{out}: holds an aviary with other settings ({before}); name a new folder")
     for name in ("images", "masks", ".parts"):
         (out / name).mkdir(parents=True, exist_ok=True)
-        for half in (out / name).glob("*.part"):  # what a killed process left
-            half.unlink()
-    _put(begun, _json(settings))
+        files.sweep(out / name)
+    files.write(begun, _json(settings))
 
 
 def _known(out: Path, images: int) -> dict[int, dict[str, Any]]:
@@ -194,12 +185,13 @@ def write(
             rows.append(record)
             if progress is not None:
                 progress(index + 1, images)
-        _put(out / "classes.json", json.dumps(_classes(settings), indent=1, ensure_ascii=False).encode() + b"\n")
-        _put(out / "images.jsonl", b"".join(_json(r) for r in rows))
+        files.write(out / "classes.json", json.dumps(_classes(settings), indent=1, ensure_ascii=False).encode() + b"\n")
+        files.write(out / "images.jsonl", b"".join(_json(r) for r in rows))
         _tidy(out)
     except OSError as e:
-        reason = e.strerror or str(e)
-        raise InputError(f"{out}: cannot be written ({reason}); make room and repeat the same call to go on") from e
+        raise InputError(f"{out}: cannot be written ({e.strerror or e}); {AGAIN}") from e
+    except InputError as e:
+        raise InputError(f"{e}; {AGAIN}") from e
     return out / "images.jsonl"
 
 

@@ -17,7 +17,7 @@ from saywhy.cli.output import notes, progress
 from saywhy.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from saywhy.audit.record import Report
+    from saywhy.audit.report import Report
 
 NAMED = 20  # failed pictures on the screen; the record names them all
 
@@ -40,8 +40,8 @@ def audit(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Study the errors on labelled photos: what they have in common, and which classes lean on their surroundings."""
-    from saywhy.audit.run import PAGE
-    from saywhy.audit.run import audit as study
+    from saywhy.audit.folder import PAGE
+    from saywhy.audit.folder import audit as study
     from saywhy.collection import find_images
     from saywhy.saliency import METHODS
 

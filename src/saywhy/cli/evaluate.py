@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from saywhy import files
 from saywhy.cli.options import fitted_parts, takes_model
-from saywhy.cli.output import notes, progress, write_whole
+from saywhy.cli.output import notes, progress
 from saywhy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _show_table(found: Evaluation, as_json: bool, out: Path | None, quiet: bool)
         single = next((form for form, suffix in SUFFIXES.items() if suffix == out.suffix), None)
         chosen = {single: out} if single else {form: out / f"eval{suffix}" for form, suffix in SUFFIXES.items()}
         for form, path in chosen.items():
-            write_whole(path, texts[form].encode())
+            files.write(path, texts[form])
         if not quiet:
             where = ", ".join(str(p) for p in chosen.values())
             notes.print(f"written: {where}", markup=False, highlight=False, soft_wrap=True)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import saywhy
+from saywhy import files
 from saywhy.cli.options import fitted_parts, takes_model
-from saywhy.cli.output import notes, progress, write_whole
+from saywhy.cli.output import notes, progress
 from saywhy.errors import SaywhyError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class _Writer:
             stem = self._stem(path)
             for name in self.formats:
                 row = RENDERERS[name]
-                self.files.append(write_whole(self.out / (stem + row.suffix), row.function(found)))
+                self.files.append(files.write(self.out / (stem + row.suffix), row.function(found)))
         print(("\n" if self.printed else "") + text.rstrip("\n"), flush=True)
         self.printed += 1
 

@@ -1,40 +1,13 @@
-"""What the verbs share in speaking and writing: notes, progress, files that are there whole or not at all."""
+"""What the verbs share in speaking: notes and progress."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 
-from saywhy.errors import InputError
-
 notes = Console(stderr=True)
-
-
-def write_whole(path: Path, data: bytes) -> Path:
-    """Writes a file under a temporary name and renames it, so that it is there whole or not at all.
-
-    Raises:
-        InputError: the folder cannot be made or written; nothing is left behind.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as e:
-        raise InputError(f"{path}: cannot be written ({e.strerror or e})") from e
-    return path
 
 
 @contextmanager

@@ -23,17 +23,9 @@ Row = dict[str, Any]
 SIDE = 168  # pixels of a thumbnail
 PAIRS = 30  # rows of the table of pairs
 
-MEANING = {
-    "related classes": "the two classes are near for the model",
-    "several objects": "both classes are in the picture",
-    "context": "the surroundings decide",
-    "wrong label?": "the model may be right and the label wrong",
-    "unclear": "no experiment explains it",
-}
 
-
-def failures_page(record: Mapping[str, Any], pictures: Mapping[str, Floats]) -> str:
-    """The page of a record; `pictures` (3, H, W) in [0, 1] by path are the errors to show."""
+def failures_page(record: Mapping[str, Any], pictures: Mapping[str, Floats], meanings: Mapping[str, str]) -> str:
+    """The page of a record; `pictures` (3, H, W) in [0, 1] by path are the errors to show; `meanings` by family."""
     shown = [f for f in record["failures"] if f["path"] in pictures]
     wrong = len(record["failures"])
     return templates("failures.css").get_template("failures.html").render(
@@ -43,7 +35,7 @@ def failures_page(record: Mapping[str, Any], pictures: Mapping[str, Floats]) -> 
         method=record["method"],
         record=record,
         families=[
-            {"name": name, "count": n, "what": MEANING.get(name, ""), "share": f"{100 * n / max(wrong, 1):.0f}"}
+            {"name": name, "count": n, "what": meanings[name], "share": f"{100 * n / max(wrong, 1):.0f}"}
             for name, n in record["families"].items()
         ],
         pairs=[_pair(p) for p in record["pairs"][:PAIRS]],

@@ -20,9 +20,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
+from saywhy import files
 from saywhy.classifier import Classifier
 from saywhy.errors import InputError, UsageError, unknown
 from saywhy.layers import Point
@@ -142,17 +143,12 @@ class LCam:
 
     def save(self, file: str | Path) -> Path:
         """Writes weights, fingerprint and card as one safetensors file; whole or not at all."""
-        file = Path(file)
-        file.parent.mkdir(parents=True, exist_ok=True)
         header = {
             "format": str(FORMAT), "form": self.form, "layers": json.dumps(self.layers),
             "fingerprint": self.fingerprint, "card": json.dumps(self.card, sort_keys=True),
         }  # fmt: skip
-        draft = file.with_name(f".{file.name}.draft")
-        save_file({k: v.detach().cpu().contiguous() for k, v in self.head.state_dict().items()}, draft, header)
-        draft.chmod(0o644)
-        draft.replace(file)
-        return file
+        state = {k: v.detach().cpu().contiguous() for k, v in self.head.state_dict().items()}
+        return files.write(file, serialised(state, header))
 
 
 def load(file: str | Path, clf: Classifier) -> LCam:

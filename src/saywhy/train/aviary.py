@@ -19,9 +19,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
+from saywhy import files
 from saywhy.aviary.classifiers import PIXEL_CLASSES, PREPROCESS, fingerprint_of, load, untrained, weights_folder
 from saywhy.aviary.corrupt import corrupt_unit
 from saywhy.aviary.faults import CONTROL, FAULTS
@@ -194,10 +195,9 @@ def build(name: str, *, told: Callable[[str], None] = print) -> Path:
     text = _card(name, recipe, net.eval(), shown.of("test"), state) | how
     text["processor_seconds"] = round(time.process_time() - start)
     file = weights_folder() / f"{name}.safetensors"
-    file.parent.mkdir(exist_ok=True)
-    save_file({k: v.contiguous() for k, v in state.items()}, file, {"fingerprint": str(text["fingerprint"])})
-    file.chmod(0o644)
-    file.with_suffix(".json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    header = {"fingerprint": str(text["fingerprint"])}
+    files.write(file, serialised({k: v.contiguous() for k, v in state.items()}, header))
+    files.write(file.with_suffix(".json"), json.dumps(text, indent=1) + "\n")
     told(f"{name}: {json.dumps({k: v for k, v in text.items() if k in ('test', 'processor_seconds')})}")
     return file
 

@@ -11,22 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor
 
+from saywhy import files
 from saywhy.errors import UsageError
 
 FORMAT = 1
 
 
 def write(file: Path, groups: Mapping[str, Mapping[str, Tensor]], header: Mapping[str, Any]) -> None:
-    """Writes groups of tensors by name, and what JSON can say."""
+    """Writes groups of tensors by name, and what JSON can say.
+
+    Raises:
+        InputError: it cannot be written; the file of before is as it was.
+    """
     tensors = {f"{kind}.{name}": value for kind, group in groups.items() for name, value in group.items()}
     told = {"format": str(FORMAT)} | {name: json.dumps(value) for name, value in header.items()}
-    draft = file.with_name(file.name + ".draft")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, draft, told)
-    draft.replace(file)
+    files.write(file, serialised({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, told))
 
 
 def read(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

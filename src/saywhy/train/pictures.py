@@ -7,6 +7,7 @@ n pictures of 64 x 64 pixels: `pixels` (n, 64, 64, 3) uint8, `parts` (n, 64, 64)
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saywhy import files
 from saywhy.aviary.classifiers import PREPROCESS
 from saywhy.aviary.faults import sample
 from saywhy.aviary.networks import SIDE
@@ -102,7 +104,6 @@ def pictures(
     A picture never depends on how many are drawn. The first call renders about 100 pictures a second a core.
     """
     folder = cache_folder() / _mark(seed, fault)
-    folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, count, CHUNK)
     missing = [s for s in starts if not (folder / f"{s}.npz").exists()]
     if missing:
@@ -116,7 +117,6 @@ def pictures(
 
 
 def _write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    with draft.open("wb") as out:
-        np.savez(out, allow_pickle=False, **arrays)
-    draft.replace(path)
+    out = io.BytesIO()
+    np.savez(out, allow_pickle=False, **arrays)
+    files.write(path, out.getvalue(), sync=False)

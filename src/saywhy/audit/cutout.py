@@ -8,6 +8,11 @@ surroundings, and the answers are compared. Images (3, H, W) in [0, 1], masks (H
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,7 +21,12 @@ from scipy import ndimage
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from saywhy.classifier import Classifier
+from saywhy.collection import Item
+from saywhy.evaluate.truth import truth_of
+from saywhy.image import read
 from saywhy.intervene import hide
+from saywhy.language.appearance import appearance, look
 
 Doubles = NDArray[np.float64]
 
@@ -26,6 +36,57 @@ ALIKE = 0.05  # distance of RGB colours in [0, 1] that pass for the same one
 MIDDLE, SPREAD = 0.5, 0.6  # weight and width of the bump that prefers the middle
 PATCH = 0.25  # of the largest patch: a smaller one is dropped
 MARGIN = 0.03  # of the short side: the cut is this much wider, so that no rim of the object stays behind
+KEPT = 64  # pictures in memory: as donors of surroundings the same ones come back
+
+
+@dataclass(frozen=True, eq=False)
+class Cutout:
+    """A picture (3, H, W) in [0, 1] and the mask (H, W) of its object."""
+
+    image: Tensor
+    mask: Tensor
+
+    @cached_property
+    def surroundings(self) -> Tensor:
+        """The picture (3, H, W) without its object."""
+        return emptied(self.image, self.mask)
+
+    @cached_property
+    def colour(self) -> str:
+        """What the surroundings look like in a word or two: "blue", "grey-brown", "multicoloured"."""
+        seen = ~self.mask if bool((~self.mask).any()) else self.mask
+        pixels = (self.image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        words = appearance(np.ascontiguousarray(pixels), seen.numpy())
+        return look(tuple(w for w in words if w not in ("large", "small")))
+
+
+class Cutouts:
+    """Cutouts of the items by number; the object is what `objects` name in the listing, or else it is estimated.
+
+    Raises:
+        InputError: a picture or mask that cannot be read.
+    """
+
+    def __init__(self, clf: Classifier, items: Sequence[Item], objects: Sequence[str] = ()) -> None:
+        self.clf, self.items, self.objects = clf, items, objects
+        self._kept: OrderedDict[int, Cutout] = OrderedDict()
+
+    def __getitem__(self, number: int) -> Cutout:
+        if number not in self._kept:
+            self._kept[number] = self._made(self.items[number])
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(number)
+        return self._kept[number]
+
+    def _made(self, item: Item) -> Cutout:
+        picture = read(item.path)
+        images, seen = self.clf.prepare([picture])
+        if self.objects:
+            given = truth_of([item], [picture], seen, self.clf.preprocess, self.objects).masks[0]
+            if bool(given.any()):
+                return Cutout(images[0], given)
+        return Cutout(images[0], object_mask(images[0]))
 
 
 def object_mask(image: Tensor) -> Tensor:

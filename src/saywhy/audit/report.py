@@ -13,12 +13,10 @@ from saywhy.explanation import ClassScore, Mask, ModelRecord, Record
 
 SCHEMA = 1
 
-Family = Literal["related classes", "several objects", "context", "wrong label?", "unclear"]
-FAMILIES: tuple[Family, ...] = ("related classes", "several objects", "context", "wrong label?", "unclear")
 Says = Literal["predicted", "true", "other"]
 
 
-class Answer(Record):
+class PairAnswer(Record):
     """The probabilities of the predicted and the true class after an experiment, and which class then came first."""
 
     predicted: float
@@ -26,13 +24,13 @@ class Answer(Record):
     says: Says
 
 
-class Closer(Answer):
+class Closer(PairAnswer):
     """An answer to a part of the picture seen from closer."""
 
     box: tuple[float, float, float, float]
 
 
-class Placed(Answer):
+class Placed(PairAnswer):
     """An answer to the object before the surroundings of another picture, the `donor`, which look `colour`."""
 
     donor: str
@@ -46,7 +44,7 @@ class Experiments(Record):
     before those of recognised pictures of the true class, of the predicted class, and of other classes.
     """
 
-    hidden: dict[str, Answer]
+    hidden: dict[str, PairAnswer]
     closer: tuple[Closer, ...]
     surroundings: dict[Literal["true", "predicted", "other"], tuple[Placed, ...]]
 
@@ -71,7 +69,7 @@ class Nearness(Record):
 
 
 class Failure(Record):
-    """One error: what was said for what, the two maps, the experiments, the family that follows and why."""
+    """One error: what was said for what, the two maps, the experiments, the family (a row of FAMILIES) and why."""
 
     path: str
     sha256: str
@@ -84,7 +82,7 @@ class Failure(Record):
     nearness: Nearness | None
     object_mask: Mask
     experiments: Experiments
-    family: Family
+    family: str
     sentence: str
 
 
@@ -145,7 +143,7 @@ class Unused(Record):
     error: str
 
 
-class Cost(Record):
+class AuditCost(Record):
     """Images sent through the network by this run, and its seconds."""
 
     forward_passes: int
@@ -169,7 +167,7 @@ class Report(Record):
     failures: tuple[Failure, ...]
     unreadable: tuple[Unused, ...]
     skipped: tuple[Unused, ...]
-    cost: Cost
+    cost: AuditCost
     provenance: dict[str, str]
 
     @property

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from saywhy.audit.failures import Progress, default_method, study
-from saywhy.audit.lines import Lines
-from saywhy.audit.record import Report
+from saywhy import files
+from saywhy.audit.families import meanings
+from saywhy.audit.journal import Journal
+from saywhy.audit.pipeline import Progress, default_method, study
+from saywhy.audit.report import Report
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError, unknown
@@ -17,7 +19,7 @@ from saywhy.image import frame, read
 from saywhy.render.failures import failures_page
 from saywhy.saliency import METHODS
 
-LINES, RECORD, PAGE = "pictures.jsonl", "failures.json", "failures.html"
+JOURNAL, RECORD, PAGE = "pictures.jsonl", "failures.json", "failures.html"
 ON_THE_PAGE = 150  # errors; the record has them all
 
 
@@ -34,7 +36,7 @@ def audit(
 ) -> Report:
     """Studies the errors on labelled pictures and writes the folder `out`; the same call goes on where it ended.
 
-    Keywords and errors are those of `failures.study`.
+    Keywords and errors are those of `study`.
 
     Raises:
         UsageError: the folder holds an audit of another model or of other settings.
@@ -50,13 +52,13 @@ def audit(
         "model": clf.fingerprint, "method": method, "parts": [str(v) for v in (options or {}).get(method, {}).values()],
         "objects": list(objects), "seed": seed,
     }  # fmt: skip
-    lines = Lines(folder / LINES, head)
+    journal = Journal(folder / JOURNAL, head)
     report = study(
-        clf, items, method=method, options=options, objects=objects, seed=seed, lines=lines, progress=progress
+        clf, items, method=method, options=options, objects=objects, seed=seed, journal=journal, progress=progress
     )
     record = report.to_dict()
-    _put(folder / RECORD, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-    _put(folder / PAGE, failures_page(record, _pictures(clf, report)))
+    files.write(folder / RECORD, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    files.write(folder / PAGE, failures_page(record, _pictures(clf, report), meanings()))
     return report
 
 
@@ -69,13 +71,3 @@ def _pictures(clf: Classifier, report: Report) -> dict[str, Any]:
         except InputError:  # gone since it was studied
             continue
     return shown
-
-
-def _put(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as e:
-        raise InputError(f"{path}: cannot be written ({e.strerror or e})") from e

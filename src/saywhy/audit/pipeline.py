@@ -2,7 +2,7 @@
 
 `study` looks at each picture once, tries every error (about thirty passes each, see `experiments`), sorts it into a
 family (`families`), and asks of every class whether its surroundings make it (`bias`). What it finds is kept line by
-line (`lines`), so that a study that was cut off goes on. Memory holds some dozen pictures, whatever their number.
+line (`journal`), so that a study that was cut off goes on. Memory holds some dozen pictures, whatever their number.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ import torch
 from torch import Tensor
 
 import saywhy
-from saywhy.audit import bias
+from saywhy.audit import bias, families
+from saywhy.audit.cutout import Cutout, Cutouts
 from saywhy.audit.experiments import SIDES, Side, region, try_all
-from saywhy.audit.families import Evidence, family_of
+from saywhy.audit.journal import Journal, key_of
 from saywhy.audit.labels import labels_of
-from saywhy.audit.lines import Lines, key_of
 from saywhy.audit.nearness import Together, packed
-from saywhy.audit.record import FAMILIES, Cost, Failure, MapsRecord, PairCount, Report, Unused
-from saywhy.audit.scenes import Scene, Scenes
-from saywhy.audit.sentences import sentence
+from saywhy.audit.report import AuditCost, Failure, MapsRecord, PairCount, Report, Unused
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, ModelError
@@ -58,7 +56,7 @@ def default_method(clf: Classifier) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class StudyPlan:
     """What is asked, and of whom; `labels` are class indices, None where a picture has no usable one."""
 
     clf: Classifier
@@ -67,8 +65,8 @@ class Plan:
     method: str
     options: Mapping[str, Any]
     seed: int
-    lines: Lines
-    scenes: Scenes
+    journal: Journal
+    cutouts: Cutouts
     tell: Progress
 
 
@@ -98,7 +96,7 @@ def study(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     objects: Sequence[str] = (),
     seed: int = 0,
-    lines: Lines | None = None,
+    journal: Journal | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Studies every error of a classifier on labelled pictures.
@@ -113,9 +111,9 @@ def study(
     """
     start, method = time.perf_counter(), method or default_method(clf)
     labels, reasons = labels_of(clf, items)
-    kept = lines or Lines(None, {})
-    plan = Plan(
-        clf, items, labels, method, dict((options or {}).get(method, {})), seed, kept, Scenes(clf, items, objects),
+    kept = journal or Journal(None, {})
+    plan = StudyPlan(
+        clf, items, labels, method, dict((options or {}).get(method, {})), seed, kept, Cutouts(clf, items, objects),
         progress or (lambda done, total, what: None),
     )  # fmt: skip
     with counting() as meter:
@@ -133,7 +131,7 @@ def study(
 # One look at each picture.
 
 
-def _look(plan: Plan) -> tuple[list[Looked], dict[int, str]]:
+def _look(plan: StudyPlan) -> tuple[list[Looked], dict[int, str]]:
     """Every picture that has a label and can be read, and why others cannot, by number."""
     found: dict[int, Looked] = {}
     failed: dict[int, str] = {}
@@ -147,7 +145,7 @@ def _look(plan: Plan) -> tuple[list[Looked], dict[int, str]]:
             try:
                 sha = _sha256(plan.items[n])
                 key = key_of(str(plan.items[n].path), sha, plan.labels[n])
-                row = plan.lines.get("picture", key)
+                row = plan.journal.get("picture", key)
                 if row is None:
                     new.append((n, key, sha, plan.clf.prepare([read(plan.items[n].path)])[0][0]))
                 else:
@@ -159,7 +157,7 @@ def _look(plan: Plan) -> tuple[list[Looked], dict[int, str]]:
 
 
 def _answers(
-    plan: Plan, new: Sequence[tuple[int, str, str, Tensor]], keep: int, failed: dict[int, str]
+    plan: StudyPlan, new: Sequence[tuple[int, str, str, Tensor]], keep: int, failed: dict[int, str]
 ) -> dict[int, Looked]:
     """First answers to new pictures; one that the model fails on does not take the others along."""
     if not new:
@@ -182,7 +180,7 @@ def _answers(
             "truth": [int((q > q[label]).sum()) + 1, float(q[label])],
             "scores": packed(q) if n % keep == 0 else None,
         }  # fmt: skip
-        out[n] = _looked(n, plan.lines.add("picture", key, row))
+        out[n] = _looked(n, plan.journal.add("picture", key, row))
     return out
 
 
@@ -214,7 +212,7 @@ def _recognised(looked: Sequence[Looked]) -> dict[int, list[Looked]]:
 
 
 def _failures(
-    plan: Plan, looked: Sequence[Looked], pool: Mapping[int, Sequence[Looked]], unreadable: dict[int, str]
+    plan: StudyPlan, looked: Sequence[Looked], pool: Mapping[int, Sequence[Looked]], unreadable: dict[int, str]
 ) -> list[Failure]:
     together = Together([one.scores for one in looked if one.scores is not None])
     wrong = [one for one in looked if not one.right]
@@ -228,10 +226,10 @@ def _failures(
     return out
 
 
-def _failure(plan: Plan, one: Looked, pool: Mapping[int, Sequence[Looked]], together: Together) -> Failure:
+def _failure(plan: StudyPlan, one: Looked, pool: Mapping[int, Sequence[Looked]], together: Together) -> Failure:
     donors = _donors(plan, one, pool)
     key = key_of(one.path, one.sha256, one.label, {side: [d.sha256 for d in given] for side, given in donors.items()})
-    row = plan.lines.get("error", key) or plan.lines.add("error", key, _tried(plan, one, donors))
+    row = plan.journal.get("error", key) or plan.journal.add("error", key, _tried(plan, one, donors))
     names, said = plan.clf.class_names, one.top[0]
     measured = {k: v for k, v in row.items() if k not in ("kind", "key")}
     partial = {
@@ -243,15 +241,15 @@ def _failure(plan: Plan, one: Looked, pool: Mapping[int, Sequence[Looked]], toge
         "truth_rank": one.truth[0],
         "nearness": together.nearness(said[0], one.label, one.scores),
     }
-    failure = Failure.model_validate({**partial, "family": "unclear", "sentence": ""})
-    evidence = evidence_of(failure)
-    family = family_of(evidence)
-    return failure.model_copy(update={"family": family, "sentence": sentence(family, evidence)})
+    failure = Failure.model_validate({**partial, "family": "", "sentence": ""})
+    case = case_of(failure)
+    family = families.family_of(case)
+    return failure.model_copy(update={"family": family, "sentence": families.sentence(family, case)})
 
 
-def evidence_of(f: Failure) -> Evidence:
+def case_of(f: Failure) -> families.Case:
     """What decides about a failure."""
-    return Evidence(
+    return families.Case(
         predicted=f.predicted.class_name,
         true=f.truth.class_name,
         whole=(f.predicted.probability, f.truth.probability),
@@ -262,7 +260,7 @@ def evidence_of(f: Failure) -> Evidence:
     )
 
 
-def _donors(plan: Plan, one: Looked, pool: Mapping[int, Sequence[Looked]]) -> dict[Side, list[Looked]]:
+def _donors(plan: StudyPlan, one: Looked, pool: Mapping[int, Sequence[Looked]]) -> dict[Side, list[Looked]]:
     """Recognised pictures of the true class, the predicted class and others, drawn by the seed and the picture."""
     said = one.top[0][0]
     others = [d for c, rows in pool.items() if c not in (said, one.label) for d in rows]
@@ -276,15 +274,15 @@ def _drawn(dice: random.Random, rows: Sequence[Looked], count: int, but: Looked)
     return dice.sample(known, min(count, len(known)))
 
 
-def _tried(plan: Plan, one: Looked, donors: Mapping[Side, Sequence[Looked]]) -> dict[str, Any]:
+def _tried(plan: StudyPlan, one: Looked, donors: Mapping[Side, Sequence[Looked]]) -> dict[str, Any]:
     """Maps, their likeness and the experiments on one error, as JSON values."""
-    scene, pair = plan.scenes[one.number], (one.top[0][0], one.label)
+    cutout, pair = plan.cutouts[one.number], (one.top[0][0], one.label)
     maps = saliency(
-        plan.clf, torch.stack([scene.image, scene.image]), list(pair), method=plan.method, **_seeded(plan)
+        plan.clf, torch.stack([cutout.image, cutout.image]), list(pair), method=plan.method, **_seeded(plan)
     )  # fmt: skip
     shown = (maps.display[0], maps.display[1])
-    given = {side: [(d.path, plan.scenes[d.number]) for d in rows] for side, rows in donors.items()}
-    experiments = try_all(plan.clf, scene, shown, pair, given)
+    given = {side: [(d.path, plan.cutouts[d.number]) for d in rows] for side, rows in donors.items()}
+    experiments = try_all(plan.clf, cutout, shown, pair, given)
     alike, overlap = similarity(*shown)
     raw = torch.nan_to_num(maps.raw, nan=0.0, posinf=0.0, neginf=0.0)
     record = MapsRecord(
@@ -295,12 +293,12 @@ def _tried(plan: Plan, one: Looked, donors: Mapping[Side, Sequence[Looked]]) -> 
         "maps": record.model_dump(mode="json"),
         "similarity": alike,
         "overlap": overlap,
-        "object_mask": Mask.of(scene.mask.numpy()).model_dump(mode="json"),
+        "object_mask": Mask.of(cutout.mask.numpy()).model_dump(mode="json"),
         "experiments": experiments.model_dump(mode="json"),
     }
 
 
-def _seeded(plan: Plan) -> dict[str, Any]:
+def _seeded(plan: StudyPlan) -> dict[str, Any]:
     return {"seed": plan.seed, **plan.options}
 
 
@@ -320,7 +318,7 @@ def similarity(first: Tensor, second: Tensor) -> tuple[float | None, float]:
 
 
 def _tallies(
-    plan: Plan, looked: Sequence[Looked], failures: Sequence[Failure], pool: Mapping[int, Sequence[Looked]]
+    plan: StudyPlan, looked: Sequence[Looked], failures: Sequence[Failure], pool: Mapping[int, Sequence[Looked]]
 ) -> list[bias.Tally]:
     missed: dict[int, list[Failure]] = defaultdict(list)
     for f in failures:
@@ -335,7 +333,7 @@ def _tallies(
     return out
 
 
-def _examined(plan: Plan, index: int, pool: Mapping[int, Sequence[Looked]]) -> list[bias.Seen]:
+def _examined(plan: StudyPlan, index: int, pool: Mapping[int, Sequence[Looked]]) -> list[bias.Swaps]:
     """Some of a class's recognised pictures before the surroundings of others."""
     others = [d for c, rows in pool.items() if c != index for d in rows]
     known = sorted(pool[index], key=lambda r: (r.sha256, r.path))
@@ -345,12 +343,12 @@ def _examined(plan: Plan, index: int, pool: Mapping[int, Sequence[Looked]]) -> l
         dice = random.Random(key_of(plan.seed, one.sha256))
         own, other = _drawn(dice, known, OWN, one), _drawn(dice, others, OTHER, one)
         key = key_of(one.path, one.sha256, [d.sha256 for d in own], [d.sha256 for d in other])
-        row = plan.lines.get("class", key)
+        row = plan.journal.get("class", key)
         if row is None:
-            scenes: list[list[Scene]] = [[plan.scenes[d.number] for d in rows] for rows in (own, other)]
-            found = bias.ask(plan.clf, plan.scenes[one.number], index, *scenes)
-            row = plan.lines.add("class", key, {**vars(found), "path": one.path})
-        out.append(bias.Seen.of(row))
+            cutouts: list[list[Cutout]] = [[plan.cutouts[d.number] for d in rows] for rows in (own, other)]
+            found = bias.ask(plan.clf, plan.cutouts[one.number], index, *cutouts)
+            row = plan.journal.add("class", key, {**vars(found), "path": one.path})
+        out.append(bias.Swaps.of(row))
     return out
 
 
@@ -358,7 +356,7 @@ def _examined(plan: Plan, index: int, pool: Mapping[int, Sequence[Looked]]) -> l
 
 
 def _report(
-    plan: Plan, looked: Sequence[Looked], failures: Sequence[Failure], tallies: Sequence[bias.Tally],
+    plan: StudyPlan, looked: Sequence[Looked], failures: Sequence[Failure], tallies: Sequence[bias.Tally],
     unreadable: Mapping[int, str], skipped: tuple[Unused, ...], meter: Meter, seconds: float,
 ) -> Report:  # fmt: skip
     clf = plan.clf
@@ -373,14 +371,14 @@ def _report(
         seed=plan.seed,
         pictures=len(looked),
         correct=sum(one.right for one in looked),
-        families={family: found[family] for family in FAMILIES},
+        families={family: found[family] for family in families.FAMILIES},
         pairs=_pairs(failures),
         classes=bias.records(tallies),
         classes_not_examined=sum(not t.seen for t in tallies),
         failures=tuple(failures),
         unreadable=tuple(Unused(path=str(plan.items[n].path), error=text) for n, text in unreadable.items()),
         skipped=skipped,
-        cost=Cost(forward_passes=meter.forward_passes, tail_passes=meter.tail_passes, seconds=round(seconds, 1)),
+        cost=AuditCost(forward_passes=meter.forward_passes, tail_passes=meter.tail_passes, seconds=round(seconds, 1)),
         provenance={"saywhy": saywhy.__version__, "torch": torch.__version__},
     )  # fmt: skip
 

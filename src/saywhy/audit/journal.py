@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saywhy import files
 from saywhy.errors import InputError, UsageError
 
 FORMAT = 1
 
 
-class Lines:
+class Journal:
     """The answers in a file (None: in memory alone), by kind and key.
 
     Raises:
@@ -35,10 +36,7 @@ class Lines:
             if file.exists():
                 self._read(file, head)
             else:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                draft = file.with_name(f".{file.name}.draft")
-                draft.write_text(json.dumps(head, ensure_ascii=False) + "\n", encoding="utf-8")
-                draft.replace(file)
+                files.write(file, json.dumps(head, ensure_ascii=False) + "\n")
         except OSError as e:
             raise InputError(f"{file}: cannot be read or written ({e.strerror or e})") from e
 

@@ -1,0 +1,63 @@
+"""Files that are there whole or not at all: all that saywhy writes in one go passes here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from saywhy.errors import InputError
+
+DRAFT = ".draft"
+
+
+def write(path: str | Path, data: bytes | str, *, sync: bool = True) -> Path:
+    """Writes a file under a temporary name beside its own and renames it; folders are made, text is UTF-8.
+
+    A reader sees the file of before or the new one, never half of it, also when the process is killed; `sync` waits for
+    the disk, so that a power cut changes nothing about that (leave it out for many files that can be made again).
+    Permissions are those that the user's umask gives a new file.
+
+    Raises:
+        InputError: it cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _fill(draft, data.encode() if isinstance(data, str) else data, sync)
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        if sync:
+            _sync_folder(path.parent)
+    except OSError as e:
+        raise InputError(f"{path}: cannot be written ({e.strerror or e})") from e
+    return path
+
+
+def sweep(folder: Path) -> None:
+    """Removes the drafts that killed processes left in a folder."""
+    for draft in folder.glob(f".*{DRAFT}"):
+        draft.unlink(missing_ok=True)
+
+
+def _fill(draft: Path, data: bytes, sync: bool) -> None:
+    with draft.open("xb") as out:
+        out.write(data)
+        if sync:
+            out.flush()
+            os.fsync(out.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename last; systems that cannot open a folder (Windows) do so by themselves."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
