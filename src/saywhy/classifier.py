@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from saywhy.attending import attend
-from saywhy.errors import ModelError, UsageError, unknown
+from saywhy.errors import ModelError, UsageError, no_inside, unknown
 from saywhy.grid import Grid
 from saywhy.image import Box, Picture, Preprocess, frame
 from saywhy.tap import Layers, Point, cut, forward_with, logits_of, untouched
@@ -104,7 +104,7 @@ class Classifier:
             if isinstance(self.layer, str):
                 self._submodule(self.layer)
         elif self.layer is not None:
-            raise UsageError("a black-box classifier has no layers; leave `layer` out")
+            raise no_inside("layers", "leave `layer` out")
 
     # -- who it is ---------------------------------------------------------------------------------
 
@@ -273,9 +273,7 @@ class Classifier:
 
     def _find(self, layer: str | nn.Module | None) -> Point | None:
         if not self.white_box:
-            raise UsageError(
-                "a black-box classifier has no layers; use a method that needs only its scores (rise, occlusion)"
-            )
+            raise no_inside("layers")
         if layer not in self._points:
             grid = None
             if self.grid is not None or self.prefix_tokens is not None:
@@ -312,7 +310,7 @@ class Classifier:
         check_images(images)
         if not self.white_box:
             if layers:
-                raise UsageError("a black-box classifier has no layers")
+                raise no_inside("layers", "leave `layers` out")
             return Tap(self, images, self.logits(images), {}, {}, None)
         assert isinstance(self.net, nn.Module)
         points = [p if isinstance(p, Point) else self._named(p) for p in layers or ()] or [self.point]
@@ -392,9 +390,7 @@ class Tap:
     def point(self, layer: str | None = None) -> Point:
         """The tapped point of that name; the latest one in the network by default."""
         if not self.points:
-            raise UsageError(
-                "a black-box classifier has no layers; use a method that needs only its scores (rise, occlusion)"
-            )
+            raise no_inside("layers")
         if layer is None:
             return max(self.points.values(), key=lambda p: p.order)
         if layer not in self.points:
@@ -427,9 +423,7 @@ class Tap:
 
     def _scores(self) -> Tensor:
         if self._graph is None:
-            raise UsageError(
-                "a black-box classifier has no gradients; use a method that needs only its scores (rise, occlusion)"
-            )
+            raise no_inside("gradients")
         return self._graph
 
     def resolve(self, target: Target) -> Targets:
@@ -473,9 +467,7 @@ class Tap:
             UsageError: a black box, or a network that has no attention.
         """
         if not isinstance(self.clf.net, nn.Module):
-            raise UsageError(
-                "a black-box classifier shows no attention; use a method that needs only its scores (rise, occlusion)"
-            )
+            raise no_inside("attention")
         _count(forward=len(self.images))
         with _speaking_of(self.clf.name or "the model"), torch.inference_mode(False), torch.enable_grad():
             scores, weights = attend(self.clf.net, self.clf.inputs(self.images))

@@ -14,7 +14,7 @@ from torch import Tensor
 from saywhy.audit.objects import emptied, object_mask
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
-from saywhy.evaluate.truth import truth_of
+from saywhy.evaluate.annotations import truth_of
 from saywhy.image import read
 from saywhy.language.appearance import appearance, look
 

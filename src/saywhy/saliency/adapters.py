@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from saywhy.classifier import Tap, _count
-from saywhy.errors import ExtraMissing, ModelError, SaywhyError, UsageError
+from saywhy.errors import ExtraMissing, ModelError, SaywhyError, no_inside
 from saywhy.tap import logits_of, untouched
 from saywhy.targets import Targets
 
@@ -100,9 +100,7 @@ def _attributions(name: str, tap: Tap, targets: Targets, **options: Any) -> Tens
         ModelError: captum cannot explain this network; its own reason is given.
     """
     if not isinstance(tap.clf.net, nn.Module):
-        raise UsageError(
-            "a black-box classifier has no gradients; use a method that needs only its scores (rise, occlusion)"
-        )
+        raise no_inside("gradients")
     try:
         method = getattr(importlib.import_module("captum.attr"), name)
     except ImportError:
