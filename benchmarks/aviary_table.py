@@ -20,7 +20,7 @@ import torch
 
 import saywhy
 from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
-from saywhy.evaluate.protocol import GAMES
+from saywhy.evaluate.aviary_benchmark import GAMES
 from saywhy.evaluate.result import from_dict, json_text
 
 HERE = Path(__file__).parent

@@ -32,10 +32,10 @@ from saywhy.aviary.classifiers import untrained as untrained_network
 from saywhy.aviary.dataset import write
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
-from saywhy.evaluate.scenes import Bird, test_birds
-from saywhy.evaluate.truth import framed_mask
+from saywhy.evaluate.annotations import framed_mask
+from saywhy.evaluate.part_effects import Bird, test_birds
 from saywhy.image import read
-from saywhy.metrics import CONTROLS, METRICS, faithfulness_all, reference, spearman
+from saywhy.metrics import CONTROLS, METRICS, Case, reference, spearman, values_of
 from saywhy.saliency import display, saliency
 from saywhy.saliency.lcam import LCam
 from saywhy.saliency.lcam import load as load_head
@@ -49,6 +49,10 @@ from saywhy.zoo import load_classifier
 RESULTS = Path(__file__).parent / "results"
 FIT_SEED, TEST_SEED, PAIR_SEED, RANDOM_SEED = 31, 32, 33, 7
 FIT, TEST, PAIRS = 720, 96, 60  # birds to fit on, test birds asked, pictures with two birds
+FAITHFUL = [
+    "mean-value",
+    *(n for n, row in METRICS.items() if row.kind == "faithfulness" and "explain" not in row.inputs),
+]
 TELLING = 0.02  # an effect below this share of probability is taken for none
 
 ROWS = Recipe("rows", Config(batch_size=32, lr=0.01), form="rows", crop=False)
@@ -195,11 +199,11 @@ def measured(bench: Bench, way: Way) -> dict[str, Any]:
     """Passes, milliseconds, and the values of every metric, bird by bird (null where a bird has none)."""
     shown = way(bench.images, bench.targets)
     maps = shown.display.clamp(0, 1)
-    values = dict(faithfulness_all(bench.clf.probabilities, bench.images, maps, known=bench.known).values)
-    gentle = faithfulness_all(
-        bench.clf.probabilities, bench.images, maps, known=bench.known, nus=(50.0, 15.0), curves=False, fill="blur"
-    ).values
-    values |= {f"{k[:4]}-blur-ranked": v for k, v in gentle.items() if k.startswith("ad") and k.endswith("ranked")}
+    inputs = {"probabilities": bench.clf.probabilities, "images": bench.images, "maps": maps, "known": bench.known}
+    inputs["targets"] = bench.known.targets
+    values = values_of(FAITHFUL, Case(inputs))
+    gentle = values_of(["ad50-ranked", "ad15-ranked"], Case(inputs, {"fill": "blur"}))
+    values |= {f"{k[:4]}-blur-ranked": v for k, v in gentle.items()}
     rule = torch.stack([b.rule for b in bench.birds])
     for name in ("epg", "nra", "pointing"):
         values[name] = METRICS[name].function(maps=maps, masks=rule)

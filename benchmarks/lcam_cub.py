@@ -24,7 +24,7 @@ from lcam_photos import PLAIN
 from lcam_rows import OF_THE_ORDER, Seen, Table, column, kept_sigmoid, photos_folder, raw_map, with_onnx
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
-from saywhy.evaluate.truth import truth_of
+from saywhy.evaluate.annotations import truth_of
 from saywhy.image import Box, read
 from saywhy.metrics.localisation import epg, pointing
 from saywhy.saliency.lcam import LCam, Rows

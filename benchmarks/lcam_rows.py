@@ -25,13 +25,12 @@ from torch import Tensor, nn
 import saywhy
 from saywhy import files
 from saywhy.classifier import Classifier
-from saywhy.metrics import faithfulness_all, reference
+from saywhy.metrics import Case, reference, values_of
 from saywhy.saliency import display, saliency
 from saywhy.saliency.lcam import LCam
 
 STEPS = 8  # of the insertion and deletion curves
 BATCH = 4  # images at once: what one core does best
-NUS = (100.0, 50.0, 15.0)
 COLUMNS = (
     "ad100", "ad50", "ad15", "ic100", "ic50", "ic15", "mean-value",
     "ad50-ranked", "ad15-ranked", "ic50-ranked", "ic15-ranked", "insertion", "deletion", "insertion-deletion",
@@ -176,13 +175,11 @@ class Seen:
         What depends on the order of pixels alone is taken from `order_of`, the values of maps that these are an
         increasing function of, where given.
         """
-        more = order_of is None
-        found = faithfulness_all(
-            self.ask, self.images, maps.clamp(0, 1), nus=NUS, steps=STEPS, known=self.known, batch_size=BATCH,
-            equalised=more, curves=more,
-        ).values  # fmt: skip
-        joined = {**(order_of or {}), **found}
-        return {name: joined[name] for name in COLUMNS if name in joined}
+        order = order_of or {}
+        inputs = {"probabilities": self.ask, "images": self.images, "maps": maps.clamp(0, 1), "known": self.known}
+        inputs["targets"] = self.known.targets
+        found = values_of([n for n in COLUMNS if n not in order], Case(inputs, {"steps": STEPS, "batch_size": BATCH}))
+        return {name: {**order, **found}[name] for name in COLUMNS}
 
 
 def kept_sigmoid(head: LCam, clf: Classifier, images: Tensor) -> Tensor:

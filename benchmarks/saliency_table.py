@@ -28,11 +28,10 @@ from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.errors import UsageError
 from saywhy.evaluate import Conventions, Evaluation, evaluate
-from saywhy.evaluate.presets import asks_often
 from saywhy.evaluate.result import from_dict, json_text, on_pictures
 from saywhy.image import read
 from saywhy.metrics import CONTROLS
-from saywhy.saliency import display, saliency_of
+from saywhy.saliency import METHODS, display, saliency_of
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "saliency_table.json"
@@ -249,7 +248,7 @@ def main() -> None:
     bench = Bench(given.checkpoints, given.photos, given.photos_of_slow_methods, given.photos_of_curves)
     parts = []
     for method in given.methods:
-        assert method in CONTROLS or asks_often(method) == (method in OFTEN)
+        assert method in CONTROLS or (METHODS[method].cost == "many") == (method in OFTEN)
         try:
             parts.append(bench.measured(method))
         except UsageError as e:

@@ -17,11 +17,10 @@ from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.errors import InputError, UsageError
 from saywhy.evaluate import DERIVED, PRESETS, Conventions, Evaluation, Row, evaluate
-from saywhy.evaluate.controls import squashed
+from saywhy.evaluate.annotations import truth_of
+from saywhy.evaluate.derived import squashed
 from saywhy.evaluate.presets import WORDS, methods_for, metrics_named
-from saywhy.evaluate.result import from_dict, json_text, on_pictures
-from saywhy.evaluate.tables import report, shared
-from saywhy.evaluate.truth import truth_of
+from saywhy.evaluate.result import from_dict, json_text, on_pictures, report, shared
 from saywhy.image import Preprocess, read
 from saywhy.metrics import CONTROLS, METRICS
 from saywhy.saliency import METHODS, saliency

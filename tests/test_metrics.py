@@ -15,6 +15,7 @@ from saywhy.intervene import FILLS, filler
 from saywhy.metrics import (
     CONTROLS,
     METRICS,
+    Case,
     Mean,
     Values,
     bootstrap,
@@ -22,16 +23,16 @@ from saywhy.metrics import (
     box_masks,
     cascade,
     equalise,
-    faithfulness_all,
     map_status,
     metric,
     pearson,
     reference,
     spearman,
+    values_of,
 )
 from saywhy.metrics.controls import feature_sum_maps
 from saywhy.metrics.curves import area, deletion_curve, insertion_curve, step_counts
-from saywhy.metrics.faithfulness import average_drop, drop, gain, increase, kept_scores
+from saywhy.metrics.faithfulness import average_drop, gain, increase, kept_scores, loss
 from saywhy.metrics.localisation import epg, hit_rate, iou, nra, object_sizes, pck, pck_random, pointing
 from saywhy.metrics.maps import keep_top, order
 from saywhy.metrics.masking import how
@@ -284,9 +285,9 @@ def test_drop_increase_and_gain_equal_the_oracle(name, plain, nu, fill):
 def test_drop_increase_and_gain_of_known_scores():
     p = torch.tensor([0.8, 0.5, 0.5, 0.5, 1.0, 0.0], dtype=torch.float64)
     q = torch.tensor([0.2, 0.75, 0.50004, 0.50006, 1.0, 0.1], dtype=torch.float64)
-    assert drop(p, q)[:5].tolist() == pytest.approx([75, 0, 0, 0, 0])
-    assert drop(p, q)[5].isnan(), "nothing can drop relative to a score of 0"
-    assert drop(p, q, kind="absolute").tolist() == pytest.approx([60, 0, 0, 0, 0, 0])
+    assert loss(p, q)[:5].tolist() == pytest.approx([75, 0, 0, 0, 0])
+    assert loss(p, q)[5].isnan(), "nothing can drop relative to a score of 0"
+    assert loss(p, q, drop="absolute").tolist() == pytest.approx([60, 0, 0, 0, 0, 0])
     assert increase(p, q).tolist() == [0, 100, 0, 100, 0, 100]
     assert gain(p, q).tolist() == pytest.approx([0, 50, 0.008, 0.012, 0, 10])
 
@@ -436,7 +437,7 @@ def test_answers_that_are_no_probabilities_are_errors():
     with pytest.raises(UsageError, match="targets"):
         average_drop(probabilities, images, maps, torch.full((COUNT,), CLASSES))
     with pytest.raises(UsageError, match="drop"):
-        average_drop(probabilities, images, maps, kind="squared")
+        average_drop(probabilities, images, maps, drop="squared")
 
 
 # -------------------------------------------------------------------------------- insertion and deletion
@@ -514,25 +515,43 @@ def test_batch_size_changes_no_answer():
 
 # ----------------------------------------------------------------------------------- all of them together
 
+FAITHFUL = [name for name, row in METRICS.items() if row.kind == "faithfulness"]
+
+
+def counting():
+    """A classifier that notes how many images it was shown in all."""
+    shown = []
+
+    def counted(batch):
+        shown.append(len(batch))
+        return probabilities(batch)
+
+    return counted, shown
+
 
 def test_all_at_once_equals_one_by_one_and_shares_passes():
     inputs = offered()
-    images, maps, targets = inputs["images"], inputs["maps"], inputs["targets"]
-    shown = 0
-
-    def counted(batch):
-        nonlocal shown
-        shown += len(batch)
-        return probabilities(batch)
-
-    result = faithfulness_all(counted, images, maps, targets, steps=8, explain=explain)
-    assert shown == result.passes == COUNT * (1 + 3 + 3 + 2 * 8)
-    expected = {name for name, row in METRICS.items() if row.kind == "faithfulness"} | {"mean-value"}
-    assert set(result.values) == expected
-    for name, values in result.values.items():
+    counted, shown = counting()
+    values = values_of([*FAITHFUL, "mean-value"], Case({**inputs, "probabilities": counted}, {"steps": 8}))
+    assert sum(shown) == COUNT * (1 + 3 + 3 + 2 * 8)
+    for name, found in values.items():
         steps = {"steps": 8} if "steps" in METRICS[name].conventions else {}
-        torch.testing.assert_close(values, measure(name, inputs, **steps), atol=1e-4, rtol=1e-6)
-    assert result.conventions["fill"] == "black" and result.conventions["steps"] == 8
+        torch.testing.assert_close(found, measure(name, inputs, **steps), atol=1e-4, rtol=1e-6)
+
+
+def test_the_conventions_of_an_evaluation_reach_every_metric_that_names_them():
+    inputs, steps = offered(), {"steps": 5}
+    case = Case(inputs, {"fill": "mean", "insertion_fill": "inpaint", "drop": "absolute", "batch_size": 3, **steps})
+    values = values_of(["ad50", "insertion", "deletion", "insertion-deletion", "adcc"], case)
+    direct = {
+        "ad50": measure("ad50", inputs, fill="mean", drop="absolute"),
+        "insertion": measure("insertion", inputs, fill="inpaint", **steps),
+        "deletion": measure("deletion", inputs, fill="mean", **steps),
+        "insertion-deletion": measure("insertion-deletion", inputs, fill="mean", insertion_fill="inpaint", **steps),
+        "adcc": measure("adcc", inputs, fill="mean"),
+    }
+    for name, expected in direct.items():
+        torch.testing.assert_close(values[name], expected, atol=1e-4, rtol=1e-6)
 
 
 def test_methods_share_the_whole_images_and_unusable_maps_cost_no_pass():
@@ -540,15 +559,29 @@ def test_methods_share_the_whole_images_and_unusable_maps_cost_no_pass():
     known = reference(probabilities, images)
     maps[0] = torch.nan
     maps[1] = 0
-    result = faithfulness_all(
-        probabilities, images, maps, known=known, nus=(50,), equalised=False, steps=4, fill=images.flip(3)
-    )
-    assert result.passes == (COUNT - 2) * (1 + 2 * 4)
-    assert result.values["ad50"].isnan().tolist() == [True, True, False, False, False, False]
-    assert result.conventions["fill"] == "given"
-    assert set(result.values) == {
-        "mean-value", "ad50", "ic50", "ag50", "insertion", "deletion", "insertion-deletion",
-    }  # fmt: skip
+    counted, shown = counting()
+    inputs = {"probabilities": counted, "images": images, "maps": maps, "targets": None, "known": known}
+    case = Case(inputs, {"steps": 4, "fill": images.flip(3)})
+    values = values_of(["ad50", "ic50", "ag50", "ad50-ranked", "insertion", "deletion", "insertion-deletion"], case)
+    assert sum(shown) == (COUNT - 2) * (2 + 2 * 4)
+    for name in values:
+        assert values[name].isnan().tolist() == [True, True, False, False, False, False], name
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_row_says_what_it_costs_beside_the_whole_image(name):
+    row, inputs = METRICS[name], offered()
+    counted, shown = counting()
+    known = reference(probabilities, inputs["images"], inputs["targets"])
+    values_of([name], Case({**inputs, "probabilities": counted, "known": known}, {"steps": 8}))
+    said = int(row.passes.split(",")[0].split()[0])
+    assert sum(shown) == COUNT * said * (8 if row.passes.endswith("a step") else 1)
+    assert ("map" in row.passes) == bool({"explain", "explain_with"} & set(row.inputs))
+
+
+def test_a_metric_whose_input_is_not_there_is_an_error_that_lists_what_is():
+    with pytest.raises(UsageError, match=r"epg lists the input 'masks'; what can be had here is maps"):
+        values_of(["epg"], Case({"maps": scene()[1]}))
 
 
 # ------------------------------------------------------------------------------------------ localisation

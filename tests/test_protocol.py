@@ -8,7 +8,7 @@ from saywhy.aviary import NULL_PARTS, SPECIES, remove, render
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
-from saywhy.evaluate.scenes import Bird, spoiled_birds, test_birds
+from saywhy.evaluate.part_effects import Bird, spoiled_birds, test_birds
 from saywhy.image import read
 from tiny import build, classifier
 

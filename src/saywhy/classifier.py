@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saywhy.errors import ModelError, UsageError, unknown
+from saywhy.errors import ModelError, UsageError, no_inside, unknown
 from saywhy.grid import Grid
 from saywhy.hooks import untouched
 from saywhy.image import Box, Picture, Preprocess, frame
@@ -70,7 +70,7 @@ class Classifier:
             if isinstance(self.layer, str):
                 self._submodule(self.layer)
         elif self.layer is not None:
-            raise UsageError("a black-box classifier has no layers; leave `layer` out")
+            raise no_inside("layers", "leave `layer` out")
 
     # -- who it is ---------------------------------------------------------------------------------
 
@@ -243,9 +243,7 @@ class Classifier:
 
     def _find(self, layer: str | nn.Module | None) -> Point | None:
         if not self.white_box:
-            raise UsageError(
-                "a black-box classifier has no layers; use a method that needs only its scores (rise, occlusion)"
-            )
+            raise no_inside("layers")
         with ALONE:  # threads that come first at the same moment search once
             if layer not in self._points:
                 self._points[layer] = self._searched(layer)
@@ -284,7 +282,7 @@ class Classifier:
         check_images(images)
         if not self.white_box:
             if layers:
-                raise UsageError("a black-box classifier has no layers")
+                raise no_inside("layers", "leave `layers` out")
             return Tap(self, images, self.logits(images), {}, {}, None)
         assert isinstance(self.net, nn.Module)
         points = [p if isinstance(p, Point) else self._named(p) for p in layers or ()] or [self.point]

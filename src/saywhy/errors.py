@@ -38,6 +38,11 @@ class ModelError(SaywhyError, RuntimeError):
     """The classifier failed, or answered with NaN or a shape that is no list of class scores."""
 
 
+def no_inside(lacks: str, way: str = "use a method that needs only its scores (rise, occlusion)") -> UsageError:
+    """A UsageError for what a black box does not have ("layers", "gradients"), and the way out."""
+    return UsageError(f"a black-box classifier has no {lacks}; {way}")
+
+
 def unknown(what: str, name: object, known: Iterable[str]) -> UsageError:
     """A UsageError that names the nearest of the known names."""
     names = list(known)

@@ -7,8 +7,9 @@ only what they confirm is said. N = 1 image, k regions, F fills, C classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,10 +74,9 @@ def explain(
         seen = replace(_look(clf, read(source), target, versus), options=fitted.options)
         method = method or fitted.method or leading_method(seen.tap)
         tell(f"looking where: {method}")
-        attention = _saliency(seen, seen.target, method, seed)
-        looked = _both(attention, seen, method, seed)
-        maps = [seen.tap.maps(name)[0] for name in seen.tap.points]
-        found = find_regions(seen.image, maps, looked, count=regions, seed=seed)
+        attention, found = regions_of(
+            seen.tap, seen.target, seen.versus, method, options=seen.options, count=regions, seed=seed
+        )
         tell(f"hiding and showing {len(found)} regions in all combinations")
         game = play(clf, seen.image, found, fills=GAME_FILLS, seed=seed)
         found, game = _by_contribution(found, game, seen.target)
@@ -95,11 +95,7 @@ def explain(
 
 def _look(clf: Classifier, picture: Picture, target: int | str | None, versus: int | str | None) -> Seen:
     images, boxes = clf.prepare([picture])
-    layers = None
-    if clf.white_box:
-        fine = clf.fine_point()
-        layers = [clf.point] if fine is None else [fine, clf.point]
-    tap = clf.tap(images, layers)
+    tap = tapped(clf, images)
     if tap.logits.dim() != 2:
         raise ModelError(
             f"the model gives scores of shape {tuple(tap.logits.shape)}; to explain a segmentation decision, wrap it: "
@@ -116,6 +112,38 @@ def _look(clf: Classifier, picture: Picture, target: int | str | None, versus: i
         ranking = [int(c) for c in probabilities.argsort(descending=True) if int(c) != asked]
         other = ranking[0] if ranking else None
     return Seen(picture, images[0], boxes[0], tap, probabilities, asked, other)
+
+
+def tapped(clf: Classifier, images: Tensor) -> Tap:
+    """Images (N, 3, H, W) cut at the layers that regions are made of: the classifier's point and a finer one."""
+    if not clf.white_box:
+        return clf.tap(images)
+    fine = clf.fine_point()
+    return clf.tap(images, [clf.point] if fine is None else [fine, clf.point])
+
+
+def regions_of(
+    tap: Tap,
+    target: int,
+    versus: int | None,
+    method: str,
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    count: int | None = None,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """The raw map (h, w) of the target, and the regions (k, H, W) found where it or its rival is seen.
+
+    `options` are keywords of saliency methods, by method.
+    """
+    given = options or {}
+    attention = _saliency(tap, target, method, given, seed)
+    looked = attention
+    # A second class only where it costs no further passes through the whole network.
+    if versus is not None and METHODS[method].needs in ("gradients", "head"):
+        looked = _both(attention, _saliency(tap, versus, method, given, seed))
+    maps = [tap.maps(name)[0] for name in tap.points]
+    return attention, find_regions(tap.images[0], maps, looked, count=count, seed=seed)
 
 
 def leading_method(tap: Tap) -> str:
@@ -135,24 +163,19 @@ def leading_method(tap: Tap) -> str:
     return CLASS_TOKEN_METHOD
 
 
-def _saliency(seen: Seen, index: int, method: str, seed: int) -> Tensor:
+def _saliency(tap: Tap, index: int, method: str, given: Mapping[str, Mapping[str, Any]], seed: int) -> Tensor:
     """The raw map (h, w) of one class."""
     known = METHODS[method].options if method in METHODS else {}
     options: dict[str, object] = {"seed": seed} if "seed" in known else {}
-    if method == BLACK_BOX_METHOD and not seen.tap.clf.white_box:
+    if method == BLACK_BOX_METHOD and not tap.clf.white_box:
         options["masks"] = BLACK_BOX_MASKS
-    options |= seen.options.get(method, {})
-    return saliency_of(seen.tap, Targets(torch.tensor([index]), ()), method, **options)[0]
+    options |= given.get(method, {})
+    return saliency_of(tap, Targets(torch.tensor([index]), ()), method, **options)[0]
 
 
-def _both(attention: Tensor, seen: Seen, method: str, seed: int) -> Tensor:
-    """Where the target or its rival is seen: what speaks against the target lies where the rival looks.
-
-    Only where a second class costs no further passes through the whole network (gradients or a head on the same tap).
-    """
-    if seen.versus is None or METHODS[method].needs not in ("gradients", "head"):
-        return attention
-    maps = [m.clamp_min(0) for m in (attention, _saliency(seen, seen.versus, method, seed))]
+def _both(attention: Tensor, rival: Tensor) -> Tensor:
+    """Where the target or its rival is seen: what speaks against the target lies where the rival looks."""
+    maps = [m.clamp_min(0) for m in (attention, rival)]
     return torch.stack([m / m.max() for m in maps if bool(torch.isfinite(m).all()) and m.max() > 0] or [attention]).sum(
         0
     )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saywhy.attention_capture import attend
-from saywhy.errors import ModelError, UsageError
+from saywhy.errors import ModelError, UsageError, no_inside
 from saywhy.hooks import hooks, untouched
 from saywhy.layers import Point
 from saywhy.locking import ALONE
@@ -96,9 +96,7 @@ class Tap:
     def point(self, layer: str | None = None) -> Point:
         """The tapped point of that name; the latest one in the network by default."""
         if not self.points:
-            raise UsageError(
-                "a black-box classifier has no layers; use a method that needs only its scores (rise, occlusion)"
-            )
+            raise no_inside("layers")
         if layer is None:
             return max(self.points.values(), key=lambda p: p.order)
         if layer not in self.points:
@@ -132,9 +130,7 @@ class Tap:
 
     def _scores(self) -> Tensor:
         if self._graph is None:
-            raise UsageError(
-                "a black-box classifier has no gradients; use a method that needs only its scores (rise, occlusion)"
-            )
+            raise no_inside("gradients")
         return self._graph
 
     def resolve(self, target: Target) -> Targets:
@@ -178,9 +174,7 @@ class Tap:
             UsageError: a black box, or a network that has no attention.
         """
         if not isinstance(self.clf.net, nn.Module):
-            raise UsageError(
-                "a black-box classifier shows no attention; use a method that needs only its scores (rise, occlusion)"
-            )
+            raise no_inside("attention")
         tally(forward=len(self.images))
         with speaking_of(self.clf.name or "the model"), torch.inference_mode(False), torch.enable_grad():
             scores, weights = attend(self.clf.net, self.clf.inputs(self.images))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
-from saywhy.evaluate.truth import truth_of
+from saywhy.evaluate.annotations import truth_of
 from saywhy.image import read
 from saywhy.intervene import hide
 from saywhy.language.appearance import appearance, look

@@ -62,12 +62,13 @@ def evaluate(
 ) -> None:
     """Compare saliency methods by metrics, over photos or over birds whose right explanation is known."""
     from saywhy import evaluate as table
+    from saywhy.cli import eval_request as request
 
-    limits = table.limits_of(fail_below or [])
-    asked = table.Asked.of(methods, metrics, preset, aviary=aviary)
-    table.check_limits(limits, asked.metrics)
+    limits = request.limits_of(fail_below or [])
+    asked = request.Asked.of(methods, metrics, preset, aviary=aviary)
+    request.check_limits(limits, asked.metrics)
     usual = asked.preset
-    how = table.conventions(fill, masking, drop, steps or usual.steps)
+    how = request.conventions(fill, masking, drop, steps or usual.steps)
     if aviary == bool(images):
         raise UsageError("give photos, or --aviary: one of the two")
     with progress(quiet, 1) as tell:
@@ -104,8 +105,7 @@ def evaluate(
 
 def _show_table(found: Evaluation, as_json: bool, out: Path | None, quiet: bool) -> None:
     """Prints an evaluation (a table on a screen, Markdown into a pipe) and writes it where -o says."""
-    from saywhy.evaluate.result import json_text
-    from saywhy.evaluate.tables import FORMS, SUFFIXES, grids, legend, report, shared
+    from saywhy.evaluate.result import FORMS, SUFFIXES, grids, json_text, legend, report, shared
 
     if out is not None:
         texts = {form: report(found, form) for form in FORMS} | {"json": json_text(found.to_dict(values=True))}

@@ -10,9 +10,9 @@ import torch
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import UsageError, unknown
-from saywhy.evaluate.controls import DERIVED
-from saywhy.evaluate.pictures import USUAL
-from saywhy.evaluate.truth import named_truth
+from saywhy.evaluate.annotations import named_truth
+from saywhy.evaluate.batches import USUAL
+from saywhy.evaluate.derived import DERIVED
 from saywhy.metrics import CONTROLS, METRICS
 from saywhy.saliency import METHODS, saliency
 
@@ -88,11 +88,6 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def asks_often(method: str) -> bool:
-    """Whether a method runs the whole network many times a picture; only those report their progress."""
-    return "progress" in METHODS[method].options
-
-
 def methods_for(clf: Classifier, names: Sequence[str]) -> list[str]:
     """The methods meant by names and `WORDS`, each once; "all" and "cheap" leave out what the classifier cannot serve.
 
@@ -102,7 +97,7 @@ def methods_for(clf: Classifier, names: Sequence[str]) -> list[str]:
     out: list[str] = []
     for name in names:
         if name in WORDS:
-            chosen = [m for m in METHODS if name == "all" or not asks_often(m)]
+            chosen = [m for m in METHODS if name == "all" or METHODS[m].cost == "few"]
             out += [m for m in chosen if METHODS[m].needs != "extra:captum" and _serves(clf, m)]
         elif name in METHODS:
             out.append(name)
@@ -143,7 +138,7 @@ def _lacking(clf: Classifier, items: Sequence[Item], metric: str) -> str:
 
 def _serves(clf: Classifier, method: str) -> bool:
     """Tries the method on one grey image; one that asks often needs no more than scores, or maps."""
-    if asks_often(method):
+    if METHODS[method].cost == "many":
         return METHODS[method].needs == "scores" or clf.white_box
     try:
         saliency(clf, torch.full((1, 3, *clf.preprocess.size), 0.5), 0, method=method)

@@ -34,15 +34,18 @@ def insertion(
     *,
     steps: int = 32,
     known: Reference | None = None,
+    curve: Tensor | None = None,
     **hiding: Unpack[Hiding],
 ) -> Tensor:
     """Insertion area (N,) in [0, 1], higher is better: pixels appear on the fill, most important first.
 
     `steps` passes an image; the fill is "blur" unless asked otherwise; options as in
-    `faithfulness.average_drop`.
+    `faithfulness.average_drop`. `curve` is the curve, where it is measured already.
     """
-    whole = known or reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
-    return area(insertion_curve(probabilities, images, maps, whole, steps=steps, **hiding), pixels=_pixels(maps))
+    if curve is None:
+        whole = known or reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
+        curve = insertion_curve(probabilities, images, maps, whole, steps=steps, **hiding)
+    return area(curve, pixels=_pixels(maps))
 
 
 def deletion(
@@ -53,15 +56,18 @@ def deletion(
     *,
     steps: int = 32,
     known: Reference | None = None,
+    curve: Tensor | None = None,
     **hiding: Unpack[Hiding],
 ) -> Tensor:
     """Deletion area (N,) in [0, 1], lower is better: pixels turn into the fill, most important first.
 
     `steps` passes an image; the fill is "black" unless asked otherwise; options as in
-    `faithfulness.average_drop`.
+    `faithfulness.average_drop`. `curve` is the curve, where it is measured already.
     """
-    whole = known or reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
-    return area(deletion_curve(probabilities, images, maps, whole, steps=steps, **hiding), pixels=_pixels(maps))
+    if curve is None:
+        whole = known or reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
+        curve = deletion_curve(probabilities, images, maps, whole, steps=steps, **hiding)
+    return area(curve, pixels=_pixels(maps))
 
 
 def insertion_minus_deletion(
@@ -73,16 +79,20 @@ def insertion_minus_deletion(
     steps: int = 32,
     insertion_fill: Fill = "blur",
     known: Reference | None = None,
+    inserted: Tensor | None = None,
+    deleted: Tensor | None = None,
     **hiding: Unpack[Hiding],
 ) -> Tensor:
     """Insertion minus deletion area (N,) in [-1, 1], higher is better; neither end alone can win it.
 
-    `fill` is the deletion's. Options as in `insertion` and `deletion`.
+    `fill` is the deletion's; `inserted` and `deleted` are the two curves, where they are measured already. Options as
+    in `insertion` and `deletion`.
     """
-    whole = known or reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
+    if known is None and (inserted is None or deleted is None):
+        known = reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
     inserting: Hiding = {**hiding, "fill": insertion_fill}
-    gained = insertion(probabilities, images, maps, steps=steps, known=whole, **inserting)
-    return gained - deletion(probabilities, images, maps, steps=steps, known=whole, **hiding)
+    gained = insertion(probabilities, images, maps, steps=steps, known=known, curve=inserted, **inserting)
+    return gained - deletion(probabilities, images, maps, steps=steps, known=known, curve=deleted, **hiding)
 
 
 def insertion_curve(

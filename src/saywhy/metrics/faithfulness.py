@@ -35,13 +35,13 @@ Drop = Literal["relative", "absolute"]
 RISE = 1e-4  # relative; float noise between two batches is about 1e-6
 
 
-def drop(p: Tensor, q: Tensor, *, kind: Drop = "relative") -> Tensor:
+def loss(p: Tensor, q: Tensor, *, drop: Drop = "relative") -> Tensor:
     """100 max(0, p - q) / p, or without the division if "absolute"; percent (L-CAM, Eq. 10)."""
     lost = 100 * (p - q).clamp_min(0)
-    if kind == "absolute":
+    if drop == "absolute":
         return lost
-    if kind != "relative":
-        raise unknown("drop", kind, ("relative", "absolute"))
+    if drop != "relative":
+        raise unknown("drop", drop, ("relative", "absolute"))
     return torch.where(p > 0, lost / p, torch.nan).masked_fill(q.isnan(), torch.nan)
 
 
@@ -91,9 +91,10 @@ def average_drop(
     targets: Tensor | None = None,
     *,
     nu: float = 100,
-    kind: Drop = "relative",
+    drop: Drop = "relative",
     equalised: bool = False,
     known: Reference | None = None,
+    kept: Tensor | None = None,
     **hiding: Unpack[Hiding],
 ) -> Tensor:
     """Average drop AD(nu), percent, lower is better: what is lost when only the map's top pixels are shown.
@@ -104,16 +105,19 @@ def average_drop(
         maps: display maps (N, H, W) in [0, 1].
         targets: asked classes (N,); the predicted ones if None.
         nu: percentage of pixels whose values are kept, soft; zero elsewhere.
-        kind: "relative" to p, or "absolute".
+        drop: "relative" to p, or "absolute".
         equalised: replace the map's values by the fixed linear ramp of their ranks first.
         known: the `reference` of the whole images, where it is measured already.
+        kept: the `kept_scores` of this `nu`, where they are measured already.
         **hiding: `fill` (a row of `intervene.FILLS`, a tensor or a callable), `seed`, `masking`, `mean`, `batch_size`.
 
     Source: Chattopadhay et al. 2018; L-CAM section 4.3, Eq. 10.
     """
     whole = known or reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
-    q = kept_scores(probabilities, images, maps, whole, nu=nu, equalised=equalised, **hiding)
-    return drop(whole.scores, q, kind=kind)
+    q = kept
+    if q is None:
+        q = kept_scores(probabilities, images, maps, whole, nu=nu, equalised=equalised, **hiding)
+    return loss(whole.scores, q, drop=drop)
 
 
 def increase_in_confidence(
@@ -126,6 +130,7 @@ def increase_in_confidence(
     rise: float = RISE,
     equalised: bool = False,
     known: Reference | None = None,
+    kept: Tensor | None = None,
     **hiding: Unpack[Hiding],
 ) -> Tensor:
     """Increase in confidence IC(nu), 0 or 100 an image: the map's top pixels alone score higher.
@@ -134,7 +139,9 @@ def increase_in_confidence(
     Source: Chattopadhay et al. 2018; L-CAM section 4.3, Eq. 11.
     """
     whole = known or reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
-    q = kept_scores(probabilities, images, maps, whole, nu=nu, equalised=equalised, **hiding)
+    q = kept
+    if q is None:
+        q = kept_scores(probabilities, images, maps, whole, nu=nu, equalised=equalised, **hiding)
     return increase(whole.scores, q, rise=rise)
 
 
@@ -147,6 +154,7 @@ def average_gain(
     nu: float = 100,
     equalised: bool = False,
     known: Reference | None = None,
+    kept: Tensor | None = None,
     **hiding: Unpack[Hiding],
 ) -> Tensor:
     """Average gain AG(nu), percent, higher is better: the share of 1 - p that the map's top pixels win.
@@ -154,7 +162,9 @@ def average_gain(
     Options as in `average_drop`. Source: Zhang et al., Opti-CAM, arXiv 2301.07002.
     """
     whole = known or reference(probabilities, images, targets, batch_size=hiding.get("batch_size", 16))
-    q = kept_scores(probabilities, images, maps, whole, nu=nu, equalised=equalised, **hiding)
+    q = kept
+    if q is None:
+        q = kept_scores(probabilities, images, maps, whole, nu=nu, equalised=equalised, **hiding)
     return gain(whole.scores, q)
 
 
@@ -199,5 +209,5 @@ def adcc(
         kept = kept_scores(probabilities, images, maps, whole, **hiding)
     masked = hide(images, maps.nan_to_num(0), *how(hiding))
     again = check_maps(explain(masked, whole.targets), images=images).to(maps.device)
-    lost = (drop(whole.scores, kept) / 100).to(maps.device)
+    lost = (loss(whole.scores, kept) / 100).to(maps.device)
     return harmonic(coherency(maps, again), mean_value(maps), lost)

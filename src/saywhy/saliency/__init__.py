@@ -30,6 +30,7 @@ from saywhy.tap import Tap
 from saywhy.targets import Target, Targets
 
 Needs = Literal["maps", "gradients", "scores", "attention", "head", "extra:captum"]
+Cost = Literal["few", "many"]
 Status = Literal["ok", "flat", "all_negative", "not_finite"]
 Progress = Callable[[int, int], None]
 Images = Tensor | Source | Picture | Sequence[Source | Picture]
@@ -39,9 +40,10 @@ Images = Tensor | Source | Picture | Sequence[Source | Picture]
 class Method:
     """A saliency method: `function(tap, targets, **options) -> (N, h, w)` raw and signed, and what is known of it.
 
-    `needs` says what it takes from the classifier, `passes` what it costs an image, `approximate` that it stands in
-    for another method, `flip_equivariant` that the map of a flipped photo is the flipped map whenever the network
-    itself does not tell left from right.
+    `needs` says what it takes from the classifier, `passes` what it costs an image in words, `cost` whether that is a
+    "few" passes through the whole network or "many" (as many as there are channels, masks or squares), `approximate`
+    that it stands in for another method, `flip_equivariant` that the map of a flipped photo is the flipped map whenever
+    the network itself does not tell left from right.
     """
 
     function: Callable[..., Tensor]
@@ -49,6 +51,7 @@ class Method:
     source: str
     needs: Needs
     passes: str
+    cost: Cost
     approximate: bool = False
     flip_equivariant: bool = True
 
@@ -66,6 +69,7 @@ METHODS: dict[str, Method] = {
         "Zhou et al. 2016",
         "gradients",
         "1 forward, 1 tail backward, 3 tails",
+        "few",
     ),
     "grad-cam": Method(
         cam.grad_cam,
@@ -73,6 +77,7 @@ METHODS: dict[str, Method] = {
         "Selvaraju et al. 2017",
         "gradients",
         "1 forward, 1 tail backward",
+        "few",
     ),
     "grad-cam++": Method(
         cam.grad_cam_pp,
@@ -80,6 +85,7 @@ METHODS: dict[str, Method] = {
         "Chattopadhay et al. 2018",
         "gradients",
         "1 forward, 1 tail backward",
+        "few",
     ),
     "hires-cam": Method(
         cam.hires_cam,
@@ -87,6 +93,7 @@ METHODS: dict[str, Method] = {
         "Draelos and Carin 2020",
         "gradients",
         "1 forward, 1 tail backward",
+        "few",
     ),
     "layer-cam": Method(
         cam.layer_cam,
@@ -94,6 +101,7 @@ METHODS: dict[str, Method] = {
         "Jiang et al. 2021",
         "gradients",
         "1 forward, 1 tail backward",
+        "few",
     ),
     "eigen-cam": Method(
         cam.eigen_cam,
@@ -101,6 +109,7 @@ METHODS: dict[str, Method] = {
         "Muhammad and Yeasin 2020",
         "maps",
         "1 forward",
+        "few",
     ),
     "ablation-cam": Method(
         cam.ablation_cam,
@@ -108,6 +117,7 @@ METHODS: dict[str, Method] = {
         "Desai and Ramaswamy 2020",
         "maps",
         "1 forward, 1 tail a channel",
+        "few",
     ),
     "score-cam": Method(
         perturb.score_cam,
@@ -115,6 +125,7 @@ METHODS: dict[str, Method] = {
         "Wang et al. 2020",
         "maps",
         "2 forward + 1 a channel",
+        "many",
     ),
     "score-cam-grouped": Method(
         perturb.score_cam_grouped,
@@ -122,6 +133,7 @@ METHODS: dict[str, Method] = {
         "after Wang et al. 2020",
         "maps",
         "2 forward + 1 for ten channels",
+        "many",
         approximate=True,
     ),
     "rise": Method(
@@ -130,6 +142,7 @@ METHODS: dict[str, Method] = {
         "Petsiuk et al. 2018",
         "scores",
         "1 forward a mask (1000)",
+        "many",
         flip_equivariant=False,
     ),
     "occlusion": Method(
@@ -138,6 +151,7 @@ METHODS: dict[str, Method] = {
         "Zeiler and Fergus 2014",
         "scores",
         "1 forward + 1 a square",
+        "many",
     ),
     "finer-cam": Method(
         cam.finer_cam,
@@ -145,6 +159,7 @@ METHODS: dict[str, Method] = {
         "Zhang et al. 2025",
         "gradients",
         "1 forward, 1 tail backward",
+        "few",
     ),
     "attention-rollout": Method(
         attention.attention_rollout,
@@ -152,6 +167,7 @@ METHODS: dict[str, Method] = {
         "Abnar and Zuidema 2020",
         "attention",
         "2 forward",
+        "few",
     ),
     "legrad": Method(
         attention.legrad,
@@ -159,6 +175,7 @@ METHODS: dict[str, Method] = {
         "Bousselham et al. 2024",
         "attention",
         "2 forward, 1 backward",
+        "few",
     ),
     "l-cam": Method(
         lcam.l_cam,
@@ -166,9 +183,10 @@ METHODS: dict[str, Method] = {
         "Gkartzonika et al. 2022",
         "head",
         "1 forward",
+        "few",
     ),
     **{
-        name: Method(a.function, a.summary, a.source, "extra:captum", a.passes, flip_equivariant=False)
+        name: Method(a.function, a.summary, a.source, "extra:captum", a.passes, "few", flip_equivariant=False)
         for name, a in adapters.ADAPTERS.items()
     },
 }
@@ -323,6 +341,10 @@ def _split(targets: Target, N: int) -> Callable[[int, int], Target]:
     return lambda start, stop: targets[start:stop]
 
 
+# The import system sets the attribute `saliency` of the package to this module whenever anything in the folder is
+# imported first, so a plain function of that name would come and go with the order of imports; and both
+# `saywhy.saliency(...)` and `from saywhy.saliency import METHODS` are promised. Either the module can be called, or one
+# of the two names has to change.
 class _CallableModule(ModuleType):
     """This folder as `saywhy.saliency`: a module whose call is the function of the same name."""
 

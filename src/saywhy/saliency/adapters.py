@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saywhy.errors import ExtraMissing, ModelError, SaywhyError, UsageError
+from saywhy.errors import ExtraMissing, ModelError, SaywhyError, no_inside
 from saywhy.hooks import untouched
 from saywhy.locking import ALONE
 from saywhy.outputs import logits_of
@@ -103,9 +103,7 @@ def _attributions(name: str, tap: Tap, targets: Targets, **options: Any) -> Tens
         ModelError: captum cannot explain this network; its own reason is given.
     """
     if not isinstance(tap.clf.net, nn.Module):
-        raise UsageError(
-            "a black-box classifier has no gradients; use a method that needs only its scores (rise, occlusion)"
-        )
+        raise no_inside("gradients")
     try:
         method = getattr(importlib.import_module("captum.attr"), name)
     except ImportError:

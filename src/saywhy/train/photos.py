@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
-from saywhy.errors import InputError, UsageError
+from saywhy.errors import InputError, no_inside
 from saywhy.image import read
 from saywhy.train.loop import Examples
 
@@ -76,7 +76,7 @@ def read_photos(clf: Classifier, items: Sequence[Item], *, crop: bool) -> tuple[
         InputError: none can be read.
     """
     if not clf.white_box:
-        raise UsageError("l-cam learns from a layer's maps; a black-box classifier has none. Use rise")
+        raise no_inside("maps to fit l-cam to", "use rise")
     photos = Photos(clf, [], crop=crop)
     failures: list[tuple[str, str]] = []
     for item in items:

@@ -32,7 +32,7 @@ from saywhy.aviary.faults import CONTEXT_SPECIES, MARKED_SPECIES
 from saywhy.aviary.sampling import label
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
-from saywhy.evaluate.truth import framed_mask
+from saywhy.evaluate.annotations import framed_mask
 from saywhy.image import Bools, read
 
 PLAYERS = 6

@@ -1,6 +1,6 @@
-"""The aviary's protocol: methods judged by a world where the right explanation is known.
+"""The aviary's benchmark: methods judged by a world where the right explanation is known.
 
-For every picture that the classifier names rightly a method gives each of k players (parts, see `scenes`) a
+For every picture that the classifier names rightly a method gives each of k players (parts, see `part_effects`) a
 contribution (k,), and a map (H, W): a saliency map's contribution is its sum over the part's visible pixels; the map
 of a coalition game paints each region with its positive Shapley value.
 """
@@ -21,13 +21,12 @@ from torch import Tensor
 
 from saywhy.aviary import NULL_PARTS
 from saywhy.classifier import Classifier
-from saywhy.concepts.extract import find_regions
 from saywhy.errors import unknown
-from saywhy.evaluate.measure import Progress, chosen
-from saywhy.evaluate.presets import WORDS, asks_often, methods_for
+from saywhy.evaluate.part_effects import PLAYERS, Bird, Spoiled, check_classes, spoiled_birds, test_birds
+from saywhy.evaluate.presets import WORDS, methods_for
 from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
-from saywhy.evaluate.scenes import PLAYERS, Bird, Spoiled, check_classes, spoiled_birds, test_birds
-from saywhy.explainer import leading_method
+from saywhy.evaluate.runner import Progress, chosen
+from saywhy.explainer import leading_method, regions_of, tapped
 from saywhy.intervene import Game, interaction_indices, play, shapley_values
 from saywhy.metrics import CONTROLS, METRICS, Values, map_status, spearman
 from saywhy.passes import Meter, counting
@@ -121,7 +120,7 @@ def evaluate_aviary(
     rows = []
     for n, (name, way) in enumerate(ways.items()):
         tell(n, len(ways), name)
-        few = perturbation_limit if name in METHODS and asks_often(name) else None
+        few = perturbation_limit if name in METHODS and METHODS[name].cost == "many" else None
         some = [birds[i] for i in chosen(len(birds), few, seed)]
         rows.append(_row(clf, name, way, some, planted, tuple(metrics), seed))
     return Evaluation(
@@ -251,7 +250,7 @@ def _by_regions(clf: Classifier, birds: Sequence[Bird], seed: int) -> list[Answe
     """The coalition game on saywhy's own regions, each one's contribution shared out over the parts by overlap."""
     out = []
     for b in birds:
-        regions = _regions(clf, b.image, (b.target, b.sibling), seed)
+        regions = _regions(clf, b.image, b.target, b.sibling, seed)
         overlap = torch.einsum("khw,rhw->kr", b.masks.double(), regions.double())
         shares = overlap / regions.double().sum((1, 2)).clamp_min(1)
         phi, contrast, together = _solved(play(clf, b.image, regions, seed=seed), b)
@@ -261,18 +260,10 @@ def _by_regions(clf: Classifier, birds: Sequence[Bird], seed: int) -> list[Answe
     return out
 
 
-def _regions(clf: Classifier, image: Tensor, classes: Sequence[int], seed: int) -> Tensor:
-    """Regions (k, H, W) as `saywhy.explain` finds them: where the classes are seen, from the activations."""
-    if not clf.white_box:
-        attention = saliency(clf, image[None], classes[0], method="rise", seed=seed, masks=400).raw[0]
-        return find_regions(image, [], attention, seed=seed)
-    fine = clf.fine_point()
-    tap = clf.tap(image[None], [clf.point] if fine is None else [fine, clf.point])
-    method = leading_method(tap)
-    asked = classes if METHODS[method].needs == "gradients" else classes[:1]
-    raws = [saliency_of(tap, Targets(torch.tensor([c]), ()), method)[0].clamp_min(0) for c in asked]
-    attention = torch.stack([r / r.max().clamp_min(1e-12) for r in raws]).sum(0)
-    return find_regions(image, [tap.maps(name)[0] for name in tap.points], attention, seed=seed)
+def _regions(clf: Classifier, image: Tensor, target: int, versus: int | None, seed: int) -> Tensor:
+    """Regions (k, H, W) as `saywhy.explain` finds them."""
+    tap = tapped(clf, image[None])
+    return regions_of(tap, target, versus, leading_method(tap), seed=seed)[1]
 
 
 def _pair_of_regions(together: Tensor, overlap: Tensor, b: Bird) -> frozenset[str]:
@@ -336,7 +327,7 @@ def _blames_by_masks(clf: Classifier, case: Spoiled, seed: int) -> bool:
 def _blames_by_regions(clf: Classifier, case: Spoiled, seed: int) -> bool:
     """Whether the strongest region holds the shortcut; what stays when all regions are hidden is the surroundings."""
     b = case.bird
-    regions = _regions(clf, b.image, (b.target,), seed)
+    regions = _regions(clf, b.image, b.target, None, seed)
     values = play(clf, b.image, regions, seed=seed).values(b.target).mean(0)
     phi = shapley_values(values)
     best = int(phi.argmax())

@@ -6,7 +6,7 @@ n pictures of a batch (n, 3, H, W) in [0, 1]; numbers count the pictures of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,11 +15,11 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, ModelError
-from saywhy.evaluate.truth import Truth, truth_of
+from saywhy.evaluate.annotations import Truth, truth_of
 from saywhy.image import read
 from saywhy.metrics import Reference, reference
 from saywhy.metrics.faithfulness import Drop
-from saywhy.metrics.masking import Hiding, Masking
+from saywhy.metrics.masking import Masking
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Plan:
     sane: Mapping[str, frozenset[int]]
 
     @property
-    def hiding(self) -> Hiding:
-        """The keywords that every faithfulness metric takes."""
-        mean, size = self.clf.preprocess.mean, self.judge.rows
-        return {"fill": self.how.fill, "seed": self.seed, "masking": self.how.masking, "mean": mean, "batch_size": size}
+    def settings(self) -> dict[str, Any]:
+        """The conventions by the names that metrics take."""
+        own = {"mean": self.clf.preprocess.mean, "batch_size": self.judge.rows, "seed": self.seed}
+        return asdict(self.how) | own
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def load(plan: Plan, items: Sequence[Item], start: int) -> tuple[Batch | None, l
     targets = None if plan.target == "predicted" else torch.tensor(labels)
     numbers, names = tuple(row[0] for row in loaded), tuple(str(row[1].path) for row in loaded)
     try:
-        known = reference(plan.judge.probabilities, images, targets, batch_size=plan.hiding["batch_size"])
+        known = reference(plan.judge.probabilities, images, targets, batch_size=plan.judge.rows)
     except ModelError as e:
         if len(items) == 1:
             return None, [*failed, (names[0], str(e))]

@@ -18,19 +18,18 @@ from torch import Tensor, nn
 
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
-from saywhy.errors import InputError, ModelError, UsageError
-from saywhy.evaluate.controls import DERIVED, controls_for, is_control, knows_nothing
-from saywhy.evaluate.pictures import USUAL, Batch, Conventions, Plan, load
-from saywhy.evaluate.presets import asks_often, measurable, methods_for, metrics_named
+from saywhy.errors import InputError, ModelError, UsageError, no_inside
+from saywhy.evaluate.annotations import check_truth
+from saywhy.evaluate.batches import USUAL, Batch, Conventions, Plan, load
+from saywhy.evaluate.derived import DERIVED, controls_for, is_control, knows_nothing
+from saywhy.evaluate.presets import measurable, methods_for, metrics_named
 from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
-from saywhy.evaluate.truth import check_truth
-from saywhy.metrics import CONTROLS, METRICS, Values, faithfulness_all, map_status
+from saywhy.metrics import CONTROLS, METRICS, Case, Values, map_status, values_of
 from saywhy.metrics.faithfulness import RISE
 from saywhy.passes import Meter
 from saywhy.saliency import METHODS, saliency
 
 Progress = Callable[[int, int, str], None]
-CURVES = {"insertion", "deletion", "insertion-deletion"}
 OFTEN_SANE = 10  # methods that ask often are checked for sanity on one picture of ten
 
 
@@ -135,7 +134,7 @@ def _subset(count: int, limit: int | None, seed: int) -> frozenset[int]:
 
 
 def _often(name: str) -> bool:
-    return name in METHODS and asks_often(name)
+    return name in METHODS and METHODS[name].cost == "many"
 
 
 def _subsets(plan: Plan, count: int) -> list[str]:
@@ -160,8 +159,9 @@ def _check(
         raise UsageError("an evaluation needs at least one picture")
     if not metrics:
         raise UsageError("an evaluation needs at least one metric; see `saywhy methods`")
-    if "weight-randomisation" in metrics and not clf.white_box:
-        raise UsageError("a black box has no weights to randomise; leave weight-randomisation out")
+    blind = [m for m in metrics if not clf.white_box and "net" in METRICS[m].inputs]
+    if blind:
+        raise no_inside("weights to randomise", f"leave {' and '.join(blind)} out")
     inputs = {i for m in metrics if METRICS[m].needs in ("truth", "both") for i in METRICS[m].inputs}
     check_truth(items, sorted(inputs), names)
 
@@ -239,46 +239,13 @@ def _values(plan: Plan, name: str, batch: Batch, raw: Tensor, shown: Tensor) -> 
         asked = None if targets is None else targets.tolist()
         return _maps(plan, plan.clf, name, images, asked, batch.numbers)[1]
 
-    out = _faithful(plan, batch, shown, explain)
-    for metric in plan.metrics:
-        row = METRICS[metric]
-        if row.kind == "complexity":
-            out[metric] = row.function(shown)
-        elif row.kind == "localisation":
-            assert batch.truth is not None
-            given = {"maps": shown, **vars(batch.truth)}
-            out[metric] = row.function(**{k: given[k] for k in row.inputs})
-        elif row.kind == "sanity":
-            out[metric] = _sane(plan, metric, name, batch, raw)
-    return out
-
-
-def _faithful(
-    plan: Plan, batch: Batch, shown: Tensor, explain: Callable[[Tensor, Tensor | None], Tensor]
-) -> dict[str, Tensor]:
-    """The faithfulness metrics, each pass shared by all that read it."""
-    wanted = set(plan.metrics)
-    kept = [f.keywords for m in wanted if isinstance(f := METRICS[m].function, partial) and "nu" in f.keywords]
-    curves, how = wanted & CURVES, plan.how
-    out: dict[str, Tensor] = {}
-    if curves and (len(curves) == 1 and curves != {"insertion-deletion"}):
-        (name,) = curves
-        hiding = plan.hiding
-        hiding["fill"] = how.insertion_fill if name == "insertion" else how.fill
-        out[name] = METRICS[name].function(
-            plan.judge.probabilities, batch.images, shown, known=batch.known, steps=how.steps, **hiding
-        )
-        curves = set()
-    if not (kept or curves or "adcc" in wanted):
-        return out
-    found = faithfulness_all(
-        plan.judge.probabilities, batch.images, shown, known=batch.known,
-        nus=sorted({float(k["nu"]) for k in kept}, reverse=True),
-        equalised=any(k["equalised"] for k in kept),
-        curves=bool(curves), steps=how.steps, insertion_fill=how.insertion_fill, kind=how.drop,
-        explain=explain if "adcc" in wanted else None, **plan.hiding,
-    )  # fmt: skip
-    return out | found.values
+    inputs = {
+        "probabilities": plan.judge.probabilities, "images": batch.images, "maps": shown, "known": batch.known,
+        "targets": batch.known.targets, "explain": explain, **(vars(batch.truth) if batch.truth else {}),
+    }  # fmt: skip
+    case = Case(inputs, plan.settings)
+    out = values_of([m for m in plan.metrics if METRICS[m].kind != "sanity"], case)
+    return out | {m: _sane(plan, m, name, batch, raw) for m in plan.metrics if METRICS[m].kind == "sanity"}
 
 
 def _sane(plan: Plan, metric: str, name: str, batch: Batch, raw: Tensor) -> Tensor:
@@ -298,9 +265,7 @@ def _sane(plan: Plan, metric: str, name: str, batch: Batch, raw: Tensor) -> Tens
         flat = torch.tensor([status != "ok" for status in map_status(own)])
         out[at] = torch.ones(len(at), dtype=torch.float64).masked_fill(flat, torch.nan)
         return out
-    row = METRICS[metric]
-    given = _experiments(plan, name, part, own)
-    out[at] = row.function(**{k: given[k] for k in row.inputs}, seed=plan.seed)
+    out[at] = values_of([metric], Case(_experiments(plan, name, part, own), plan.settings))[metric]
     return out
 
 
@@ -320,8 +285,8 @@ def _experiments(plan: Plan, name: str, part: Batch, own: Tensor) -> dict[str, A
         return _maps(plan, twin, name, part.images, part.targets, part.numbers)[0]
 
     return {
-        "net": clf.net, "explain_with": explain_with, "explain": explain, "images": part.images,
-        "targets": targets, "classes": len(clf.class_names),
+        "net": clf.net, "explain_with": explain_with, "explain": explain, "images": part.images, "maps": own,
+        "targets": targets, "classes": len(clf.class_names), "probabilities": plan.judge.probabilities,
     }  # fmt: skip
 
 
@@ -332,7 +297,7 @@ def _evaluation(
     plan: Plan, tallies: Mapping[str, _Tally], failures: list[tuple[str, str]], notes: Sequence[str]
 ) -> Evaluation:
     told: dict[str, str | float] = {"target": str(plan.target), **asdict(plan.how)}
-    if any(m.startswith("ic") for m in plan.metrics):
+    if any("rise" in METRICS[m].conventions for m in plan.metrics):
         told["rise that counts"] = f"{RISE:g} of the score"
     for method, given in plan.options.items():
         if method in tallies:
@@ -355,7 +320,7 @@ def column(metric: str, how: Conventions = USUAL) -> Column:
     row = METRICS[metric]
     told = dict(row.conventions)
     said: dict[str, str | float] = asdict(how)
-    said["fill"] = how.insertion_fill if metric == "insertion" else how.fill
+    said["fill"] = said[row.fill]
     told |= {k: v for k, v in said.items() if k in told}
     return Column(metric, row.unit, row.higher_is_better, row.summary, told)
 

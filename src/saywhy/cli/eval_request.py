@@ -1,4 +1,4 @@
-"""What the command line asks for, checked before any model is loaded."""
+"""What `saywhy eval` asks for, checked before any model is loaded."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import cast, get_args
 
 from saywhy.errors import UsageError, unknown
-from saywhy.evaluate.measure import column
-from saywhy.evaluate.pictures import Conventions
+from saywhy.evaluate.aviary_benchmark import BIRD_COLUMNS, GAMES
+from saywhy.evaluate.batches import Conventions
 from saywhy.evaluate.presets import WORDS, Preset, metrics_named, preset
-from saywhy.evaluate.protocol import BIRD_COLUMNS, GAMES
 from saywhy.evaluate.result import direction
+from saywhy.evaluate.runner import column
 from saywhy.intervene import FILLS
 from saywhy.metrics.faithfulness import Drop
 from saywhy.metrics.masking import Masking
