@@ -263,7 +263,7 @@ def plain_score(target: int):
 
 FILLED = {
     "black": lambda image: np.zeros_like(image),
-    "mean": lambda image: np.broadcast_to(image.mean((1, 2), keepdims=True), image.shape),
+    "image-mean": lambda image: np.broadcast_to(image.mean((1, 2), keepdims=True), image.shape),
 }
 
 
@@ -451,7 +451,7 @@ def test_insertion_and_deletion_equal_the_oracle(name, steps):
     for i, value in enumerate(values.tolist()):
         image, heat = inputs["images"][i].double().numpy(), inputs["maps"][i].double().numpy()
         score = plain_score(int(inputs["targets"][i]))
-        points = oracle.curve(score, image, heat, FILLED["mean"](image), steps, name == "insertion")
+        points = oracle.curve(score, image, heat, FILLED["image-mean"](image), steps, name == "insertion")
         assert value == pytest.approx(oracle.area(points), abs=1e-6)
 
 
