@@ -21,7 +21,7 @@ from saywhy.audit.families import (
 from saywhy.audit.record import Answer, Closer, Family
 from saywhy.explanation import place_word
 from saywhy.language.appearance import at
-from saywhy.render.words import percent
+from saywhy.render.wording import percent
 
 
 def sentence(family: Family, e: Evidence) -> str:
