@@ -10,6 +10,7 @@ import numpy as np
 
 from saywhy.explanation import (
     ClassScore,
+    ColourShare,
     ConceptRecord,
     Cost,
     EdgeRecord,
@@ -24,6 +25,7 @@ from saywhy.explanation import (
     Provenance,
     Run,
     SaliencyRecord,
+    Span,
     Statement,
     place_word,
 )
@@ -32,14 +34,13 @@ from saywhy.image import Bools, Picture, Pixels, mask_box, thumbnail
 FILLS = ("inpaint", "blur")
 NAMES = ("tiger cat", "Egyptian cat", "lynx", "tabby", "red fox")
 LOOKS = (
-    ("orange 48 %", "brown 31 %", "large"),
-    ("brown 71 %",),
-    ("white 44 %", "pink 22 %"),
-    ("pink 66 %", "small"),
-    ("black 40 %", "white 35 %"),
-    ("grey 80 %",),
+    ("large orange-brown", {"orange": 0.48, "brown": 0.31}, "large"),
+    ("brown", {"brown": 0.71}, None),
+    ("white-and-pink", {"white": 0.44, "pink": 0.22}, None),
+    ("small pink", {"pink": 0.66}, "small"),
+    ("black-and-white", {"black": 0.40, "white": 0.35}, None),
+    ("grey", {"grey": 0.80}, None),
 )
-CALLED = ("large orange-brown", "brown", "white-and-pink", "small pink", "black-and-white", "grey")
 
 
 def photo(size: tuple[int, int] | None = None) -> Pixels:
@@ -146,13 +147,17 @@ def _concept(
 ) -> ConceptRecord:
     spread = float(rng.uniform(0.005, 0.03))
     lost = gain + float(rng.uniform(0, 0.05))
+    look, shares, large_or_small = LOOKS[i % len(LOOKS)]
     return ConceptRecord(
         id=str(i + 1),
         name=None,
         name_confidence=None,
         hypothesis=280,
         present=True,
-        appearance=LOOKS[i % len(LOOKS)],
+        look=look,
+        colours=tuple(ColourShare(term=term, share=share) for term, share in shares.items()),
+        size=large_or_small,
+        beside=None,
         mask=Mask.of(mask),
         box=mask_box(mask),
         place=place_word(mask),
@@ -204,25 +209,37 @@ def _saliency(rng: np.random.Generator, status: Any) -> SaliencyRecord | None:
 
 
 def _statements(concepts: list[ConceptRecord], names: tuple[str, ...], full: float) -> tuple[Statement, ...]:
-    said = [_said(f"The model says {names[0]} ({100 * full:.0f} %).", "prediction", ("prediction",), None)]
+    target = (names[0], {"class_index": 280})
+    told = [said("prediction", ("prediction",), None, "The model says ", target, f" ({100 * full:.0f} %).")]
     for c, kind in zip(concepts, ("counted most for", "counted for"), strict=False):
         value, low, high = (round(-100 * v) for v in (c.effect.change, c.effect.high, c.effect.low))
-        look, where = CALLED[int(c.id) - 1], "in the centre" if c.place == "centre" else f"at the {c.place}"
-        said.append(
-            _said(
-                f"Region {c.id}, the {look} patch {where}, {kind} {names[0]}: hiding it lowers the probability "
-                f"by {value} points ({low} to {high} in {c.effect.runs} runs).",
+        where = "in the centre" if c.place == "centre" else f"at the {c.place}"
+        told.append(
+            said(
                 "counted_most",
                 (c.id,),
                 c.effect,
+                *("Region ", (c.id, {"region": c.id}), f", the {c.look} patch {where}, {kind} ", target),
+                f": hiding it lowers the probability by {value} points ({low} to {high} in {c.effect.runs} runs).",
             )
         )
     if len(concepts) > 2:
         a, b = concepts[0], concepts[2]
-        text = f"Region {a.id} and region {b.id} need each other: seen together they add 6 points more than one by one."
-        said.append(_said(text, "needs", (a.id, b.id, f"{a.id}-{b.id}"), a.effect))
-    return tuple(said)
+        one, other = (a.id, {"region": a.id}), (b.id, {"region": b.id})
+        tail = " need each other: seen together they add 6 points more than one by one."
+        evidence = (a.id, b.id, f"{a.id}-{b.id}")
+        told.append(said("needs", evidence, a.effect, "Region ", one, " and region ", other, tail))
+    return tuple(told)
 
 
-def _said(text: str, kind: str, evidence: tuple[str, ...], effect: Effect | None) -> Statement:
-    return Statement(text=text, kind=kind, evidence=evidence, effect=effect, verified=True)
+def said(
+    kind: str, evidence: tuple[str, ...], effect: Effect | None, *pieces: str | tuple[str, dict[str, Any]]
+) -> Statement:
+    """A statement of pieces: plain text, or text with what it names, ("1", {"region": "1"})."""
+    text, spans = "", []
+    for piece in pieces:
+        letters, named = (piece, None) if isinstance(piece, str) else piece
+        if named:
+            spans.append(Span(start=len(text), end=len(text) + len(letters), **named))
+        text += letters
+    return Statement(text=text, kind=kind, spans=tuple(spans), evidence=evidence, effect=effect, verified=True)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from saywhy.errors import InputError
-from saywhy.language.appearance import BLENDS, appearance, look, phrase
-from saywhy.language.colours import BORDERS, TERMS, lightness_chroma_hue, shares, term_indices
+from saywhy.explanation import ColourShare
+from saywhy.language.appearance import BLENDS, Appearance, appearance, look
+from saywhy.language.colour_terms import BORDERS, TERMS, lightness_chroma_hue, shares, term_indices
 
 # Colours of things as photos show them, borders between terms among them.
 KNOWN = {
@@ -82,56 +83,65 @@ def photo(size: tuple[int, int] = (60, 60), colour: tuple[int, int, int] = (0, 1
     return np.full((*size, 3), colour, np.uint8)
 
 
+def seen(shares: dict[str, float], size: str | None = None) -> Appearance:
+    return Appearance(tuple(ColourShare(term=term, share=share) for term, share in shares.items()), size)
+
+
 def test_appearance_reads_only_the_pixels_of_the_region() -> None:
     pixels, mask = photo(), np.zeros((60, 60), bool)
     mask[10:30, 10:30] = True
     pixels[mask] = (255, 140, 0)
     pixels[20:30, 10:30] = (139, 69, 19)
-    assert appearance(pixels, mask) == ("orange 50 %", "brown 50 %")
-    assert appearance(pixels, ~mask) == ("green 100 %", "large")
+    assert appearance(pixels, mask) == seen({"orange": 0.5, "brown": 0.5})
+    assert appearance(pixels, ~mask) == seen({"green": 1.0}, "large")
 
 
 def test_size_is_told_where_it_is_large_or_small() -> None:
     mask = np.zeros((60, 60), bool)
     mask[:5, :5] = True
-    assert appearance(photo(), mask)[-1] == "small"
+    assert appearance(photo(), mask).size == "small"
     mask[:20, :20] = True
-    assert appearance(photo(), mask)[-1] == "green 100 %"
+    assert appearance(photo(), mask).size is None
     mask[:30] = True
-    assert appearance(photo(), mask)[-1] == "large"
+    assert appearance(photo(), mask).size == "large"
 
 
 def test_stripes_in_a_big_photo_keep_their_shares_when_pixels_are_sampled() -> None:
     pixels = photo((800, 400), (255, 255, 255))
     pixels[:, ::4] = (0, 0, 0)
-    words = appearance(pixels, np.ones((800, 400), bool))
-    assert words[0].startswith("white") and 73 <= int(words[0].split()[1]) <= 77
+    first = appearance(pixels, np.ones((800, 400), bool)).colours[0]
+    assert first.term == "white" and 0.73 <= first.share <= 0.77
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("shares", "size", "said"),
     [
-        (("brown 93 %",), "brown"),
-        (("orange 48 %", "brown 31 %", "large"), "large orange-brown"),
-        (("brown 48 %", "orange 31 %", "small"), "small orange-brown"),
-        (("black 50 %", "white 45 %"), "black-and-white"),
-        (("white 45 %", "brown 17 %"), "mostly white"),
-        (("red 29 %", "black 28 %", "brown 27 %"), "multicoloured"),
-        ((), "multicoloured"),
+        ({"brown": 0.93}, None, "brown"),
+        ({"orange": 0.48, "brown": 0.31}, "large", "large orange-brown"),
+        ({"brown": 0.48, "orange": 0.31}, "small", "small orange-brown"),
+        ({"black": 0.50, "white": 0.45}, None, "black-and-white"),
+        ({"white": 0.45, "brown": 0.17}, None, "mostly white"),
+        ({"red": 0.29, "black": 0.28, "brown": 0.27}, None, "multicoloured"),
+        ({}, "large", "large multicoloured"),
+        ({"brown": 0.60, "orange": 0.40}, None, "brown"),
+        ({"brown": 0.30, "orange": 0.20}, None, "orange-brown"),
+        ({"brown": 0.40, "orange": 0.19}, None, "mostly brown"),
     ],
 )
-def test_words_are_said_as_one_would_before_patch(words: tuple[str, ...], said: str) -> None:
-    assert look(words) == said
+def test_a_look_is_said_as_one_would_before_patch(shares: dict[str, float], size: str | None, said: str) -> None:
+    assert look(seen(shares, size)) == said
+
+
+def test_shares_are_whole_per_cents_so_that_the_look_rests_on_what_the_record_shows() -> None:
+    pixels = photo((1, 1000), (139, 69, 19))
+    pixels[0, 596:] = (0, 0, 255)
+    found = appearance(pixels, np.ones((1, 1000), bool))
+    assert [(c.term, c.share) for c in found.colours] == [("brown", 0.6), ("blue", 0.4)]
+    assert look(found) == "large brown"
 
 
 def test_blends_are_pairs_of_basic_terms() -> None:
     assert all(pair <= set(TERMS) and len(pair) == 2 for pair in BLENDS)
-
-
-def test_phrase_says_number_look_and_place() -> None:
-    words = ("orange 48 %", "brown 31 %")
-    assert phrase("1", words, "centre left") == "region 1, the orange-brown patch at the centre left"
-    assert phrase("2", words, "centre") == "region 2, the orange-brown patch in the centre"
 
 
 def test_empty_or_misfitting_mask_is_an_error() -> None:

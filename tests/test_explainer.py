@@ -14,9 +14,9 @@ import tiny
 from saywhy.classifier import Classifier
 from saywhy.errors import InputError, ModelError, UsageError
 from saywhy.explainer import _told_apart
-from saywhy.explanation import Explanation, json_schema
+from saywhy.explanation import Beside, ColourShare, Explanation, json_schema
 from saywhy.image import Picture, Preprocess, read
-from saywhy.language import RegionWords, parse_all
+from saywhy.language import Appearance, RegionWords, parse_all
 
 PLAIN = Preprocess(size=(64, 64), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
 
@@ -117,7 +117,7 @@ def test_the_record_survives_json_and_keeps_to_its_schema(found: Explanation) ->
     record = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert Explanation.from_dict(record).to_dict() == found.to_dict()
     assert set(record) == set(json_schema()["properties"])
-    assert record["schema"] == 1
+    assert record["schema"] == 2
     assert "thumbnail" not in record
 
 
@@ -275,8 +275,12 @@ def test_a_photo_that_is_not_square_keeps_masks_and_boxes_on_the_photo() -> None
 def test_regions_of_one_look_and_place_are_told_apart() -> None:
     regions = torch.zeros(3, 30, 30, dtype=torch.bool)
     regions[0, 5:10, 10:20] = regions[1, 15:20, 10:20] = regions[2, 15:20, 22:28] = True
-    words = [RegionWords(str(i + 1), (f"{colour} 100 %",), "centre") for i, colour in enumerate(["red", "red", "blue"])]
-    assert [w.beside for w in _told_apart(words, regions)] == ["", "below region 1", ""]
+    words = [
+        RegionWords(str(i + 1), Appearance((ColourShare(term=colour, share=1.0),)), "centre")
+        for i, colour in enumerate(["red", "red", "blue"])
+    ]
+    below = Beside(relation="below", region="1")
+    assert [w.beside for w in _told_apart(words, regions)] == [None, below, None]
 
 
 @pytest.mark.parametrize(("name", "method"), [("cnn", "grad-cam"), ("swin", "grad-cam"), ("vit", "attention-rollout")])

@@ -26,7 +26,7 @@ from saywhy.aviary.sampling import label
 from saywhy.cli import app
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError
-from saywhy.render.failures import failures_page
+from saywhy.render.failure_page import failures_page
 from saywhy.zoo import load_classifier
 
 SEED = 77

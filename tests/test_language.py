@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from saywhy.errors import UsageError
-from saywhy.explanation import ClassScore, Place, Run
+from saywhy.explanation import Beside, ClassScore, ColourShare, Place, Run
 from saywhy.language import (
     CLAIMS,
+    Appearance,
     Claim,
     Confirming,
     Evidence,
@@ -112,7 +113,14 @@ regions = st.builds(
     id=st.from_regex(r"[a-z]?[1-9][0-9]?", fullmatch=True),
     look=st.sampled_from(["brown", "large orange-brown", "small black-and-white", "mostly white", "multicoloured"]),
     place=st.sampled_from(get_args(Place)),
-    beside=st.sampled_from(["", "", "left of region 1", "above region 2-3", "below region a7", "right of region 12"]),
+    beside=st.one_of(
+        st.none(),
+        st.builds(
+            Beside,
+            relation=st.sampled_from(["left of", "right of", "above", "below"]),
+            region=st.sampled_from(["1", "2-3", "a7", "12"]),
+        ),
+    ),
 )
 bare_regions = st.builds(Region, id=st.from_regex(r"[a-z]?[1-9][0-9]?(-[0-9])?", fullmatch=True))
 TRICKY = [
@@ -292,9 +300,19 @@ def score(index: int, probability: float) -> ClassScore:
     return ClassScore(class_index=index, class_name=NAMES[index], probability=probability)
 
 
+def seen_as(size: str | None = None, **shares: float) -> Appearance:
+    return Appearance(tuple(ColourShare(term=term, share=share) for term, share in shares.items()), size)
+
+
 def evidence(model, k: int = 3, *, confirm=None, target: int = 0, versus: int | None = 1) -> Evidence:
     """A game of `model` (visible regions -> three probabilities) and runs of `confirm` (model by default)."""
-    words = (("brown 90 %",), ("white 80 %", "large"), ("grey 40 %", "blue 30 %"), ("green 99 %",), ("red 70 %",))
+    looks = (
+        seen_as(brown=0.9),
+        seen_as("large", white=0.8),
+        seen_as(grey=0.4, blue=0.3),
+        seen_as(green=0.99),
+        seen_as(red=0.7),
+    )
     places = get_args(Place)
     everything = frozenset(range(k))
     full = model(everything)
@@ -322,7 +340,7 @@ def evidence(model, k: int = 3, *, confirm=None, target: int = 0, versus: int | 
         target=score(target, full[target]),
         versus=None if versus is None else score(versus, full[versus]),
         names=NAMES,
-        regions=tuple(RegionWords(str(i + 1), words[i], places[i]) for i in range(k)),
+        regions=tuple(RegionWords(str(i + 1), looks[i], places[i]) for i in range(k)),
         shapley=shapley(None),
         contrast_shapley=None if versus is None else shapley(versus),
         interactions=pairs,
@@ -524,7 +542,7 @@ def test_wanted_asks_for_few_experiments_and_none_twice() -> None:
                 score(0, 0.6),
                 score(1, 0.2),
                 NAMES,
-                tuple(RegionWords(str(i), (), "top") for i in range(k)),
+                tuple(RegionWords(str(i), Appearance(), "top") for i in range(k)),
                 rng.normal(0, 0.2, (2, k)),
                 rng.normal(0, 0.2, (2, k)),
                 rng.normal(0, 0.2, (2, k, k)),

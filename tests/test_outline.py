@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from saywhy.image import Bools
+from saywhy.render.layout import BADGE, apart
 from saywhy.render.outline import area, chaikin, deepest_point, rings_of, svg_path, trace
-from saywhy.render.scene import BADGE, apart
 
 VIEW = (640, 480)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from records import record
-from saywhy.explanation import Explanation, json_schema
-from saywhy.render import RENDERERS, words
-from saywhy.render.colours import AGAINST, FOR, ramp
+from records import record, said
+from saywhy.errors import InputError
+from saywhy.explanation import Explanation, Span, Statement, json_schema
+from saywhy.render import RENDERERS, wording
 from saywhy.render.html import fragment
+from saywhy.render.palette import AGAINST, FOR, ramp
 
 NASTY = ("<script>alert('1')</script> " + "x" * 90, "汉字 \" onload='x'", "\x1b[31mred\x07", "{{ 7*7 }}", "&amp;")
 CASES: dict[str, dict[str, object]] = {
@@ -131,9 +133,46 @@ def test_json_gives_back_the_record(case: Explanation) -> None:
     assert Explanation.from_dict(json.loads(RENDERERS["json"].function(case))).to_dict() == case.to_dict()
 
 
+def test_a_record_of_another_schema_is_refused_in_one_sentence() -> None:
+    old = record().to_dict() | {"schema": 1}
+    with pytest.raises(InputError, match=r"of schema 1, .* reads schema 2: explain the photo again, or read") as caught:
+        Explanation.from_dict(old)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="schema None"):
+        Explanation.from_dict({})
+
+
+def test_json_has_appearance_in_words_beside_its_fields() -> None:
+    row = record().to_dict()["concepts"][0]
+    assert row["appearance"] == ["orange 48 %", "brown 31 %", "large"]
+    assert row["colours"] == [{"term": "orange", "share": 0.48}, {"term": "brown", "share": 0.31}]
+    assert (row["look"], row["size"], row["beside"]) == ("large orange-brown", "large", None)
+
+
+@pytest.mark.parametrize("places", [[(3, 2)], [(0, 99)], [(4, 6), (5, 7)], [(4, 6), (0, 2)], [(-1, 2)]])
+def test_spans_outside_the_text_or_over_each_other_are_refused(places: list[tuple[int, int]]) -> None:
+    spans = tuple(Span(start=a, end=b, region="1") for a, b in places)
+    with pytest.raises(ValueError, match="one after the other"):
+        Statement(text="region 1.", kind="needs", spans=spans, evidence=(), effect=None, verified=True)
+
+
+def test_no_renderer_searches_text() -> None:
+    # What a sentence points to is a field of the record; a pattern over prose would be a second, worse source of it.
+    sources = sorted((Path(__file__).parents[1] / "src" / "saywhy" / "render").glob("*.py"))
+    assert sources
+    imported = [
+        name
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text("utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    ]
+    assert "re" not in imported
+
+
 def test_schema_file_is_up_to_date() -> None:
     path = Path(__file__).parents[1] / "docs" / "explanation.schema.json"
-    assert json.loads(path.read_text("utf-8")) == json_schema(), "write it again: see docs/explanation.schema.json"
+    assert json.loads(path.read_text("utf-8")) == json_schema(), "run make docs"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -141,8 +180,8 @@ def test_schema_file_is_up_to_date() -> None:
 
 
 def test_text_and_page_tell_the_same_contributions(case: Explanation) -> None:
-    unit = words.unit_of(case)
-    expected = [words.points(v, unit) for c in case.concepts for v in (c.contribution, c.contrast) if v is not None]
+    unit = wording.unit_of(case)
+    expected = [wording.points(v, unit) for c in case.concepts for v in (c.contribution, c.contrast) if v is not None]
     told = RENDERERS["text"].function(case).decode()
     table = [line for line in told.splitlines() if re.match(r"\d+ +\S", line)]
     assert [cell for line in table for cell in line.split()[-1 - (case.versus is not None) :]] == expected
@@ -150,7 +189,7 @@ def test_text_and_page_tell_the_same_contributions(case: Explanation) -> None:
 
 
 def test_sentences_stand_in_order_and_word_for_word(case: Explanation) -> None:
-    expected = [words.clean(s.text) for s in case.statements]
+    expected = [wording.clean(s.text) for s in case.statements]
     told, shown = RENDERERS["text"].function(case).decode(), flat(page(case).text)
     for text in (told, shown):
         places = [text.find(sentence) for sentence in expected]
@@ -171,20 +210,31 @@ def test_page_says_to_what_the_contributions_add_up() -> None:
     [(0.13, "+13"), (-0.04, "−4"), (0.0, "0"), (0.004, "+0.4"), (-0.0004, "0"), (0.0093, "+1"), (1.0, "+100")],
 )
 def test_points_are_whole_and_keep_their_sign(value: float, text: str) -> None:
-    assert words.points(value) == text
+    assert wording.points(value) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0.39, "39 %"), (0.004, "under 1 %"), (0.9999, "over 99 %"), (0.0, "under 1 %")]
 )
 def test_percentages_are_never_certain(value: float, text: str) -> None:
-    assert words.percent(value).replace("\u00a0", " ") == text
+    assert wording.percent(value).replace("\u00a0", " ") == text
 
 
-def test_evidence_names_regions_edges_and_the_context() -> None:
-    assert words.evidence_ids(("1-3", "2"), ["1", "2", "3"]) == ["1", "3", "2"]
-    assert words.evidence_ids(("prediction",), ["1"]) == []
-    assert words.evidence_ids(("context",), ["1", "2"]) == ["1", "2"]
+def test_evidence_names_regions_the_ends_of_edges_and_the_context() -> None:
+    e = record(regions=3)
+    assert wording.regions_of(("1-3", "2"), e) == ["1", "3", "2"]
+    assert wording.regions_of(("prediction",), e) == []
+    assert wording.regions_of(("context",), e) == ["1", "2", "3"]
+    assert wording.regions_of(("1", "2"), record(regions=0)) == []
+
+
+def test_an_edge_is_what_the_graph_says_and_not_how_its_id_is_spelt() -> None:
+    e = record(regions=3)
+    assert e.graph is not None
+    edges = (e.graph.edges[0].model_copy(update={"id": "2-3"}), *e.graph.edges[1:2])
+    renamed = e.model_copy(update={"graph": e.graph.model_copy(update={"edges": edges})})
+    assert wording.regions_of(("2-3",), renamed) == ["1", "2"]
+    assert wording.regions_of(("1-2",), renamed) == []
 
 
 # --------------------------------------------------------------------------------------------------
@@ -211,8 +261,59 @@ def test_names_from_outside_stay_text() -> None:
     assert "{{ 7*7 }}" in shown.text and "&amp;" in shown.text
     assert "\x1b" not in RENDERERS["text"].function(e).decode()
     assert "\x1b" not in RENDERERS["html"].function(e).decode()
-    commands = [text for _, text in words.next_steps(e)]
+    commands = [text for _, text in wording.next_steps(e)]
     assert all(command[2] == "'a/\"><img src=x onerror=alert(1)>.png'" for command in commands)
+
+
+REGION, TARGET, RIVAL, OTHER = {"region": "1"}, {"class_index": 280}, {"class_index": 281}, {"class_index": 7}
+
+
+def sentence(*pieces: str | tuple[str, dict[str, object]]) -> str:
+    """The page's HTML of one sentence made of these pieces."""
+    e = record(regions=2).model_copy(update={"statements": (said("flip", ("1",), None, *pieces),)})
+    return re.findall(r"<li[^>]*>\s*<p>(.*?)</p>", draw("html", e).decode(), flags=re.S)[0]
+
+
+def test_regions_are_badges_and_the_two_classes_bold() -> None:
+    told = sentence(
+        "Without region ", ("1", REGION), ", ", ("cat", TARGET), ", ", ("lynx", RIVAL), ", ", ("fox", OTHER), "."
+    )
+    assert told == ('Without region <span class="badge">1</span>, <strong>cat</strong>, <strong>lynx</strong>, fox.')
+
+
+@pytest.mark.parametrize("name", ["region 2", "Region 1, the brown patch", "regions 1 and 2", "1"])
+def test_a_class_that_is_called_like_a_region_gets_no_badge(name: str) -> None:
+    told = sentence("Without region ", ("1", REGION), ", the model would say ", (name, OTHER), ".")
+    assert told == f'Without region <span class="badge">1</span>, the model would say {name}.'
+    assert sentence("The model says ", (name, TARGET), ".") == f"The model says <strong>{name}</strong>."
+
+
+@pytest.mark.parametrize("named", [REGION, TARGET, OTHER, None])
+def test_every_piece_of_a_sentence_is_escaped(named: dict[str, object] | None) -> None:
+    evil, safe = "<img src=x onerror=alert(1)>&amp;", "&lt;img src=x onerror=alert(1)&gt;&amp;amp;"
+    told = sentence("A ", (evil, named) if named else evil, " and ", ("1", REGION), f", {evil}")
+    assert safe in told and told.endswith(f"</span>, {safe}")
+    assert "<img" not in told
+    assert told.replace(safe, "").count("<") == told.count('<span class="badge">') * 2 + told.count("<strong>") * 2
+
+
+def test_letters_that_are_not_printed_leave_every_mark_in_its_place() -> None:
+    told = sentence("A\x1b\x07  b\t region ", ("1", REGION), " is ", ("c\x00t", TARGET), ".")
+    assert told == 'A\ufffd\ufffd  b  region <span class="badge">1</span> is <strong>c\ufffdt</strong>.'
+
+
+@pytest.mark.parametrize("name", ["text", "png", "html"])
+def test_a_region_is_called_by_its_look_whatever_the_sentences_say(name: str) -> None:
+    e = record(regions=2)
+    changed = e.model_copy(update={"text": "Region 1, the golden patch at the top.", "statements": e.statements[:1]})
+    other = changed.model_copy(update={"text": "Region 1, the silver patch at the top."})
+    assert draw(name, changed).replace(_uid(changed), b"") == draw(name, other).replace(_uid(other), b"")
+    assert [wording.label_of(c) for c in e.concepts] == [f"{c.look} patch, {c.place}" for c in e.concepts]
+
+
+def _uid(e: Explanation) -> bytes:
+    """What tells the ids of one page from those of another: made of the whole record."""
+    return next(a["id"].rsplit("-", 1)[0] for _, a in page(e).tags if "id" in a).encode()
 
 
 def test_page_has_unique_ids_and_every_link_has_its_place(case: Explanation) -> None:
@@ -278,16 +379,16 @@ def test_cut_regions_are_those_at_a_side_where_the_photo_goes_on() -> None:
     x0, y0 = e.image.seen[:2]
     first = e.concepts[0].model_copy(update={"box": (x0, y0 + 50, x0 + 60, y0 + 90)})
     cut = e.model_copy(update={"concepts": (first, *e.concepts[1:])})
-    assert words.cut_regions(cut) == ["1"]
+    assert wording.cut_regions(cut) == ["1"]
     whole = cut.model_copy(update={"image": e.image.model_copy(update={"seen": (0, 0, 451, 300)})})
-    assert words.cut_regions(whole) == []
+    assert wording.cut_regions(whole) == []
 
 
 def test_page_about_another_class_names_the_answer() -> None:
     e = record()
     asked = e.model_copy(update={"target": e.prediction.top[2], "versus": e.prediction.top[0]})
-    assert words.headline(asked) == "lynx 8\u00a0%, the model's answer is tiger cat 39\u00a0%"
-    assert words.headline(e) == "tiger cat 39\u00a0%, before Egyptian cat 36\u00a0%"
+    assert wording.headline(asked) == "lynx 8\u00a0%, the model's answer is tiger cat 39\u00a0%"
+    assert wording.headline(e) == "tiger cat 39\u00a0%, before Egyptian cat 36\u00a0%"
 
 
 def test_runs_stand_behind_the_numbers() -> None:

@@ -19,6 +19,7 @@ from saywhy.classifier import Classifier
 from saywhy.concepts.extract import find_regions
 from saywhy.errors import ModelError, UsageError
 from saywhy.explanation import (
+    Beside,
     Explanation,
     Run,
     place_word,
@@ -225,7 +226,7 @@ def _told_apart(words: Sequence[RegionWords], found: Tensor) -> tuple[RegionWord
         namesake = first.setdefault((look(w.appearance), w.place), i)
         relation, _ = spatial_relation(found[i].numpy(), found[namesake].numpy())
         alike = namesake != i and relation != "at"
-        out.append(replace(w, beside=f"{relation} region {words[namesake].id}") if alike else w)
+        out.append(replace(w, beside=Beside(relation=relation, region=words[namesake].id)) if alike else w)
     return tuple(out)
 
 

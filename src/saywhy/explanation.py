@@ -7,14 +7,16 @@ contributions are in the unit that `game` names (probability unless asked otherw
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
+import saywhy
+from saywhy.errors import InputError
 from saywhy.image import Bools, decode_mask, encode_mask
 
-SCHEMA = 1
+SCHEMA: Final = 2
 
 Place = Literal[
     "top left",
@@ -27,6 +29,7 @@ Place = Literal[
     "bottom",
     "bottom right",
 ]
+Size = Literal["small", "large"]
 SaliencyStatus = Literal["ok", "flat", "all_negative", "not_finite"]
 
 
@@ -112,9 +115,25 @@ class Mask(Record):
         return decode_mask(self.size, self.counts)
 
 
+class ColourShare(Record):
+    """A basic colour term and the share of a region's pixels that it names, in whole per cents."""
+
+    term: str
+    share: float
+
+
+class Beside(Record):
+    """How a region lies to another one: "above", of region "1"."""
+
+    relation: str
+    region: str
+
+
 class ConceptRecord(Record):
     """A concept or region found in the image: what it looks like, where it is, what it counted.
 
+    `look` is what the sentences say before "patch", made of `size` and of `colours`, the largest share first; `beside`
+    tells it from another one of the same look and place. `appearance` is `colours` and `size` as words.
     `contribution` is its Shapley value for the target, `contrast` for target minus versus; `importance` is the
     share of the probability that hiding it takes away, clipped to [0, 1]; `effect` is that of hiding it.
     """
@@ -124,7 +143,10 @@ class ConceptRecord(Record):
     name_confidence: float | None
     hypothesis: int
     present: bool
-    appearance: tuple[str, ...]
+    look: str
+    colours: tuple[ColourShare, ...]
+    size: Size | None
+    beside: Beside | None
     mask: Mask
     box: tuple[int, int, int, int]
     place: Place
@@ -133,6 +155,19 @@ class ConceptRecord(Record):
     contrast: float | None
     importance: float
     effect: Effect
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_follows(cls, values: Any) -> Any:
+        # The JSON has it, and it follows from two other fields.
+        return {k: v for k, v in values.items() if k != "appearance"} if isinstance(values, dict) else values
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def appearance(self) -> tuple[str, ...]:
+        """The colours with their shares, then the size: ("orange 48 %", "brown 31 %", "large")."""
+        colours = (f"{c.term} {round(100 * c.share)} %" for c in self.colours)
+        return (*colours, *([self.size] if self.size else []))
 
 
 class GameRecord(Record):
@@ -178,14 +213,34 @@ class AttributeRecord(Record):
     effect: Effect | None
 
 
+class Span(Record):
+    """The characters `start` to `end` of a sentence, which name a region by its id or a class of this index."""
+
+    start: int
+    end: int
+    region: str | None = None
+    class_index: int | None = None
+
+
 class Statement(Record):
-    """A sentence, the ids of its evidence and the effect that was measured for it."""
+    """A sentence, the ids of its evidence and the effect that was measured for it.
+
+    `spans` are the words that name regions and classes, in the order of the sentence; no two of them overlap.
+    """
 
     text: str
     kind: str
+    spans: tuple[Span, ...]
     evidence: tuple[str, ...]
     effect: Effect | None
     verified: bool
+
+    @model_validator(mode="after")
+    def _spans_lie_in_the_text(self) -> Statement:
+        ends = [0, *(at for s in self.spans for at in (s.start, s.end)), len(self.text)]
+        if ends != sorted(ends):
+            raise ValueError(f"spans must lie in the text one after the other: {self.spans} of {self.text!r}")
+        return self
 
 
 class Cost(Record):
@@ -233,7 +288,7 @@ class Explanation(Record):
         frozen=True, extra="forbid", allow_inf_nan=False, json_schema_extra=_without_page_only_fields
     )
 
-    schema_: Literal[1] = Field(default=1, alias="schema")
+    schema_: Literal[2] = Field(default=SCHEMA, alias="schema")
     image: ImageRecord
     model: ModelRecord
     prediction: Prediction
@@ -260,14 +315,22 @@ class Explanation(Record):
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Explanation:
-        """The explanation of a JSON record; the thumbnail and the single runs are not in it."""
+        """The explanation of a JSON record; the thumbnail and the single runs are not in it.
+
+        Raises:
+            InputError: the record is of another schema.
+        """
+        if record.get("schema") != SCHEMA:
+            raise InputError(
+                f"a record of schema {record.get('schema')}, and this saywhy ({saywhy.__version__}) reads schema "
+                f"{SCHEMA}: explain the photo again, or read the record with the version that its provenance names"
+            )
         return cls.model_validate(record)
 
-    def _repr_html_(self) -> str:
-        # Imported here: the data model must not depend on a renderer, and notebooks call this by name.
-        from saywhy.render.html import fragment
-
-        return fragment(self)
+    def _repr_html_(self) -> str | None:
+        # What is drawn stands in the package's table of renderers, which it loads when it is asked for.
+        inline = saywhy.RENDERERS["html"].inline
+        return None if inline is None else inline(self)
 
 
 def json_schema() -> dict[str, Any]:

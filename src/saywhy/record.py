@@ -36,7 +36,7 @@ from saywhy.explanation import (
 from saywhy.graph.build import region_graph, spatial_relation
 from saywhy.image import Bools, Box, Picture, mask_box, thumbnail
 from saywhy.intervene import Game, interaction_indices, shapley_values
-from saywhy.language import Evidence
+from saywhy.language import Evidence, look
 from saywhy.passes import Meter
 from saywhy.saliency import display
 from saywhy.tap import Tap
@@ -131,7 +131,7 @@ def _concepts(m: Measured) -> tuple[ConceptRecord, ...]:
     total = float(positive.sum()) or 1.0
     rows = []
     for i, region in enumerate(found):
-        mask = on_photo(region, seen)
+        mask, words = on_photo(region, seen), evidence.regions[i]
         effect = _hiding(evidence, evidence.regions[i].id)
         lost = -effect.change / max(evidence.target.probability, 1e-12)
         rows.append(
@@ -141,7 +141,10 @@ def _concepts(m: Measured) -> tuple[ConceptRecord, ...]:
                 name_confidence=None,
                 hypothesis=seen.target,
                 present=True,
-                appearance=evidence.regions[i].appearance,
+                look=look(words.appearance),
+                colours=words.appearance.colours,
+                size=words.appearance.size,
+                beside=words.beside,
                 mask=Mask.of(mask),
                 box=mask_box(mask),
                 place=place_word(mask),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -56,8 +56,7 @@ class Cutout:
         """What the surroundings look like in a word or two: "blue", "grey-brown", "multicoloured"."""
         seen = ~self.mask if bool((~self.mask).any()) else self.mask
         pixels = (self.image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-        words = appearance(np.ascontiguousarray(pixels), seen.numpy())
-        return look(tuple(w for w in words if w not in ("large", "small")))
+        return look(replace(appearance(np.ascontiguousarray(pixels), seen.numpy()), size=None))
 
 
 class Cutouts:

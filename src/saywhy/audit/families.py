@@ -14,7 +14,7 @@ import numpy as np
 from saywhy.audit.report import Closer, Experiments, Nearness, PairAnswer, Placed
 from saywhy.explanation import place_word
 from saywhy.language.appearance import at
-from saywhy.render.words import percent
+from saywhy.render.wording import percent
 
 # Set on seed 11 of the aviary and on no other (benchmarks/failures.py measures on others).
 CONTEXT = 0.4  # probability of the truth that surroundings must bring

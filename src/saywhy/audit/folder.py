@@ -16,7 +16,7 @@ from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError, unknown
 from saywhy.image import frame, read
-from saywhy.render.failures import failures_page
+from saywhy.render.failure_page import failures_page
 from saywhy.saliency import METHODS
 
 JOURNAL, RECORD, PAGE = "pictures.jsonl", "failures.json", "failures.html"

@@ -73,7 +73,7 @@ def audit(
 
 def _show(report: Report) -> None:
     """A short summary: errors by family, the pairs that are confused most, flagged classes."""
-    from saywhy.render.words import clean, percent
+    from saywhy.render.wording import clean, percent
 
     console, wrong = Console(file=sys.stdout), len(report.failures)
     right = f"{report.correct} of {report.pictures} pictures right ({percent(report.accuracy)})"

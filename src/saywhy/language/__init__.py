@@ -1,14 +1,15 @@
 """Words: what regions look like, what may be said about them, and the sentences that say it."""
 
-from saywhy.language.appearance import appearance, look, phrase
+from saywhy.language.appearance import Appearance, appearance, look
 from saywhy.language.claims import CLAIMS, Claim, Region
 from saywhy.language.describe import describe
 from saywhy.language.propose import Evidence, RegionWords, wanted
-from saywhy.language.sentences import parse, parse_all, write, write_all
+from saywhy.language.sentences import parse, parse_all, write, write_all, written_all
 from saywhy.language.verify import Confirming
 
 __all__ = [
     "CLAIMS",
+    "Appearance",
     "Claim",
     "Confirming",
     "Evidence",
@@ -19,8 +20,8 @@ __all__ = [
     "look",
     "parse",
     "parse_all",
-    "phrase",
     "wanted",
     "write",
     "write_all",
+    "written_all",
 ]

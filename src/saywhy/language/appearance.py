@@ -1,19 +1,20 @@
-"""What a region looks like, in words measured from its own pixels.
+"""What a region looks like, measured from its own pixels.
 
-The words of a region are `("orange 48 %", "brown 31 %", "large")`: the colour terms that cover at least 15 % of
-it, at most three, each with its share, largest first; then `large` or `small` where its share of the picture
-earns the word. There is no word for texture: no measure that we tried tells stripes from edges on photos.
+The colour terms that cover at least 15 % of a region, at most three, each with its share, largest first; and `large` or
+`small` where its share of the picture earns the word. There is no word for texture: no measure that we tried tells
+stripes from edges on photos.
 """
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 
 import numpy as np
 
 from saywhy.errors import InputError
+from saywhy.explanation import ColourShare, Size
 from saywhy.image import Bools, Pixels
-from saywhy.language.colours import TERMS, shares
+from saywhy.language.colour_terms import shares
 
 SAMPLE = 20_000  # pixels looked at per region, evenly spread; shares move by less than a per cent
 TOLD = 0.15  # a colour with less of the region is not told
@@ -32,11 +33,17 @@ BLENDS = {
     )
 }
 
-_SHARE = re.compile(rf"({'|'.join(TERMS)}) (\d{{1,3}}) %")
+
+@dataclass(frozen=True)
+class Appearance:
+    """What a region looks like: its colours, the largest share first, and its size where it is told."""
+
+    colours: tuple[ColourShare, ...] = ()
+    size: Size | None = None
 
 
-def appearance(pixels: Pixels, mask: Bools) -> tuple[str, ...]:
-    """Words for the region `mask` (H, W) of a photo (H, W, 3) uint8: colour terms with their share, then size.
+def appearance(pixels: Pixels, mask: Bools) -> Appearance:
+    """How the region `mask` (H, W) of a photo (H, W, 3) uint8 looks; shares are rounded to whole per cents.
 
     Raises:
         InputError: mask and photo differ in size, or the mask is empty.
@@ -50,24 +57,23 @@ def appearance(pixels: Pixels, mask: Bools) -> tuple[str, ...]:
     # A step that divides the width would look at a few columns only; evenly spaced indices do not.
     seen = where[np.linspace(0, len(where) - 1, len(where) // step).astype(np.intp)]
     found = shares(pixels.reshape(-1, 3)[seen])
-    told = [f"{term} {round(100 * share)} %" for term, share in found.items() if share >= TOLD][:3]
-    return (*told, *_size(len(where) / mask.size))
+    # Rounded here, so that no word rests on digits that the record does not show.
+    told = [ColourShare(term=term, share=round(100 * s) / 100) for term, s in found.items() if s >= TOLD]
+    return Appearance(tuple(told[:3]), _size(len(where) / mask.size))
 
 
-def _size(share: float) -> tuple[str, ...]:
-    return ("large",) if share >= LARGE else ("small",) if share < SMALL else ()
+def _size(share: float) -> Size | None:
+    return "large" if share >= LARGE else "small" if share < SMALL else None
 
 
-def look(words: tuple[str, ...]) -> str:
-    """The words as one would say them before 'patch': 'large orange-brown', 'black-and-white', 'multicoloured'."""
-    colours = [(m[1], int(m[2]) / 100) for word in words if (m := _SHARE.fullmatch(word))]
-    sizes = [word for word in words if word in ("large", "small")]
-    return " ".join([*sizes, _colour(colours)])
+def look(seen: Appearance) -> str:
+    """It as one would say it before 'patch': 'large orange-brown', 'black-and-white', 'multicoloured'."""
+    colour = _colour([(c.term, c.share) for c in seen.colours])
+    return f"{seen.size} {colour}" if seen.size else colour
 
 
 def _colour(colours: list[tuple[str, float]]) -> str:
-    first, share = colours[0] if colours else ("", 0.0)
-    second, other = colours[1] if len(colours) > 1 else ("", 0.0)
+    (first, share), (second, other) = [*colours, ("", 0.0), ("", 0.0)][:2]
     if share >= WHOLLY:
         return first
     if share >= FIRST and other >= SECOND:
@@ -78,8 +84,3 @@ def _colour(colours: list[tuple[str, float]]) -> str:
 def at(place: str) -> str:
     """The place word with its preposition: 'in the centre', 'at the top left'."""
     return f"in the {place}" if place == "centre" else f"at the {place}"
-
-
-def phrase(region: str, words: tuple[str, ...], place: str) -> str:
-    """How a region is introduced: 'region 1, the orange-brown patch at the centre left'."""
-    return f"region {region}, the {look(words)} patch {at(place)}"

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from saywhy.explanation import Beside
+
 
 @dataclass(frozen=True)
 class Region:
     """A region as a sentence names it; all but the id is empty where an earlier sentence introduced it.
 
-    `beside` ("above region 1") tells it from another of the same look and place.
+    `beside` (above region 1) tells it from another of the same look and place.
     """
 
     id: str
     look: str = ""
     place: str = ""
-    beside: str = ""
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ confirm and counts what they do not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from saywhy.explanation import Effect, Statement
+from saywhy.explanation import Effect, Span, Statement
 from saywhy.language import verify
 from saywhy.language.appearance import look
 from saywhy.language.claims import Claim, Region
 from saywhy.language.propose import PROPOSES, Evidence, holding, holding_pair, mean_of, pairs_of, strongest
-from saywhy.language.sentences import write_all
+from saywhy.language.sentences import Written, written_all
 from saywhy.language.verify import Confirming, Measured, points
 
 Said = tuple[list["Found"], int]
@@ -49,11 +49,12 @@ READING = {
 
 @dataclass(frozen=True)
 class Found:
-    """A confirmed claim, the ids that it rests on, and what was measured for it."""
+    """A confirmed claim, the ids that it rests on, what was measured for it, and the indices of its classes."""
 
     claim: Claim
     evidence: tuple[str, ...]
     effect: Effect | None
+    classes: tuple[int, ...] = ()
 
 
 # --------------------------------------------------------------------------------------------------
@@ -65,26 +66,30 @@ def _region(e: Evidence, i: int) -> Region:
     return Region(words.id, look(words.appearance), words.place, words.beside)
 
 
+def _named(e: Evidence, classes: Sequence[int]) -> tuple[str, ...]:
+    return tuple(e.names[index] for index in classes)
+
+
 def _found(
     e: Evidence,
     kind: str,
     which: Sequence[int],
     m: Measured,
     *,
-    classes: tuple[str, ...] = (),
+    classes: tuple[int, ...] = (),
     effect: Effect,
     evidence: tuple[str, ...] = (),
 ) -> Found:
     claim = Claim(
         kind,
         tuple(_region(e, i) for i in which),
-        classes,
+        _named(e, classes),
         value=points(m.value),
         low=points(m.low),
         high=points(m.high),
         runs=len(m.values),
     )
-    return Found(claim, tuple(e.regions[i].id for i in which) + evidence, effect)
+    return Found(claim, tuple(e.regions[i].id for i in which) + evidence, effect, classes)
 
 
 def _hidden(e: Evidence, *which: int) -> list[Confirming]:
@@ -105,7 +110,7 @@ def _prediction(e: Evidence) -> Said:
         classes=tuple(c.class_name for c in told),
         percents=tuple(points(c.probability) for c in told),
     )
-    return [Found(claim, ("prediction",), None)], 0
+    return [Found(claim, ("prediction",), None, tuple(c.class_index for c in told))], 0
 
 
 def _asked_index(e: Evidence) -> int | None:
@@ -138,19 +143,19 @@ def _counting(e: Evidence) -> Said:
 
 
 def _grouped(e: Evidence, kind: str, which: list[int], parts: list[Measured]) -> Found:
-    classes = () if kind == "came_next" else (e.target.class_name,)
+    classes = () if kind == "came_next" else (e.target.class_index,)
     if len(which) == 1:
         return _found(e, kind, which, parts[0], classes=classes, effect=parts[0].times(-1).effect())
     both = verify.together(parts)
     claim = Claim(
         kind,
         tuple(_region(e, i) for i in which),
-        classes,
+        _named(e, classes),
         low=points(both.low),
         high=points(both.high),
         runs=min(len(m.values) for m in parts),
     )
-    return Found(claim, tuple(r.id for r in claim.regions), both.times(-1).effect())
+    return Found(claim, tuple(r.id for r in claim.regions), both.times(-1).effect(), classes)
 
 
 def _against(e: Evidence) -> Said:
@@ -160,7 +165,7 @@ def _against(e: Evidence) -> Said:
     for i in proposed:
         m = verify.changes(_hidden(e, i), e.target.probability)
         if m is not None and verify.holds(m):
-            out.append(_found(e, "against", [i], m, classes=(e.target.class_name,), effect=m.effect()))
+            out.append(_found(e, "against", [i], m, classes=(e.target.class_index,), effect=m.effect()))
     return out, len(proposed) - len(out)
 
 
@@ -174,7 +179,7 @@ def _nothing(e: Evidence) -> Said:
     most = max(abs(points(m.low)), abs(points(m.high)))
     runs = min(len(p.values) for p in parts)
     claim = Claim("nothing", classes=(e.target.class_name,), high=most, runs=runs)
-    return [Found(claim, tuple(r.id for r in e.regions), m.times(-1).effect())], 0
+    return [Found(claim, tuple(r.id for r in e.regions), m.times(-1).effect(), (e.target.class_index,))], 0
 
 
 def _unconfirmed(e: Evidence) -> Said:
@@ -191,7 +196,7 @@ def _alone(e: Evidence) -> Said:
     for i in proposed:
         m = verify.scores(verify.runs_of(e.runs, "keep", (e.regions[i].id,)))
         if verify.one_level(m, full) == "suffices" and m is not None:
-            out.append(_found(e, "alone", [i], m, classes=(e.target.class_name,), effect=m.effect(full)))
+            out.append(_found(e, "alone", [i], m, classes=(e.target.class_index,), effect=m.effect(full)))
     # The game proposes that a region suffices only where its own value is that large.
     expected = any(mean_of(e.shapley, len(e.regions))[i] >= verify.ENOUGH * full for i in proposed)
     return out[:1], int(expected and not out)
@@ -213,7 +218,7 @@ def _contrast(e: Evidence) -> Said:
         lost = _lost(e, i)
         if lost is not None and abs(points(m.value) + points(lost.value)) < verify.COUNTS:
             continue  # the other class did not move: the sentence would say the loss a second time
-        classes = (e.target.class_name, e.versus.class_name)[::sign]
+        classes = (e.target.class_index, e.versus.class_index)[::sign]
         out.append(_found(e, "contrast", [i], m.times(-sign), classes=classes, effect=m.effect()))
     return out, skipped
 
@@ -229,11 +234,9 @@ def _flip(e: Evidence) -> Said:
         if change is None or any(c.winner == e.target.class_index for c in runs):
             continue
         won = verify.winner(runs)
-        name = e.target.class_name if won is None else e.names[won]
-        claim = Claim(
-            "no_longer" if won is None else "flip", tuple(_region(e, i) for i in which), (name,), runs=len(runs)
-        )
-        return [Found(claim, tuple(r.id for r in claim.regions), change.effect())], 0
+        kind, classes = ("no_longer", (e.target.class_index,)) if won is None else ("flip", (won,))
+        claim = Claim(kind, tuple(_region(e, i) for i in which), _named(e, classes), runs=len(runs))
+        return [Found(claim, tuple(r.id for r in claim.regions), change.effect(), classes)], 0
     phi = mean_of(e.contrast_shapley, len(e.regions))
     lead = e.target.probability - e.versus.probability
     # Only where the game says that one region alone makes up the whole lead was a flip to be expected.
@@ -264,8 +267,8 @@ def _context(e: Evidence) -> Said:
     wins = all(c.winner == e.target.class_index for c in runs)
     if seen == "suffices" and e.predicted.class_index == e.target.class_index and not wins:
         seen = "part"  # half the probability is left, but another class has more
-    found = _found(e, f"context_{seen}", [], m, classes=(e.target.class_name,), effect=m.effect(full))
-    return [Found(found.claim, ("context",), found.effect)], 0
+    found = _found(e, f"context_{seen}", [], m, classes=(e.target.class_index,), effect=m.effect(full))
+    return [replace(found, evidence=("context",))], 0
 
 
 RULES = (_prediction, _nothing, _unconfirmed, _counting, _against, _alone, _contrast, _flip, _pairs_said, _context)
@@ -280,13 +283,19 @@ def describe(e: Evidence, *, limit: int = MOST_SENTENCES) -> tuple[list[Statemen
     results = [rule(e) for rule in RULES]
     skipped = sum(dropped for _, dropped in results)
     found = _fit([f for said, _ in results for f in said], limit)
-    claims = [f.claim for f in found]
-    # write_all reads its own text back and refuses a text that does not give the same records.
-    texts = write_all(claims)
-    return [
-        Statement(text=text, kind=f.claim.kind, evidence=f.evidence, effect=f.effect, verified=True)
-        for text, f in zip(texts, found, strict=True)
-    ], skipped
+    # written_all reads its own text back and refuses a text that does not give the same records.
+    sentences = written_all(f.claim for f in found)
+    return [_statement(f, sentence) for f, sentence in zip(found, sentences, strict=True)], skipped
+
+
+def _statement(f: Found, sentence: Written) -> Statement:
+    spans = tuple(
+        Span(start=m.start, end=m.end, region=m.region, class_index=None if m.number is None else f.classes[m.number])
+        for m in sentence.marks
+    )
+    return Statement(
+        text=sentence.text, kind=f.claim.kind, spans=spans, evidence=f.evidence, effect=f.effect, verified=True
+    )
 
 
 def _fit(found: list[Found], limit: int) -> list[Found]:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saywhy.errors import UsageError
-from saywhy.explanation import ClassScore
+from saywhy.explanation import Beside, ClassScore
+from saywhy.language.appearance import Appearance
 from saywhy.language.verify import Confirming, points
 
 Reals = NDArray[np.floating]
@@ -22,12 +23,12 @@ PROPOSES = 2  # points: a Shapley value or an interaction from here on is worth 
 
 @dataclass(frozen=True)
 class RegionWords:
-    """A region's id, its appearance words and its place word; `beside` as in `claims.Region`."""
+    """A region's id, how it looks and its place word; `beside` as in `claims.Region`."""
 
     id: str
-    appearance: tuple[str, ...]
+    appearance: Appearance
     place: str
-    beside: str = ""
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True, eq=False)

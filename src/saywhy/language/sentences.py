@@ -4,7 +4,7 @@
 
 A slot of a sentence knows how to write its part of a claim and which text it is read from, so the parser is never a
 second description of the language. A sentence is accepted only if writing what was read gives it again, letter by
-letter.
+letter. A slot also knows which of its letters name a region or a class: these are the marks of a written sentence.
 
 A class name that is plain words stands as it is, any other (commas, quotes, "rather than", ...) in “...”, where
 what would break the quotes or the line is written as its code point, \\u{201c}.
@@ -15,10 +15,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any, get_args
 
 from saywhy.errors import UsageError
-from saywhy.explanation import Place
+from saywhy.explanation import Beside, Place
 from saywhy.language.appearance import at
 from saywhy.language.claims import CLAIMS, Claim, Region
 
@@ -34,8 +35,8 @@ _PERCENT = r"(?:under 1|over 99|[1-9]\d?) %"
 _NUMBER = r"(?:under 1|over 99|\d+)"
 _PLACES = "|".join(at(place) for place in sorted(get_args(Place), key=len, reverse=True))
 _ID = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
-_BESIDE = rf"(?:left of|right of|above|below) region {_ID}"
-_REGION = rf"[Rr]egion ({_ID})(?:, the ([a-z]+(?:[- ][a-z]+)*) patch ({_PLACES})(?:, ({_BESIDE}))?,)?"
+_BESIDE = rf"(left of|right of|above|below) region ({_ID})"
+_REGION = rf"[Rr]egion ({_ID})(?:, the ([a-z]+(?:[- ][a-z]+)*) patch ({_PLACES})(?:, {_BESIDE})?,)?"
 _ONE = re.sub(r"\((?!\?)", "(?:", _REGION)
 _MANY = rf"{_ONE}(?:,? (?:and )?{_ONE})+"
 _RANGE = rf"(?:{_NUMBER} to {_NUMBER} in \d+ runs|in all \d+ runs|range of \d+: {_NUMBER}(?: to {_NUMBER})?)"
@@ -43,11 +44,23 @@ _EACH = r"\((?:\d+ runs each|range of \d+ each)\)"
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A piece of a sentence; one that names a region has its id, one that names a class its number in the claim."""
+
+    text: str
+    region: str | None = None
+    number: int | None = None
+
+
+Pieces = tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
 class Slot:
-    """`write(claim)` gives the text, `pattern` matches it, `read(text)` gives the claim's fields back."""
+    """`write(claim)` gives the pieces of text, `pattern` matches them joined, `read(text)` the claim's fields."""
 
     pattern: str
-    write: Callable[[Claim], str]
+    write: Callable[[Claim], Pieces]
     read: Callable[[str], dict[str, Any]]
     needs: frozenset[str]
 
@@ -76,24 +89,37 @@ def _read_number(text: str) -> int:
     return {"under 1": 0, "over 99": 100}[text] if text[0] in "uo" else int(text)
 
 
-def _one(region: Region, *, comma: bool = False) -> str:
+def _region(id: str) -> Pieces:
+    return Piece("region "), Piece(id, region=id)
+
+
+def _one(region: Region, *, comma: bool = False) -> Pieces:
     if not region.look:
-        return f"region {region.id}" + ("," if comma else "")
-    beside = f" {region.beside}," if region.beside else ""
-    return f"region {region.id}, the {region.look} patch {at(region.place)},{beside}"
+        return (*_region(region.id), *((Piece(","),) if comma else ()))
+    described = (*_region(region.id), Piece(f", the {region.look} patch {at(region.place)},"))
+    if region.beside is None:
+        return described
+    return (*described, Piece(f" {region.beside.relation} "), *_region(region.beside.region), Piece(","))
 
 
-def _list(claim: Claim, *, comma: bool = False) -> str:
+def _list(claim: Claim, *, comma: bool = False) -> Pieces:
+    # A described region ends with a comma of its own.
     *others, last = [_one(r) for r in claim.regions]
-    text = ", ".join(others).replace(",,", ",")
-    return f"{text} and {last}" + ("," if comma and not last.endswith(",") else "")
+    parted = [(*one, Piece(" " if one[-1].text.endswith(",") else ", ")) for one in others[:-1]]
+    tail = (Piece(","),) if comma and not last[-1].text.endswith(",") else ()
+    return (*(piece for one in parted for piece in one), *others[-1], Piece(" and "), *last, *tail)
 
 
 def _read_regions(text: str) -> dict[str, Any]:
-    found = re.findall(_REGION, text)
     return {
         "regions": tuple(
-            Region(id, look, where.split(" ", 2)[2] if where else "", beside) for id, look, where, beside in found
+            Region(
+                id,
+                look,
+                where.split(" ", 2)[2] if where else "",
+                Beside(relation=relation, region=other) if other else None,
+            )
+            for id, look, where, relation, other in re.findall(_REGION, text)
         )
     }
 
@@ -166,15 +192,25 @@ _SPAN = frozenset({"low", "high", "runs"})
 _ONE_REGION, _REGIONS, _BOTH = frozenset({"1 region"}), frozenset({"regions"}), frozenset({"2 regions"})
 
 
+def _plain(write: Callable[[Claim], str]) -> Callable[[Claim], Pieces]:
+    return lambda claim: (Piece(write(claim)),)
+
+
 def _class_slot(i: int) -> Slot:
-    return Slot(_NAME, lambda c: c.classes[i], lambda t: {f"class {i}": _read_name(t)}, frozenset({f"class {i}"}))
+    def write(claim: Claim) -> Pieces:
+        name = claim.classes[i]
+        if not name.startswith("“"):
+            return (Piece(name, number=i),)
+        return Piece("“"), Piece(name[1:-1], number=i), Piece("”")
+
+    return Slot(_NAME, write, lambda t: {f"class {i}": _read_name(t)}, frozenset({f"class {i}"}))
 
 
 def _percent_slot(i: int) -> Slot:
     def read(text: str) -> dict[str, Any]:
         return {f"percent {i}": _read_number(text[:-2])}
 
-    return Slot(_PERCENT, lambda c: f"{_number(c.percents[i], '%')} %", read, frozenset({f"percent {i}"}))
+    return Slot(_PERCENT, _plain(lambda c: f"{_number(c.percents[i], '%')} %"), read, frozenset({f"percent {i}"}))
 
 
 SLOTS: dict[str, Slot] = {
@@ -185,19 +221,28 @@ SLOTS: dict[str, Slot] = {
     "regions": Slot(_MANY, _list, _read_regions, _REGIONS),
     "both": Slot(_MANY, _list, _read_regions, _BOTH),
     "both,": Slot(rf"{_MANY},?", lambda c: _list(c, comma=True), _read_regions, _BOTH),
-    "ahead": Slot("(?:just )?ahead of", _ahead, lambda t: {}, frozenset()),
-    "any": Slot("either|any one of them", _any, lambda t: {}, frozenset()),
+    "ahead": Slot("(?:just )?ahead of", _plain(_ahead), lambda t: {}, frozenset()),
+    "any": Slot("either|any one of them", _plain(_any), lambda t: {}, frozenset()),
     "points": Slot(
-        rf"\d+ points? \({_RANGE}\)", lambda c: f"{_points(c.value or 0)} ({_range(c, '')})", _read_range, _FULL
+        rf"\d+ points? \({_RANGE}\)",
+        _plain(lambda c: f"{_points(c.value or 0)} ({_range(c, '')})"),
+        _read_range,
+        _FULL,
     ),
     "share": Slot(
-        rf"{_NUMBER} % \({_RANGE}\)", lambda c: f"{_number(c.value or 0, '%')} % ({_range(c, '%')})", _read_range, _FULL
+        rf"{_NUMBER} % \({_RANGE}\)",
+        _plain(lambda c: f"{_number(c.value or 0, '%')} % ({_range(c, '%')})"),
+        _read_range,
+        _FULL,
     ),
-    "reach": Slot(rf"\d+(?: to \d+)? points? {_EACH}", _reach, _read_reach, _SPAN),
+    "reach": Slot(rf"\d+(?: to \d+)? points? {_EACH}", _plain(_reach), _read_reach, _SPAN),
     "limit": Slot(
-        rf"(?:at most \d+ points?|less than 1 point) {_EACH}", _limit, _read_limit, frozenset({"high", "runs"})
+        rf"(?:at most \d+ points?|less than 1 point) {_EACH}",
+        _plain(_limit),
+        _read_limit,
+        frozenset({"high", "runs"}),
     ),
-    "runs": Slot(r"in all \d+ runs|range of \d+", _all_runs, lambda t: {"runs": _runs(t)}, frozenset({"runs"})),
+    "runs": Slot(r"in all \d+ runs|range of \d+", _plain(_all_runs), lambda t: {"runs": _runs(t)}, frozenset({"runs"})),
 }
 
 
@@ -222,18 +267,40 @@ _FORMS = tuple(_form(kind, template) for kind, templates in CLAIMS.items() for t
 # Writing and reading.
 
 
+@dataclass(frozen=True)
+class Mark:
+    """The characters `start` to `end` name a region, or the class of this number in the claim."""
+
+    start: int
+    end: int
+    region: str | None
+    number: int | None
+
+
+@dataclass(frozen=True)
+class Written:
+    """A sentence and its marks, in order."""
+
+    text: str
+    marks: tuple[Mark, ...]
+
+
 def write(claim: Claim) -> str:
     """The sentence of a claim, which `parse` reads back into exactly this claim.
 
     Raises:
         UsageError: no sentence says this claim (unknown kind, a missing number or region, an impossible interval).
     """
+    return _written(claim).text
+
+
+def _written(claim: Claim) -> Written:
     for form in _FORMS:
         if form.kind == claim.kind and form.needs <= _has(claim):
             for name in (_written_name, _quoted):
-                text = _render(form, claim, name)
-                if _read(text) == claim:
-                    return text
+                sentence = _render(form, claim, name)
+                if _read(sentence.text) == claim:
+                    return sentence
     raise UsageError(f"no sentence of the table says {claim}; kinds: {', '.join(CLAIMS)}")
 
 
@@ -261,10 +328,17 @@ def _has(claim: Claim) -> frozenset[str]:
     return frozenset(have | ({"2 regions"} if count == 2 else set()))
 
 
-def _render(form: _Form, claim: Claim, name: Callable[[str], str]) -> str:
+def _render(form: _Form, claim: Claim, name: Callable[[str], str]) -> Written:
     shown = replace(claim, classes=tuple(map(name, claim.classes)))
-    text = "".join(SLOTS[p].write(shown) if i % 2 else p for i, p in enumerate(form.parts))
-    return text[0].upper() + text[1:]
+    pieces = [piece for i, p in enumerate(form.parts) for piece in (SLOTS[p].write(shown) if i % 2 else (Piece(p),))]
+    places = pairwise(accumulate((len(p.text) for p in pieces), initial=0))
+    marks = [
+        Mark(*place, p.region, p.number)
+        for place, p in zip(places, pieces, strict=True)
+        if p.text and (p.region is not None or p.number is not None)
+    ]
+    text = "".join(p.text for p in pieces)
+    return Written(text[0].upper() + text[1:], tuple(marks))
 
 
 def _read(text: str) -> Claim | None:
@@ -286,11 +360,17 @@ def write_all(claims: Iterable[Claim]) -> list[str]:
     Raises:
         UsageError: a claim that cannot be said, or a region described in two ways.
     """
-    given, known, out = tuple(claims), dict[str, Region](), list[str]()
+    return [sentence.text for sentence in written_all(claims)]
+
+
+def written_all(claims: Iterable[Claim]) -> list[Written]:
+    """The sentences of `write_all` with their marks; errors as there."""
+    given, known, out = tuple(claims), dict[str, Region](), list[Written]()
     for claim in given:
-        out.append(write(replace(claim, regions=tuple(Region(r.id) if r.id in known else r for r in claim.regions))))
+        told = tuple(Region(r.id) if r.id in known else r for r in claim.regions)
+        out.append(_written(replace(claim, regions=told)))
         known |= {r.id: r for r in claim.regions if r.look and r.id not in known}
-    if parse_all(" ".join(out)) != list(given):
+    if parse_all(" ".join(sentence.text for sentence in out)) != list(given):
         raise UsageError("a region is described in two ways, or not where it is first named; describe it the same")
     return out
 

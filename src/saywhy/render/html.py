@@ -10,24 +10,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import re
-from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 from PIL import Image
 
-from saywhy.explanation import Effect, Explanation, Run, Statement
-from saywhy.render import colours, words
-from saywhy.render.graph import graph_rows
+from saywhy.explanation import Effect, Explanation, Run, Span, Statement
+from saywhy.render import palette, wording
+from saywhy.render.graph_drawing import graph_rows
+from saywhy.render.layout import LONG_SIDE, Layout, Shape, hidden, kept_alone, layout_of
 from saywhy.render.outline import svg_path
 from saywhy.render.pages import templates
-from saywhy.render.scene import LONG_SIDE, Scene, Shape, hidden, kept_alone, scene_of
 
 Row = dict[str, Any]
 
 HEAT_SIDE, BACKDROP_SIDE, CARD_SIDE = 96, 280, 260
-MENTION = r"\b(?:[Rr]egion|[Cc]oncept|[Pp]attern)s?\s+\w+(?:(?:,\s*(?:and\s+)?|\s+and\s+|\s+or\s+)\d+)*"
 
 
 def html(explanation: Explanation) -> bytes:
@@ -41,32 +38,32 @@ def fragment(explanation: Explanation) -> str:
 
 
 def _content(e: Explanation) -> Row:
-    scene = scene_of(e)
+    layout = layout_of(e)
     names = {c.id: f"r{i}" for i, c in enumerate(e.concepts, start=1)}
-    title, rest = words.title(e)
-    unit = words.unit_of(e)
+    title, rest = wording.title(e)
+    unit = wording.unit_of(e)
     return {
         "uid": "sw" + hashlib.sha256(e.model_dump_json().encode()).hexdigest()[:8],
         "e": e,
         "title": title,
-        "probability": words.percent(e.target.probability),
+        "probability": wording.percent(e.target.probability),
         "rest": rest,
-        "file": words.file_name(e),
-        "model": words.clean(e.model.name),
+        "file": wording.file_name(e),
+        "model": wording.clean(e.model.name),
         "top": _top(e),
         "lights": list(names.values()),
-        "scene": _picture(e, scene, names),
+        "picture": _picture(e, layout, names),
         "statements": [_statement(s, e, names) for s in e.statements],
-        "plain": [words.clean(line) for line in e.text.splitlines()],
+        "plain": [wording.clean(line) for line in e.text.splitlines()],
         "table": _table(e, names),
-        "graph": graph_rows(e, scene, names),
-        "cards": [_card(e, scene, shape, names, unit) for shape in scene.shapes],
-        "unsaid": words.not_said(e),
-        "steps": words.next_steps(e),
+        "graph": graph_rows(e, layout, names),
+        "cards": [_card(e, layout, shape, names, unit) for shape in layout.shapes],
+        "unsaid": wording.not_said(e),
+        "steps": wording.next_steps(e),
         "runs": [_run(r, names, unit) for r in e.runs],
-        "cost": words.cost_line(e),
-        "fills": words.listed(sorted({words.clean(r.fill) for r in e.runs})),
-        "layer": words.layer_line(e.model),
+        "cost": wording.cost_line(e),
+        "fills": wording.listed(sorted({wording.clean(r.fill) for r in e.runs})),
+        "layer": wording.layer_line(e.model),
     }
 
 
@@ -74,8 +71,8 @@ def _top(e: Explanation) -> list[Row]:
     chosen = {e.target.class_index} | ({e.versus.class_index} if e.versus else set())
     return [
         {
-            "name": words.clean(row.class_name),
-            "percent": words.percent(row.probability),
+            "name": wording.clean(row.class_name),
+            "percent": wording.percent(row.probability),
             "width": f"{100 * min(1.0, max(0.0, row.probability)):.1f}",
             "chosen": row.class_index in chosen,
         }
@@ -83,21 +80,21 @@ def _top(e: Explanation) -> list[Row]:
     ]
 
 
-def _picture(e: Explanation, scene: Scene, names: dict[str, str]) -> Row:
-    w, h = scene.view
-    x0, y0, x1, y1 = (round(v, 1) for v in scene.crop)
-    unit = words.unit_of(e)
-    drawn = colours.is_drawn(e.saliency)
+def _picture(e: Explanation, layout: Layout, names: dict[str, str]) -> Row:
+    w, h = layout.view
+    x0, y0, x1, y1 = (round(v, 1) for v in layout.crop)
+    unit = wording.unit_of(e)
+    drawn = palette.is_drawn(e.saliency)
     return {
         "w": w,
         "h": h,
-        "photo": _jpeg(scene.photo, LONG_SIDE) if scene.photo else None,
-        "backdrop": _jpeg(scene.photo.convert("L"), BACKDROP_SIDE) if scene.photo else None,
+        "photo": _jpeg(layout.photo, LONG_SIDE) if layout.photo else None,
+        "backdrop": _jpeg(layout.photo.convert("L"), BACKDROP_SIDE) if layout.photo else None,
         "crop": {"x": x0, "y": y0, "w": round(x1 - x0, 1), "h": round(y1 - y0, 1)},
-        "cropped": scene.seen is not None,
+        "cropped": layout.seen is not None,
         "veil": f"M0 0H{w}V{h}H0ZM{x0} {y0}H{x1}V{y1}H{x0}Z",
-        "heat": _png(colours.heat(e.saliency, (HEAT_SIDE, HEAT_SIDE))) if drawn and e.saliency else None,
-        "method": words.clean(e.saliency.method) if e.saliency else "",
+        "heat": _png(palette.heat(e.saliency, (HEAT_SIDE, HEAT_SIDE))) if drawn and e.saliency else None,
+        "method": wording.clean(e.saliency.method) if e.saliency else "",
         "shapes": [
             {
                 "id": s.concept.id,
@@ -105,19 +102,18 @@ def _picture(e: Explanation, scene: Scene, names: dict[str, str]) -> Row:
                 "path": svg_path(s.rings),
                 "x": round(s.at[0], 1),
                 "y": round(s.at[1], 1),
-                "label": f"Region {s.concept.id}, {words.label_of(s.concept, e)}, "
-                + words.points(s.concept.contribution, unit),
+                "label": f"Region {s.concept.id}, {wording.label_of(s.concept)}, "
+                + wording.points(s.concept.contribution, unit),
             }
-            for s in scene.shapes
+            for s in layout.shapes
         ],
     }
 
 
 def _statement(s: Statement, e: Explanation, names: dict[str, str]) -> Row:
-    lit = words.evidence_ids(s.evidence, list(names))
     return {
-        "text": _marked(words.clean(s.text), e, list(names)),
-        "lights": " ".join(names[i] for i in lit),
+        "text": _marked(s, e),
+        "lights": " ".join(names[i] for i in wording.regions_of(s.evidence, e)),
         "verified": s.verified,
         "checked": _checked(s.effect) if s.verified else "not confirmed by a run",
         "measured": s.effect is not None and bool(e.runs),
@@ -128,41 +124,36 @@ def _checked(effect: Effect | None) -> str:
     if effect is None:
         return "read from the model's output"
     runs = "1 run" if effect.runs == 1 else f"{effect.runs} runs"
-    return f"{runs} with {words.clean(effect.fill)}"
+    return f"{runs} with {wording.clean(effect.fill)}"
 
 
 def _reached(effect: Effect, unit: str) -> str:
-    low, high = words.points(effect.low, unit), words.points(effect.high, unit)
+    low, high = wording.points(effect.low, unit), wording.points(effect.high, unit)
     name = "points" if unit == "probability" else unit
     return f"{low if low == high else f'{low} to {high}'} {name}, {_checked(effect)}"
 
 
-def _marked(text: str, e: Explanation, ids: Sequence[str]) -> Markup:
+def _marked(s: Statement, e: Explanation) -> Markup:
     """The sentence, word for word, with the numbers of regions as badges and the two classes in bold."""
-    classes = [words.clean(c.class_name) for c in (e.target, e.versus) if c is not None]
-    bold = "|".join(rf"(?<!\w){re.escape(c)}(?!\w)" for c in sorted(classes, key=len, reverse=True) if len(c) > 2)
-    parts, at = [], 0
-    for match in re.finditer(f"(?P<region>{MENTION})" + (f"|(?P<name>{bold})" if bold else ""), text):
-        parts.append(Markup.escape(text[at : match.start()]))
-        at = match.end()
-        if match["region"]:
-            parts.append(_badged(match[0], ids))
-        else:
-            parts.append(Markup("<strong>{}</strong>").format(match[0]))
+    text, at, parts = wording.letters(s.text), 0, []
+    for span in s.spans:
+        # Every piece is escaped by itself: a name from outside stays text, in a badge and between them.
+        parts += [Markup.escape(text[at : span.start]), _tag(span, e).format(text[span.start : span.end])]
+        at = span.end
     return Markup("").join([*parts, Markup.escape(text[at:])])
 
 
-def _badged(mention: str, ids: Sequence[str]) -> Markup:
-    pieces = re.split(r"(\w+)", mention)
-    return Markup("").join(
-        Markup('<span class="badge">{}</span>').format(p) if p in ids else Markup.escape(p) for p in pieces
-    )
+def _tag(span: Span, e: Explanation) -> Markup:
+    if span.region is not None:
+        return Markup('<span class="badge">{}</span>')
+    chosen = [c.class_index for c in (e.target, e.versus) if c is not None]
+    return Markup("<strong>{}</strong>") if span.class_index in chosen else Markup("{}")
 
 
 def _table(e: Explanation, names: dict[str, str]) -> Row:
-    unit = words.unit_of(e)
+    unit = wording.unit_of(e)
     ranges = {c.id: (-c.effect.high, -c.effect.low) for c in e.concepts}
-    low, high = words.bar_limits(e)
+    low, high = wording.bar_limits(e)
 
     def place(value: float) -> float:
         return 100 * (value - low) / (high - low)
@@ -173,24 +164,24 @@ def _table(e: Explanation, names: dict[str, str]) -> Row:
             "side": "for" if value >= 0 else "against",
             "left": f"{a:.2f}",
             "width": f"{b - a:.2f}",
-            "number": words.points(value, unit),
+            "number": wording.points(value, unit),
             "range": span and {"left": f"{place(span[0]):.2f}", "width": f"{place(span[1]) - place(span[0]):.2f}"},
         }
 
     return {
-        "unit": words.unit_name(unit),
+        "unit": wording.unit_name(unit),
         "zero": f"{place(0):.2f}",
-        "versus": words.clean(e.versus.class_name) if e.versus else None,
-        "how": words.bars_are(len(e.concepts)),
-        "sum": words.game_sum(e),
+        "versus": wording.clean(e.versus.class_name) if e.versus else None,
+        "how": wording.bars_are(len(e.concepts)),
+        "sum": wording.game_sum(e),
         "rows": [
             {
                 "id": c.id,
                 "light": names[c.id],
-                "label": words.label_of(c, e),
+                "label": wording.label_of(c),
                 "bar": bar(c.contribution, ranges[c.id]),
                 "contrast": None if c.contrast is None else bar(c.contrast, None),
-                "range": words.listed([words.points(v, unit) for v in ranges[c.id]]).replace(" and ", " to "),
+                "range": wording.listed([wording.points(v, unit) for v in ranges[c.id]]).replace(" and ", " to "),
                 "runs": c.effect.runs,
             }
             for c in e.concepts
@@ -198,28 +189,28 @@ def _table(e: Explanation, names: dict[str, str]) -> Row:
     }
 
 
-def _card(e: Explanation, scene: Scene, shape: Shape, names: dict[str, str], unit: str) -> Row:
+def _card(e: Explanation, layout: Layout, shape: Shape, names: dict[str, str], unit: str) -> Row:
     c = shape.concept
     own = [r for r in e.runs if r.regions == (c.id,)]
     acts = (("keep", "alone", kept_alone), ("hide", "hidden", hidden))
     shown = []
     for act, what, draw in acts:
-        picture = draw(scene, shape, CARD_SIDE)
-        mean = words.mean_score([r for r in own if r.act == act])
+        picture = draw(layout, shape, CARD_SIDE)
+        mean = wording.mean_score([r for r in own if r.act == act])
         shown.append(
             {
                 "what": what,
                 "src": _jpeg(picture, CARD_SIDE) if picture else None,
-                "score": None if mean is None else words.score(mean, unit),
+                "score": None if mean is None else wording.score(mean, unit),
             }
         )
     return {
         "id": c.id,
         "light": names[c.id],
-        "label": words.label_of(c, e),
+        "label": wording.label_of(c),
         "acts": shown,
         "effect": _reached(c.effect, unit),
-        "look": ", ".join(words.clean(word) for word in c.appearance),
+        "look": ", ".join(wording.clean(word) for word in c.appearance),
         "runs": [_run(r, names, unit) for r in own],
     }
 
@@ -228,12 +219,12 @@ def _run(r: Run, names: dict[str, str], unit: str) -> Row:
     return {
         "id": r.id,
         "act": {"hide": "hidden", "keep": "kept alone"}[r.act],
-        "regions": words.listed(r.regions) or "none",
+        "regions": wording.listed(r.regions) or "none",
         "lights": " ".join(names[i] for i in r.regions if i in names),
-        "fill": words.clean(r.fill),
+        "fill": wording.clean(r.fill),
         "seed": r.seed,
         "score": f"{100 * r.score:.1f}\u00a0%" if unit == "probability" else f"{r.score:.2f}",
-        "contrast": "" if r.contrast is None else words.points(r.contrast, unit),
+        "contrast": "" if r.contrast is None else wording.points(r.contrast, unit),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from saywhy.render import words
+from saywhy.render import wording
 
 
 @cache
@@ -24,5 +24,5 @@ def templates(style: str) -> Environment:
         auto_reload=False,
     )
     env.globals["css"] = Markup((folder / style).read_text("utf-8"))
-    env.filters["clean"] = words.clean
+    env.filters["clean"] = wording.clean
     return env

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from saywhy.explanation import ConceptRecord, Explanation
-from saywhy.render import colours, words
+from saywhy.render import palette, wording
+from saywhy.render.layout import Layout, layout_of
 from saywhy.render.outline import chaikin
-from saywhy.render.scene import Scene, scene_of
 
 WIDTH, MARGIN, TALLEST = 1360, 40, 6000
 SLOT = (WIDTH - 3 * MARGIN) // 2
@@ -33,7 +33,7 @@ def png(explanation: Explanation) -> bytes:
     """A PNG of 1360 pixels width; the same explanation gives the same bytes."""
     canvas = Image.new("RGB", (WIDTH, TALLEST), PAPER)
     y = _header(canvas, explanation)
-    photo_end, sentences_start = _pictures(canvas, explanation, scene_of(explanation), y + 20)
+    photo_end, sentences_start = _pictures(canvas, explanation, layout_of(explanation), y + 20)
     bottoms = (_bars(canvas, explanation, photo_end + 28), _sentences(canvas, explanation, sentences_start))
     y = _foot(canvas, explanation, max(bottoms) + 24)
     out = io.BytesIO()
@@ -110,14 +110,14 @@ def _paragraph(canvas: Image.Image, at: Place, text: str, size: int, width: floa
 
 
 def _short(text: str, longest: int = LONGEST_NAME) -> str:
-    text = words.clean(text)
+    text = wording.clean(text)
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _header(canvas: Image.Image, e: Explanation) -> int:
-    name, rest = words.title(e)
+    name, rest = wording.title(e)
     y = MARGIN - 6
-    lines = wrap(f"{_short(name)} {words.percent(e.target.probability)}", 36, WIDTH - 2 * MARGIN)
+    lines = wrap(f"{_short(name)} {wording.percent(e.target.probability)}", 36, WIDTH - 2 * MARGIN)
     width = 0.0
     for line in lines:
         # Aileron comes in one weight: a second stroke half a pixel beside the first makes it bolder.
@@ -130,35 +130,35 @@ def _header(canvas: Image.Image, e: Explanation) -> int:
             _write(canvas, (MARGIN + width, y - 46), f", {rest}", 36, SOFT)
         else:
             y = _paragraph(canvas, (MARGIN, y), rest, 22, WIDTH - 2 * MARGIN, SOFT)
-    sub = f"What {_short(e.model.name)} saw in {_short(words.file_name(e))}, and what each part counted"
+    sub = f"What {_short(e.model.name)} saw in {_short(wording.file_name(e))}, and what each part counted"
     return _paragraph(canvas, (MARGIN, y + 2), sub, 17, WIDTH - 2 * MARGIN, SOFT)
 
 
-def _pictures(canvas: Image.Image, e: Explanation, scene: Scene, y: int) -> tuple[int, int]:
+def _pictures(canvas: Image.Image, e: Explanation, layout: Layout, y: int) -> tuple[int, int]:
     """Draws the photo and, where there is one, the saliency beside it; gives the y below and that of the sentences."""
     right = 2 * MARGIN + SLOT
-    scale = min(SLOT / scene.view[0], PICTURE_HEIGHT / scene.view[1])
-    plain = _photo(scene, scale, None)
+    scale = min(SLOT / layout.view[0], PICTURE_HEIGHT / layout.view[1])
+    plain = _photo(layout, scale, None)
     aside = (SLOT - plain.width) // 2
     canvas.paste(plain, (MARGIN + aside, y))
     below = y + plain.height + 10
-    if not (e.saliency and colours.is_drawn(e.saliency)):
-        end = _paragraph(canvas, (MARGIN, below), f"{_photo_caption(e, scene)} {_no_saliency(e)}", 15, SLOT, SOFT)
+    if not (e.saliency and palette.is_drawn(e.saliency)):
+        end = _paragraph(canvas, (MARGIN, below), f"{_photo_caption(e, layout)} {_no_saliency(e)}", 15, SLOT, SOFT)
         return end, y - 4
-    canvas.paste(_photo(scene, scale, colours.heat(e.saliency, _crop_size(scene, scale))), (right + aside, y))
-    end = _paragraph(canvas, (MARGIN, below), _photo_caption(e, scene), 15, SLOT, SOFT)
+    canvas.paste(_photo(layout, scale, palette.heat(e.saliency, _crop_size(layout, scale))), (right + aside, y))
+    end = _paragraph(canvas, (MARGIN, below), _photo_caption(e, layout), 15, SLOT, SOFT)
     _write(canvas, (right, below), f"Saliency by {_short(e.saliency.method)}", 15, SOFT)
     _ramp_key(canvas, right + SLOT - 170, below + 3)
     return end, end + 28
 
 
-def _crop_size(scene: Scene, scale: float) -> tuple[int, int]:
-    x0, y0, x1, y1 = scene.crop
+def _crop_size(layout: Layout, scale: float) -> tuple[int, int]:
+    x0, y0, x1, y1 = layout.crop
     return max(1, round(FINER * scale * (x1 - x0))), max(1, round(FINER * scale * (y1 - y0)))
 
 
-def _photo_caption(e: Explanation, scene: Scene) -> str:
-    n = len(scene.shapes)
+def _photo_caption(e: Explanation, layout: Layout) -> str:
+    n = len(layout.shapes)
     said = (
         "No regions were measured."
         if not n
@@ -166,55 +166,55 @@ def _photo_caption(e: Explanation, scene: Scene) -> str:
         if n == 1
         else f"{n} regions, numbered by how much they count."
     )
-    if scene.photo is None:
+    if layout.photo is None:
         said = f"The photo is not in the record. {said}"
-    return said if scene.seen is None else f"{said} The model saw only what is inside the frame."
+    return said if layout.seen is None else f"{said} The model saw only what is inside the frame."
 
 
 def _no_saliency(e: Explanation) -> str:
     if e.saliency is None:
         return "No saliency map was asked for."
-    return f"The saliency map by {_short(e.saliency.method)} {words.status_of(e.saliency)}."
+    return f"The saliency map by {_short(e.saliency.method)} {wording.status_of(e.saliency)}."
 
 
 def _ramp_key(canvas: Image.Image, x: int, y: int) -> None:
     _write(canvas, (x - 8, y + 6), "little", 14, SOFT, "rm")
     row = np.repeat(np.linspace(0, 1, 120, dtype=np.float32)[None], 12, axis=0)
-    canvas.paste(Image.fromarray(colours.ramp(row)[..., :3]), (x, y))
+    canvas.paste(Image.fromarray(palette.ramp(row)[..., :3]), (x, y))
     _write(canvas, (x + 128, y + 6), "much", 14, SOFT, "lm")
 
 
-def _photo(scene: Scene, scale: float, heat: Image.Image | None) -> Image.Image:
+def _photo(layout: Layout, scale: float, heat: Image.Image | None) -> Image.Image:
     """The photo with the frame, and the regions over it: drawn twice as large, then shrunk."""
     k = FINER * scale
-    size = (max(1, round(scene.view[0] * k)), max(1, round(scene.view[1] * k)))
-    image = scene.photo.resize(size, Image.Resampling.BICUBIC) if scene.photo else Image.new("RGB", size, "#cfd4d9")
-    x0, y0, x1, y1 = (round(v * k) for v in scene.crop)
+    size = (max(1, round(layout.view[0] * k)), max(1, round(layout.view[1] * k)))
+    image = layout.photo.resize(size, Image.Resampling.BICUBIC) if layout.photo else Image.new("RGB", size, "#cfd4d9")
+    x0, y0, x1, y1 = (round(v * k) for v in layout.crop)
     if heat:
         image = ImageEnhance.Brightness(ImageEnhance.Color(image).enhance(0.1)).enhance(0.75)
         image.paste(heat, (x0, y0), heat)
-    if scene.seen:
+    if layout.seen:
         dark = ImageEnhance.Brightness(image).enhance(0.5)
         dark.paste(image.crop((x0, y0, x1, y1)), (x0, y0))
         image = dark
         ImageDraw.Draw(image).rectangle((x0, y0, x1 - 1, y1 - 1), outline=FRAME, width=FINER)
-    if not scene.photo:
+    if not layout.photo:
         top = (size[0] / 2, 0.05 * size[1])
         ImageDraw.Draw(image).text(
             top, "the photo is not in the record", font=_font(16 * FINER), fill=SOFT, anchor="mm"
         )
-    _regions(image, scene, k, numbered=heat is None)
+    _regions(image, layout, k, numbered=heat is None)
     return image.resize((max(1, size[0] // FINER), max(1, size[1] // FINER)), Image.Resampling.LANCZOS)
 
 
-def _regions(image: Image.Image, scene: Scene, k: float, *, numbered: bool) -> None:
+def _regions(image: Image.Image, layout: Layout, k: float, *, numbered: bool) -> None:
     draw = ImageDraw.Draw(image)
     for colour, width in (("#20262c", 4), ("#ffffff", 2)):
-        for shape in scene.shapes:
+        for shape in layout.shapes:
             for ring in shape.rings:
                 line = [(float(x * k), float(y * k)) for x, y in chaikin(ring)]
                 draw.line([*line, *line[:2]], fill=colour, width=width * FINER, joint="curve")
-    for shape in scene.shapes if numbered else ():
+    for shape in layout.shapes if numbered else ():
         _badge(draw, (shape.at[0] * k, shape.at[1] * k), shape.concept.id, 13 * FINER)
 
 
@@ -231,8 +231,8 @@ def _small_badge(canvas: Image.Image, at: tuple[int, int], name: str) -> None:
 
 
 def _bars(canvas: Image.Image, e: Explanation, y: int) -> int:
-    unit = words.unit_of(e)
-    _write(canvas, (MARGIN, y), f"Contribution, in {words.unit_name(unit)}", 17, SOFT)
+    unit = wording.unit_of(e)
+    _write(canvas, (MARGIN, y), f"Contribution, in {wording.unit_name(unit)}", 17, SOFT)
     if not e.concepts:
         return _paragraph(canvas, (MARGIN, y + 30), "No regions were measured.", 16, SLOT)
     heads = [f"for {_short(e.target.class_name)}"]
@@ -242,11 +242,11 @@ def _bars(canvas: Image.Image, e: Explanation, y: int) -> int:
     width = 150 if len(heads) == 2 else 355
     top = y + 28
     ends = [_paragraph(canvas, (x, top), h, 14, width + 45, SOFT) for x, h in zip(columns, heads, strict=True)]
-    low, high = words.bar_limits(e)
+    low, high = wording.bar_limits(e)
     y = max(ends) + 6
     for concept in e.concepts:
-        y = _bar_row(canvas, concept, words.label_of(concept, e), y, columns, width, (low, high), unit)
-    y = _paragraph(canvas, (MARGIN, y + 10), words.game_sum(e), 15, SLOT, SOFT)
+        y = _bar_row(canvas, concept, wording.label_of(concept), y, columns, width, (low, high), unit)
+    y = _paragraph(canvas, (MARGIN, y + 10), wording.game_sum(e), 15, SLOT, SOFT)
     return _bar_key(canvas, y + 4, len(e.concepts))
 
 
@@ -270,7 +270,7 @@ def _bar_row(
     for x, (value, span) in zip(columns, values, strict=False):
         if value is not None:
             _bar(canvas, (x, middle), width, value, span, limits)
-            _write(canvas, (x + width + 44, middle), words.points(value, unit), 15, anchor="rm")
+            _write(canvas, (x + width + 44, middle), wording.points(value, unit), 15, anchor="rm")
     return y + height
 
 
@@ -301,7 +301,7 @@ def _bar(
 def _fill(canvas: Image.Image, box: tuple[int, int, int, int], value: float) -> None:
     """A plain bar for what speaks for, a hatched one for what speaks against."""
     x0, y0, x1, y1 = box
-    bar = Image.new("RGB", (x1 - x0, y1 - y0), colours.sign_colour(value))
+    bar = Image.new("RGB", (x1 - x0, y1 - y0), palette.sign_colour(value))
     if value < 0:
         y, x = np.mgrid[y0:y1, x0:x1]
         stripes = Image.fromarray((((x + y) % 6) >= 4).astype(np.uint8) * 170)
@@ -316,7 +316,7 @@ def _bar_key(canvas: Image.Image, y: int, regions: int) -> int:
         x += 36 + round(_write(canvas, (x + 34, y + 10), what, 15, SOFT, "lm")) + 22
     ImageDraw.Draw(canvas).rectangle((x, y + 9, x + 28, y + 11), fill=INK)
     _write(canvas, (x + 34, y + 10), "hiding it alone, all runs", 15, SOFT, "lm")
-    return _paragraph(canvas, (MARGIN, y + 26), words.bars_are(regions), 15, SLOT, SOFT)
+    return _paragraph(canvas, (MARGIN, y + 26), wording.bars_are(regions), 15, SLOT, SOFT)
 
 
 def _sentences(canvas: Image.Image, e: Explanation, y: int) -> int:
@@ -324,12 +324,12 @@ def _sentences(canvas: Image.Image, e: Explanation, y: int) -> int:
     _write(canvas, (x, y), "In words", 17, SOFT)
     y += 30
     for line in [s.text for s in e.statements] or e.text.splitlines():
-        y = _paragraph(canvas, (x, y), words.clean(line), 18, SLOT) + 10
+        y = _paragraph(canvas, (x, y), wording.clean(line), 18, SLOT) + 10
     if e.skipped_claims:
-        y = _paragraph(canvas, (x, y + 4), words.not_said(e)[0], 15, SLOT, SOFT)
+        y = _paragraph(canvas, (x, y + 4), wording.not_said(e)[0], 15, SLOT, SOFT)
     return y
 
 
 def _foot(canvas: Image.Image, e: Explanation, y: int) -> int:
     ImageDraw.Draw(canvas).line((MARGIN, y, WIDTH - MARGIN, y), fill=LINE)
-    return _paragraph(canvas, (MARGIN, y + 12), words.cost_line(e), 14, WIDTH - 2 * MARGIN, SOFT)
+    return _paragraph(canvas, (MARGIN, y + 12), wording.cost_line(e), 14, WIDTH - 2 * MARGIN, SOFT)

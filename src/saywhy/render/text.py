@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from saywhy.explanation import Explanation
-from saywhy.render.words import clean, cost_line, file_name, game_sum, headline, label_of, points, unit_name, unit_of
+from saywhy.render.wording import clean, cost_line, file_name, game_sum, headline, label_of, points, unit_name, unit_of
 
 
 def text(explanation: Explanation) -> bytes:
@@ -24,7 +24,7 @@ def _table(explanation: Explanation) -> str:
         return ""
     unit, versus = unit_of(explanation), explanation.versus
     heads = ["", "region", f"for {_short(explanation.target.class_name)}"]
-    rows = [[c.id, label_of(c, explanation), points(c.contribution, unit)] for c in explanation.concepts]
+    rows = [[c.id, label_of(c), points(c.contribution, unit)] for c in explanation.concepts]
     if versus is not None:
         heads.append(f"vs {_short(versus.class_name)}")
         for row, c in zip(rows, explanation.concepts, strict=True):

@@ -27,7 +27,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Layout:
     """A photo scaled to a view (width, height) with a long side of 640; all places are in units of the view.
 
     `photo` is None where the record carries no picture; `seen` is None where the model saw all of it.
@@ -40,8 +40,8 @@ class Scene:
     shapes: list[Shape]
 
 
-def scene_of(explanation: Explanation) -> Scene:
-    """The scene of an explanation; masks are decoded once, one at a time."""
+def layout_of(explanation: Explanation) -> Layout:
+    """The layout of an explanation; masks are decoded once, one at a time."""
     image = explanation.image
     scale = LONG_SIDE / max(image.width, image.height)
     view = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -52,7 +52,7 @@ def scene_of(explanation: Explanation) -> Scene:
     shapes = [s for c in explanation.concepts if c.present and (s := _shape(c, view)) is not None]
     places = apart([s.at for s in shapes], view)
     shapes = [Shape(s.concept, s.rings, at, s.soft) for s, at in zip(shapes, places, strict=True)]
-    return Scene(view, _photo(explanation.thumbnail, view), None if whole else crop, crop, shapes)
+    return Layout(view, _photo(explanation.thumbnail, view), None if whole else crop, crop, shapes)
 
 
 def _shape(concept: ConceptRecord, view: tuple[int, int]) -> Shape | None:
@@ -93,25 +93,25 @@ def apart(places: list[tuple[float, float]], view: tuple[int, int]) -> list[tupl
     return [(float(x), float(y)) for x, y in points]
 
 
-def kept_alone(scene: Scene, shape: Shape, side: int) -> Image.Image | None:
+def kept_alone(layout: Layout, shape: Shape, side: int) -> Image.Image | None:
     """An illustration of keeping a region alone: everything else blurred and darkened."""
-    if scene.photo is None:
+    if layout.photo is None:
         return None
-    blurred = _blurred(scene, scene.photo)
+    blurred = _blurred(layout, layout.photo)
     rest = ImageEnhance.Brightness(ImageEnhance.Color(blurred).enhance(0.3)).enhance(0.45)
-    return _fit(Image.composite(scene.photo, rest, _stencil(shape)), side)
+    return _fit(Image.composite(layout.photo, rest, _stencil(shape)), side)
 
 
-def hidden(scene: Scene, shape: Shape, side: int) -> Image.Image | None:
+def hidden(layout: Layout, shape: Shape, side: int) -> Image.Image | None:
     """An illustration of hiding a region: its inside blurred away."""
-    if scene.photo is None:
+    if layout.photo is None:
         return None
-    return _fit(Image.composite(_blurred(scene, scene.photo), scene.photo, _stencil(shape)), side)
+    return _fit(Image.composite(_blurred(layout, layout.photo), layout.photo, _stencil(shape)), side)
 
 
-def _blurred(scene: Scene, photo: Image.Image) -> Image.Image:
+def _blurred(layout: Layout, photo: Image.Image) -> Image.Image:
     # As strong as a fill that blurs: a twelfth of what the model saw.
-    x0, y0, x1, y1 = scene.crop
+    x0, y0, x1, y1 = layout.crop
     return photo.filter(ImageFilter.GaussianBlur(min(x1 - x0, y1 - y0) / 12))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -26,7 +25,12 @@ STATUS = {
 
 def clean(text: str) -> str:
     """One line without control characters: names come from outside, and a terminal obeys some of them."""
-    return " ".join("".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in text).split())
+    return " ".join(letters(text).split())
+
+
+def letters(text: str) -> str:
+    """The text without control characters, letter for letter: a place in it stays where it was."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
 def percent(probability: float) -> str:
@@ -63,21 +67,9 @@ def unit_of(explanation: Explanation) -> str:
     return explanation.game.unit if explanation.game else "probability"
 
 
-def look_of(concept: ConceptRecord, explanation: Explanation) -> str:
-    """What a region is called in a table: its name, what the sentences call it, or its colours."""
-    if concept.name:
-        return clean(concept.name)
-    called = re.search(rf"\b[Rr]egion {re.escape(concept.id)}, the ([^,.]{{1,40}} patch)\b", explanation.text)
-    if called:
-        return clean(called[1])
-    colours = [word.rsplit(" ", 2)[0] for word in concept.appearance if word.endswith("%")]
-    others = [word for word in concept.appearance if not word.endswith("%")]
-    return clean(" ".join([*others, *(["-and-".join(colours[:2])] if colours else []), "patch"]))
-
-
-def label_of(concept: ConceptRecord, explanation: Explanation) -> str:
-    """What a region is called and where it is: "orange patch, centre left"."""
-    return f"{look_of(concept, explanation)}, {concept.place}"
+def label_of(concept: ConceptRecord) -> str:
+    """What a region is called, by its name or as the sentences do, and where it is: "orange patch, centre left"."""
+    return f"{clean(concept.name or f'{concept.look} patch')}, {concept.place}"
 
 
 def file_name(explanation: Explanation) -> str:
@@ -247,16 +239,12 @@ def layer_line(model: ModelRecord) -> str:
     return reason if reason.startswith(layer) else f"{layer}: {reason}"
 
 
-def evidence_ids(evidence: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The regions that a list of evidence ids speaks of; "1-2" is an edge, "context" is what all of them leave."""
-    if "context" in evidence:
-        return list(known)
-    found: list[str] = []
-    for item in evidence:
-        for part in [item] if item in known else re.split(r"[-+]", item):
-            if part in known and part not in found:
-                found.append(part)
-    return found
+def regions_of(evidence: Sequence[str], explanation: Explanation) -> list[str]:
+    """The regions that evidence ids speak of: those of an edge are its two ends, those of "context" are all."""
+    ids = [c.id for c in explanation.concepts]
+    edges = explanation.graph.edges if explanation.graph else ()
+    meant = {"context": ids, **{e.id: [e.source, e.target] for e in edges}, **{id: [id] for id in ids}}
+    return list(dict.fromkeys(id for item in evidence for id in meant.get(item, []) if id in ids))
 
 
 def mean_score(runs: Sequence[Run]) -> float | None:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from saywhy.image import Floats
-from saywhy.render import colours, words
+from saywhy.render import palette, wording
 from saywhy.render.pages import templates
 
 Row = dict[str, Any]
@@ -30,8 +30,8 @@ def failures_page(record: Mapping[str, Any], pictures: Mapping[str, Floats], mea
     wrong = len(record["failures"])
     return templates("failures.css").get_template("failures.html").render(
         title=_title(record),
-        right=words.percent(record["correct"] / record["pictures"]),
-        model=words.clean(record["model"]["name"]),
+        right=wording.percent(record["correct"] / record["pictures"]),
+        model=wording.clean(record["model"]["name"]),
         method=record["method"],
         record=record,
         families=[
@@ -63,19 +63,19 @@ def _card(f: Mapping[str, Any], image: Floats) -> Row:
     photo.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     maps = f["maps"]
     return {
-        "file": words.clean(Path(f["path"]).name),
-        "truth": words.clean(f["truth"]["class_name"]),
-        "predicted": words.clean(f["predicted"]["class_name"]),
-        "true_percent": words.percent(f["truth"]["probability"]),
-        "percent": words.percent(f["predicted"]["probability"]),
+        "file": wording.clean(Path(f["path"]).name),
+        "truth": wording.clean(f["truth"]["class_name"]),
+        "predicted": wording.clean(f["predicted"]["class_name"]),
+        "true_percent": wording.percent(f["truth"]["probability"]),
+        "percent": wording.percent(f["predicted"]["probability"]),
         "family": f["family"],
-        "sentence": words.clean(f["sentence"]),
+        "sentence": wording.clean(f["sentence"]),
         "photo": _jpeg(photo),
         "maps": [
             {
                 "src": _jpeg(_overlaid(photo, maps[which])) if status == "ok" else None,
-                "status": words.STATUS.get(status, ""),
-                "name": words.clean(f[side]["class_name"]),
+                "status": wording.STATUS.get(status, ""),
+                "name": wording.clean(f[side]["class_name"]),
                 "role": side,
             }
             for which, side, status in zip(("predicted", "true"), ("predicted", "truth"), maps["status"], strict=True)
@@ -88,7 +88,7 @@ def _overlaid(photo: Image.Image, values: Sequence[Sequence[float]]) -> Image.Im
     plane = np.asarray(values, dtype=np.float32)
     plane = np.clip(plane / max(float(plane.max()), 1e-30), 0, 1)
     grown = np.asarray(Image.fromarray(plane).resize(photo.size, Image.Resampling.BILINEAR), dtype=np.float32)
-    heat = Image.fromarray(colours.ramp(np.clip(grown, 0, 1)), "RGBA")
+    heat = Image.fromarray(palette.ramp(np.clip(grown, 0, 1)), "RGBA")
     under = photo.convert("L").convert("RGBA")
     under.alpha_composite(heat)
     return under.convert("RGB")

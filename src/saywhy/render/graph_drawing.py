@@ -7,9 +7,9 @@ from math import hypot
 from typing import Any
 
 from saywhy.explanation import EdgeRecord, Explanation, GraphRecord
-from saywhy.render import words
+from saywhy.render import wording
+from saywhy.render.layout import Layout, Shape
 from saywhy.render.outline import svg_path
-from saywhy.render.scene import Scene, Shape
 
 Row = dict[str, Any]
 
@@ -17,15 +17,15 @@ SIDE = 400
 ALONG = (0.5, 0.42, 0.58, 0.34, 0.66, 0.28, 0.72)
 
 
-def graph_rows(e: Explanation, scene: Scene, names: dict[str, str]) -> Row | None:
+def graph_rows(e: Explanation, layout: Layout, names: dict[str, str]) -> Row | None:
     """What the template draws: box, edges (strongest last), nodes; None where there are not two regions to join."""
     # The graph shows the crop alone, scaled to one size, so that its numbers stay legible on any photo.
-    k = SIDE / max(scene.crop[2] - scene.crop[0], scene.crop[3] - scene.crop[1])
-    shapes = [replace(s, rings=[r * k for r in s.rings], at=(s.at[0] * k, s.at[1] * k)) for s in scene.shapes]
+    k = SIDE / max(layout.crop[2] - layout.crop[0], layout.crop[3] - layout.crop[1])
+    shapes = [replace(s, rings=[r * k for r in s.rings], at=(s.at[0] * k, s.at[1] * k)) for s in layout.shapes]
     at = {s.concept.id: s for s in shapes}
     if e.graph is None or len(at) < 2:
         return None
-    unit = words.unit_of(e)
+    unit = wording.unit_of(e)
     edges = [edge for edge in e.graph.edges if edge.source in at and edge.target in at]
     strongest = max([abs(edge.contribution) for edge in edges], default=0.0)
     # Under half a point an edge is no more than the noise of the fills; the list below the picture has them all.
@@ -38,16 +38,16 @@ def graph_rows(e: Explanation, scene: Scene, names: dict[str, str]) -> Row | Non
         "edges": drawn[::-1],
         "small": len(edges) - len(drawn),
         "all": [_edge(edge, at, names, unit, strongest) for edge in order],
-        "box": _graph_box(scene, k),
-        "photo": {"w": round(scene.view[0] * k, 1), "h": round(scene.view[1] * k, 1)},
+        "box": _graph_box(layout, k),
+        "photo": {"w": round(layout.view[0] * k, 1), "h": round(layout.view[1] * k, 1)},
         "nodes": [_node(s, names, unit, most) for s in shapes],
         "fidelity": _fidelity(e.graph),
     }
 
 
-def _graph_box(scene: Scene, k: float) -> str:
+def _graph_box(layout: Layout, k: float) -> str:
     """The part of the photo that the graph shows: the crop, where the regions are."""
-    x0, y0, x1, y1 = (v * k for v in scene.crop)
+    x0, y0, x1, y1 = (v * k for v in layout.crop)
     return f"{x0:.1f} {y0:.1f} {x1 - x0:.1f} {y1 - y0:.1f}"
 
 
@@ -65,9 +65,9 @@ def _edge(edge: EdgeRecord, at: dict[str, Shape], names: dict[str, str], unit: s
         "x": None,
         "y": None,
         "thick": f"{2 + 8 * abs(edge.contribution) / (strongest or 1.0):.1f}",
-        "relation": words.clean(edge.relation),
-        "number": words.points(edge.contribution, unit),
-        "contrast": "" if edge.contrast is None else words.points(edge.contrast, unit),
+        "relation": wording.clean(edge.relation),
+        "number": wording.points(edge.contribution, unit),
+        "contrast": "" if edge.contrast is None else wording.points(edge.contrast, unit),
     }
 
 
@@ -91,9 +91,9 @@ def _node(s: Shape, names: dict[str, str], unit: str, most: float) -> Row:
         "r": f"{13 + 14 * (abs(value) / most) ** 0.5:.1f}",
         "side": "for" if value >= 0 else "against",
         "path": svg_path(s.rings),
-        "label": f"Region {s.concept.id}, {words.points(value, unit)}",
+        "label": f"Region {s.concept.id}, {wording.points(value, unit)}",
     }
 
 
 def _fidelity(graph: GraphRecord) -> str:
-    return ", ".join(f"{words.clean(key)} {value:.2f}" for key, value in graph.fidelity.items())
+    return ", ".join(f"{wording.clean(key)} {value:.2f}" for key, value in graph.fidelity.items())
