@@ -1,6 +1,7 @@
 """One explanation from end to end, on networks so small that everything about them is known."""
 
 import json
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +15,7 @@ import tiny
 from saywhy.classifier import Classifier
 from saywhy.errors import InputError, ModelError, UsageError
 from saywhy.explainer import _told_apart
-from saywhy.explanation import Beside, ColourShare, Explanation, json_schema
+from saywhy.explanation import Beside, ColourShare, Explanation, Statement, json_schema
 from saywhy.image import Picture, Preprocess, read
 from saywhy.language import Appearance, RegionWords, parse_all
 
@@ -119,6 +120,36 @@ def test_the_record_survives_json_and_keeps_to_its_schema(found: Explanation) ->
     assert set(record) == set(json_schema()["properties"])
     assert record["schema"] == 2
     assert "thumbnail" not in record
+
+
+def test_spans_survive_json_and_name_what_is_there(found: Explanation) -> None:
+    again = Explanation.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert [s.spans for s in again.statements] == [s.spans for s in found.statements]
+    names = ("red", "green", "blue")
+    for s in again.statements:
+        told = [s.text[p.start : p.end] for p in s.spans]
+        assert told == [p.region if p.class_index is None else names[p.class_index] for p in s.spans]
+        # Whatever else the words of this picture are, they name no region and no class.
+        rest = "".join(c for i, c in enumerate(s.text) if not any(p.start <= i < p.end for p in s.spans))
+        assert not re.search(r"[Rr]egion \d|\bgreen\b(?! patch)|\bblue\b(?! patch)", rest)
+        assert {p.region for p in s.spans if p.region} >= set(s.evidence) & {c.id for c in again.concepts} - _unnamed(s)
+
+
+def _unnamed(s: Statement) -> set[str]:
+    # "No region counts": it rests on all of them and names none.
+    return set(s.evidence) if s.kind in ("nothing", "unconfirmed") else set()
+
+
+def test_a_region_is_called_in_the_record_as_in_its_sentence(found: Explanation) -> None:
+    looks = {r.id: (r.look, r.place) for claim in parse_all(found.text) for r in claim.regions}
+    assert looks
+    for concept in found.concepts:
+        if concept.id in looks:
+            assert looks[concept.id] == (concept.look, concept.place)
+        assert concept.appearance == (
+            *(f"{c.term} {100 * c.share:.0f} %" for c in concept.colours),
+            *filter(None, [concept.size]),
+        )
 
 
 def test_the_same_seed_gives_the_same_record_at_any_batch_size(found: Explanation) -> None:

@@ -29,7 +29,9 @@ from saywhy.language import (
     wanted,
     write,
     write_all,
+    written_all,
 )
+from saywhy.language.sentences import _read_name, _written
 
 CAT, EGYPTIAN = "tiger cat", "Egyptian cat"
 ONE = Region("1", "orange-brown", "centre left")
@@ -222,6 +224,28 @@ def test_region_is_described_once_and_named_after() -> None:
     assert texts[1] == "Without region 1, the model would say Egyptian cat (in all 4 runs)."
 
 
+@QUICK
+@given(claims(st.one_of(regions, bare_regions)))
+def test_marks_are_exactly_the_words_that_name_a_region_or_a_class(claim: Claim) -> None:
+    assume(consistent(claim))
+    (sentence,) = written_all([claim]) if all(r.look for r in claim.regions) else [_written(claim)]
+    named = [id for r in claim.regions for id in (r.id, r.beside.region if r.beside else None) if id is not None]
+    at = 0
+    for mark in sentence.marks:
+        assert at <= mark.start < mark.end
+        at = mark.end
+        word = sentence.text[mark.start : mark.end]
+        if mark.region is not None:
+            assert mark.number is None
+            assert word == mark.region == named.pop(0)
+            assert sentence.text[: mark.start].lower().endswith("region ")
+        else:
+            # A name in quotes may have its unprintable letters as code points; those are read back.
+            assert _read_name(f"“{word}”") == claim.classes[mark.number]
+    assert named == []
+    assert {m.number for m in sentence.marks} - {None} == {i for i, name in enumerate(claim.classes) if name}
+
+
 def test_region_described_in_two_ways_is_an_error() -> None:
     other = Claim("flip", (replace(ONE, look="green"),), (EGYPTIAN,), runs=4)
     with pytest.raises(UsageError, match="two ways"):
@@ -391,6 +415,38 @@ def test_additive_model_is_told_in_order_with_its_true_numbers() -> None:
     assert statements[1].effect is not None
     assert statements[1].effect.change == pytest.approx(-0.4, abs=0.01)
     assert statements[1].evidence == ("1",) and all(s.verified for s in statements)
+
+
+def test_spans_name_every_region_by_its_id_and_every_class_by_its_index() -> None:
+    statements, _ = describe(evidence(additive))
+    told = [[(s.text[p.start : p.end], p.region, p.class_index) for p in s.spans] for s in statements]
+    assert told[:4] == [
+        [(CAT, None, 0), (EGYPTIAN, None, 1)],
+        [("1", "1", None), (CAT, None, 0)],
+        [("2", "2", None)],
+        [("3", "3", None), (CAT, None, 0)],
+    ]
+    for statement, claim in zip(statements, parse_all(" ".join(s.text for s in statements)), strict=True):
+        assert [p.region for p in statement.spans if p.region] == [r.id for r in claim.regions]
+        assert [NAMES[p.class_index] for p in statement.spans if p.region is None] == list(claim.classes)
+
+
+def test_spans_follow_the_index_where_two_classes_have_one_name() -> None:
+    twins = replace(evidence(additive), names=["crane", "crane", "lynx"])
+    statements, _ = describe(twins)
+    assert statements[0].text == "The model says crane (60 %), ahead of crane (25 %)."
+    assert [p.class_index for p in statements[0].spans] == [0, 1]
+
+
+def test_a_class_called_like_a_region_is_a_class_and_the_namesake_is_a_region() -> None:
+    e = evidence(additive)
+    second = replace(e.regions[1], beside=Beside(relation="below", region="1"))
+    statements, _ = describe(
+        replace(e, names=["region 2", "region 1", "lynx"], regions=(e.regions[0], second, e.regions[2]))
+    )
+    assert [(p.region, p.class_index) for p in statements[1].spans] == [("1", None), (None, 0)]
+    assert "Region 2, the large white patch at the top, below region 1, came next" in statements[2].text
+    assert [p.region for p in statements[2].spans] == ["2", "1"]
 
 
 def test_text_of_all_statements_is_read_back_and_agrees_with_their_effects() -> None:

@@ -426,6 +426,17 @@ def test_notebooks_show_the_fragment() -> None:
     assert e._repr_html_() == fragment(e)
 
 
+def test_a_notebook_that_imported_no_renderer_shows_the_fragment(tmp_path: Path) -> None:
+    (tmp_path / "e.json").write_text(json.dumps(record().to_dict()))
+    code = (
+        "import json, sys\nfrom saywhy.explanation import Explanation\n"
+        "e = Explanation.from_dict(json.load(open(sys.argv[1])))\n"
+        "assert 'saywhy.render' not in sys.modules\nassert 'class=\"saywhy\"' in e._repr_html_()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "e.json")], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 # --------------------------------------------------------------------------------------------------
 # The panel.
 

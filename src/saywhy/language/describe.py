@@ -105,12 +105,13 @@ def _prediction(e: Evidence) -> Said:
     asked = e.target.class_index != e.predicted.class_index
     others = [e.versus] if e.versus and e.versus.class_index not in (e.target.class_index, _asked_index(e)) else []
     told = [e.target, *others, *([e.predicted] if asked else [])]
+    classes = tuple(c.class_index for c in told)
     claim = Claim(
         "asked" if asked else "prediction",
-        classes=tuple(c.class_name for c in told),
+        classes=_named(e, classes),
         percents=tuple(points(c.probability) for c in told),
     )
-    return [Found(claim, ("prediction",), None, tuple(c.class_index for c in told))], 0
+    return [Found(claim, ("prediction",), None, classes)], 0
 
 
 def _asked_index(e: Evidence) -> int | None:
