@@ -17,6 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from saywhy.audit.run import audit
+from saywhy.classifier import Classifier
 from saywhy.errors import ModelError, UsageError
 from saywhy.image import Preprocess, read
 from saywhy.passes import counting
@@ -44,6 +46,28 @@ def test_a_callable_is_asked_for_scores_and_its_passes_are_counted():
     assert meter.forward_passes == 5
     assert not clf.white_box
     assert clf.name == "colour_scores"
+
+
+def test_a_callable_with_a_name_is_known_again_and_one_without_is_not():
+    def others(x):
+        return colour_scores(x)
+
+    named = [load_classifier(f, size=16, name="colours-2") for f in (colour_scores, others)]
+    assert named[0].fingerprint == named[1].fingerprint and named[0].lasting and named[0].name == "colours-2"
+    assert named[0].fingerprint == Classifier(others, preprocess=named[0].preprocess, name="colours-2").fingerprint
+    assert named[0].fingerprint != load_classifier(others, size=16, name="colours-3").fingerprint
+    assert load_classifier(load_classifier(others, size=16), name="colours-4").name == "colours-4"
+    for clf in (load_classifier(colour_scores, size=16), Classifier(colour_scores)):
+        assert not clf.lasting
+
+
+def test_an_audit_of_a_callable_without_a_name_is_not_taken_up_again(tmp_path):
+    (tmp_path / "pictures.jsonl").write_text("{}\n")
+    for clf in (load_classifier(colour_scores, size=16), Classifier(colour_scores)):
+        with pytest.raises(UsageError, match="without a name"):
+            audit(clf, [], tmp_path)
+    with pytest.raises(UsageError, match="another"):  # named: asked whether the folder is of the same model
+        audit(load_classifier(colour_scores, size=16, name="colours"), [], tmp_path)
 
 
 def test_a_callable_may_answer_with_arrays_lists_or_dicts():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import tiny
 from saywhy.classifier import Classifier
 from saywhy.errors import ModelError, UsageError
 from saywhy.image import Preprocess, read
@@ -68,6 +70,18 @@ def sample_photos() -> dict[str, np.ndarray]:
         "daisy": load_sample_image("flower.jpg"),
         "missile": data.rocket(),
     }
+
+
+def test_the_fingerprint_depends_on_what_makes_probabilities_of_scores_and_on_preprocessing():
+    clf = tiny.classifier(tiny.build("cnn"))
+    others = [
+        tiny.classifier(clf.net, activation="sigmoid"),
+        tiny.classifier(clf.net, activation="none"),
+        replace(clf, preprocess=replace(clf.preprocess, mean=(0.1, 0.1, 0.1)), _points={}),
+        tiny.classifier(tiny.build("cnn", seed=1)),
+    ]
+    assert len({c.fingerprint for c in (clf, *others)}) == 5
+    assert tiny.classifier(tiny.build("cnn")).fingerprint == clf.fingerprint
 
 
 def test_the_default_network_knows_the_sample_photos(lite0):

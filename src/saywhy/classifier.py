@@ -40,8 +40,9 @@ class Classifier:
     `net` is any `nn.Module` (white box), or a callable images (N, 3, H, W) in [0, 1] -> scores (N, C) (black box, which
     normalises for itself). `layer` is a dotted name or module; None finds the last spatial layer by a dry run, and
     `layer_reason` tells why that one. `activation` says what makes probabilities of the scores: "softmax", "sigmoid"
-    (multi-label, or one logit), or "none" where they are probabilities already. The network's hooks, gradients, modes,
-    weights and the RNG are left exactly as found by everything that is asked of it.
+    (multi-label, or one logit), or "none" where they are probabilities already. `name` is what tells a callable from
+    others in its fingerprint, unless `black_box_fingerprint` does (None: nothing does). The network's hooks, gradients,
+    modes, weights and the RNG are left exactly as found by everything that is asked of it. Threads may share it.
 
     Raises:
         UsageError: a layer that does not exist, duplicate settings, a net that is not callable.
@@ -58,7 +59,7 @@ class Classifier:
     grid: tuple[int, int] | None = None
     prefix_tokens: int | None = None
     channels_last: bool = False
-    black_box_fingerprint: str = ""
+    black_box_fingerprint: str | None = ""
     _points: dict[object, Point | None] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -87,7 +88,10 @@ class Classifier:
 
     @once
     def fingerprint(self) -> str:
-        """Hash of weights, preprocessing and activation: equal for equal classifiers, whatever file they came from."""
+        """Hash of weights, preprocessing and activation: equal for equal classifiers, whatever file they came from.
+
+        A black box has its name, or what its loader knows of it, in place of weights; see `lasting`.
+        """
         digest = hashlib.sha256(json.dumps([asdict(self.preprocess), self.activation]).encode())
         if isinstance(self.net, nn.Module):
             for key, value in sorted(self.net.state_dict().items()):
@@ -95,8 +99,17 @@ class Classifier:
                 if isinstance(value, Tensor):
                     digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         else:
-            digest.update(self.black_box_fingerprint.encode() or repr(self.net).encode())
+            digest.update((self._said or repr(self.net)).encode())
         return digest.hexdigest()[:16]
+
+    @property
+    def lasting(self) -> bool:
+        """Whether another process finds the same fingerprint: not for a plain callable that nobody gave a name."""
+        return self.white_box or bool(self._said)
+
+    @property
+    def _said(self) -> str:
+        return "" if self.black_box_fingerprint is None else self.black_box_fingerprint or self.name
 
     @once
     def class_names(self) -> tuple[str, ...]:

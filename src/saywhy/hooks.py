@@ -19,17 +19,15 @@ from saywhy.locking import ALONE
 @contextmanager
 def untouched(net: nn.Module) -> Iterator[None]:
     """Runs alone, in eval mode, with a forked RNG; leaves all modes and the RNG as found, also on error."""
-    with ALONE:
-        cuda = torch.cuda.is_available() and {p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"}
-        with torch.random.fork_rng(devices=sorted(cuda or ())), evaluating(net):
-            yield
+    with ALONE, torch.random.fork_rng(devices=_gpus_of(net)), evaluating(net):
+        yield
 
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
     """Puts a network in eval mode, and leaves every submodule's mode as found; others may run in between."""
     with ALONE:
-        modules = list(net.modules())
+        modules = _modules_of(net)
         modes = [m.training for m in modules]
         if any(modes):
             net.eval()
@@ -40,6 +38,25 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             for module, mode in zip(modules, modes, strict=True):
                 if module.training is not mode:
                     module.training = mode
+
+
+def _modules_of(net: nn.Module) -> list[nn.Module]:
+    """The network and every module in it, once each; `net.modules()` names them too, which takes four times as long."""
+    found, seen = [net], {net}
+    for module in found:
+        for child in module._modules.values():
+            if child is not None and child not in seen:
+                seen.add(child)
+                found.append(child)
+    return found
+
+
+def _gpus_of(net: nn.Module) -> list[int]:
+    """The GPUs whose random numbers the network may draw."""
+    if not torch.cuda.is_available():
+        return []
+    weights = (p for m in _modules_of(net) for p in m._parameters.values() if p is not None)
+    return sorted({p.device.index or 0 for p in weights if p.device.type == "cuda"})
 
 
 @contextmanager

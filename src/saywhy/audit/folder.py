@@ -39,7 +39,8 @@ def audit(
     Keywords and errors are those of `study`.
 
     Raises:
-        UsageError: the folder holds an audit of another model or of other settings.
+        UsageError: the folder holds an audit of another model or of other settings, or one of a plain callable
+            without a name, of which nobody can say whether it is the same.
         InputError: it cannot be written.
     """
     folder = Path(out)
@@ -52,6 +53,12 @@ def audit(
         "model": clf.fingerprint, "method": method, "parts": [str(v) for v in (options or {}).get(method, {}).values()],
         "objects": list(objects), "seed": seed,
     }  # fmt: skip
+    if not clf.lasting and (folder / JOURNAL).exists():
+        raise UsageError(
+            f"{folder}: holds an audit, and this classifier is a plain callable without a name, so nothing tells "
+            'whether it is the same model; give both runs a name, as in load_classifier(scores, name="birds-2"), or '
+            "name a new folder"
+        )
     journal = Journal(folder / JOURNAL, head)
     report = study(
         clf, items, method=method, options=options, objects=objects, seed=seed, journal=journal, progress=progress

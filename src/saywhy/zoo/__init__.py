@@ -65,6 +65,7 @@ def load_classifier(
     prefix_tokens: int | None = None,
     timeout: float | None = None,
     retries: int | None = None,
+    name: str | None = None,
     config: str | Path | None = None,
 ) -> Classifier:
     """Loads the classifier that `spec` names: a row of LOADERS, a model.toml, an nn.Module or any callable.
@@ -72,7 +73,8 @@ def load_classifier(
     What is not given is taken from `config`, else from a model.toml beside the weights, the ONNX file or in the
     Hugging Face folder, else from what the loader knows. `size` is (H, W) in pixels, `mean` and `std` are of values
     in [0, 1], `resize` is the short side before the centre crop (0: the whole photo is scaled to `size`), `timeout`
-    is in seconds, `weights="random"` builds the network with seeded random weights.
+    is in seconds, `weights="random"` builds the network with seeded random weights. `name` is the model's name in
+    records; a plain callable needs one to be known again by another process (an audit that goes on).
 
     Raises:
         UsageError: a spec, option or file that does not exist or does not fit; a hub that cannot be reached.
@@ -117,7 +119,7 @@ def _found(spec: object, options: Options) -> Found | Classifier:
     if isinstance(spec, Classifier) or callable(spec):
         if options.weights is not None:
             raise UsageError("weights are for models named by a text; load them into your own network yourself")
-        return spec if isinstance(spec, Classifier) else Found(spec, _name_of(spec))
+        return spec if isinstance(spec, Classifier) else Found(spec, _name_of(spec), fingerprint=options.name)
     if not isinstance(spec, (str, Path)):
         raise UsageError(f"a model is named by a text, or is an nn.Module or a callable; got {type(spec).__name__}")
     for loader in LOADERS:
@@ -154,7 +156,7 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
         classes=options.classes if options.classes is not None else found.classes,
         preprocess=resized(found.preprocess, options),
         activation=options.activation or found.activation or "softmax",
-        name=found.name,
+        name=options.name or found.name,
         device=device,
         batch_size=options.batch_size or found.batch_size,
         grid=options.grid,
@@ -171,7 +173,7 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
 
 def _adjusted(clf: Classifier, options: Options) -> Classifier:
     """A ready Classifier with what the user said instead."""
-    names = ("layer", "classes", "device", "batch_size", "activation", "grid", "prefix_tokens")
+    names = ("layer", "classes", "device", "batch_size", "activation", "grid", "prefix_tokens", "name")
     said = {name: value for name in names if (value := getattr(options, name)) is not None}
     if isinstance(clf.net, nn.Module) and options.device is not None:
         clf.net.to(options.device)

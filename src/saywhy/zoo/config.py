@@ -41,6 +41,7 @@ class Options:
     prefix_tokens: int | None = None
     timeout: float = 30.0
     retries: int = 2
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Found:
     layer: str | None = None
     batch_size: int | None = None
     channels_last: bool = False
-    fingerprint: str = ""
+    fingerprint: str | None = ""
 
 
 # --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def load_factory(spec: str, options: Options) -> Found | Classifier:
         if not isinstance(net, nn.Module):
             raise UsageError(f"{spec}() returned no nn.Module that weights could be loaded into")
         load_state(net, read_weights(options.weights), options.weights)
-    return made if isinstance(made, Classifier) else Found(net, spec, fingerprint=spec)
+    if isinstance(made, Classifier):
+        return made if made.lasting else replace(made, black_box_fingerprint=spec, _points={})
+    return Found(net, spec, fingerprint=spec)
 
 
 def _factory(module_name: str, name: str) -> Callable[[], Any]:
