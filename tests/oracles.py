@@ -1,4 +1,6 @@
-"""Saliency methods again, slow and plain, as in the papers. One image x (1, 3, H, W) already normalised, float64.
+"""Saliency methods and fills again, slow and plain, as in the papers.
+
+One image x (1, 3, H, W) already normalised, float64.
 
 `split(net)` gives the two halves of a tiny network by hand: before and after the layer that is tapped, so nothing here
 uses the code under test.
@@ -154,3 +156,91 @@ def legrad(score: Tensor, weights: list[Tensor], prefix: int) -> Tensor:
         G = torch.autograd.grad(score, W, retain_graph=True)[0][0]
         total = total + G.clamp_min(0).mean(dim=(0, 1))
     return total[None, prefix:] / len(weights)
+
+
+# --------------------------------------------------------------------------------------------------
+# Fills, by name: image (3, H, W) and keep (H, W) in float64, what shows where nothing is kept (3, H, W).
+
+
+def black_fill(image: np.ndarray, keep: np.ndarray, seed: int) -> np.ndarray:
+    return np.zeros_like(image)
+
+
+def image_mean_fill(image: np.ndarray, keep: np.ndarray, seed: int) -> np.ndarray:
+    return np.stack([np.full(image.shape[1:], channel.sum() / channel.size) for channel in image])
+
+
+def mean_fill(image: np.ndarray, keep: np.ndarray, seed: int) -> np.ndarray:
+    if keep.sum() == 0:
+        return image_mean_fill(image, keep, seed)
+    return np.stack([np.full(image.shape[1:], (channel * keep).sum() / keep.sum()) for channel in image])
+
+
+def noise_fill(image: np.ndarray, keep: np.ndarray, seed: int) -> np.ndarray:
+    g, (_, H, W) = torch.Generator().manual_seed(seed), image.shape
+    coarse = torch.randn(1, 3, max(2, H // 16), max(2, W // 16), generator=g)[0].double().numpy()
+    fine = torch.randn(1, 3, H, W, generator=g)[0].double().numpy()
+    noise = enlarged(coarse, H, W) + 0.3 * fine
+    spread = np.array([channel.std(ddof=1) / 2 for channel in image])[:, None, None]
+    return np.clip(mean_fill(image, keep, seed) + spread * noise, 0, 1)
+
+
+def blur_fill(image: np.ndarray, keep: np.ndarray, seed: int) -> np.ndarray:
+    _, H, W = image.shape
+    sigma = min(H, W) / 12
+    r = int(np.ceil(3 * sigma))
+    around = np.pad(image, ((0, 0), (r, r), (r, r)), mode="reflect")
+    total, weights = np.zeros_like(image), 0.0
+    for dy in range(-r, r + 1):
+        for dx in range(-r, r + 1):
+            weight = np.exp(-(dy**2 + dx**2) / (2 * sigma**2))
+            total += weight * around[:, r + dy : r + dy + H, r + dx : r + dx + W]
+            weights += weight
+    return total / weights
+
+
+def inpaint_fill(image: np.ndarray, keep: np.ndarray, seed: int) -> np.ndarray:
+    """Pull: the mean of every four cells, until one side is one cell. Push: the hole is what is below it, enlarged."""
+
+    def filled(colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        h, w = weight.shape
+        if min(h, w) == 1:
+            return colour / np.maximum(weight, 1e-6)
+        below = filled(quartered(colour), quartered(weight[None])[0])
+        return colour + (1 - weight) * enlarged(below, h, w)
+
+    return np.clip(filled(image * keep, keep), 0, 1)
+
+
+def quartered(maps: np.ndarray) -> np.ndarray:
+    _, H, W = maps.shape
+    out = np.zeros((len(maps), -(-H // 2), -(-W // 2)))
+    for y in range(out.shape[1]):
+        for x in range(out.shape[2]):
+            out[:, y, x] = maps[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean(axis=(1, 2))
+    return out
+
+
+def enlarged(maps: np.ndarray, H: int, W: int) -> np.ndarray:
+    """Bilinear, cells seen as squares."""
+    _, h, w = maps.shape
+    out = np.zeros((len(maps), H, W))
+    for y in range(H):
+        for x in range(W):
+            v, u = max((y + 0.5) * h / H - 0.5, 0), max((x + 0.5) * w / W - 0.5, 0)
+            i, j = int(v), int(u)
+            k, m = min(i + 1, h - 1), min(j + 1, w - 1)
+            upper = maps[:, i, j] * (1 - u + j) + maps[:, i, m] * (u - j)
+            lower = maps[:, k, j] * (1 - u + j) + maps[:, k, m] * (u - j)
+            out[:, y, x] = upper * (1 - v + i) + lower * (v - i)
+    return out
+
+
+FILLS = {
+    "black": black_fill,
+    "mean": mean_fill,
+    "image-mean": image_mean_fill,
+    "noise": noise_fill,
+    "blur": blur_fill,
+    "inpaint": inpaint_fill,
+}

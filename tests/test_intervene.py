@@ -1,4 +1,4 @@
-"""Fills, the engine, the coalition game."""
+"""The engine, the coalition game, single experiments."""
 
 from itertools import combinations
 from math import factorial
@@ -11,68 +11,16 @@ from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.image import Preprocess
 from saywhy.intervene import (
-    FILLS,
-    content_seed,
+    Masked,
     experiment,
-    gaussian_blur,
     hide,
     interaction_indices,
+    masked_answers,
     masked_scores,
     play,
     shapley_values,
 )
 from saywhy.passes import counting
-
-
-@pytest.mark.parametrize("fill", FILLS)
-def test_a_fill_leaves_what_is_kept_and_changes_what_is_hidden(fill):
-    image, keep = tiny.images(1)[0], torch.ones(2, 32, 32)
-    keep[1, 8:24, 8:24] = 0
-    shown = hide(image, keep, fill, seed=3)
-    assert shown.shape == (2, 3, 32, 32) and torch.isfinite(shown).all()
-    assert float(shown.min()) >= -1e-6 and float(shown.max()) <= 1 + 1e-6
-    assert torch.allclose(shown[0], image, atol=1e-5)
-    assert torch.allclose(shown[1][:, keep[1] == 1], image[:, keep[1] == 1], atol=1e-5)
-    assert not torch.allclose(shown[1], image, atol=1e-2)
-    assert torch.equal(shown, hide(image, keep, fill, seed=3))
-
-
-@pytest.mark.parametrize("fill", FILLS)
-def test_a_fill_does_not_depend_on_the_other_masks(fill):
-    image, g = tiny.images(1)[0], torch.Generator().manual_seed(0)
-    keep = (torch.rand(5, 32, 32, generator=g) > 0.5).float()
-    together = hide(image, keep, fill, seed=1)
-    alone = torch.cat([hide(image, keep[i : i + 1], fill, seed=1) for i in range(5)])
-    assert torch.allclose(together, alone, atol=1e-6)
-
-
-@pytest.mark.parametrize("fill", FILLS)
-def test_hiding_everything_is_served(fill):
-    shown = hide(tiny.images(1)[0], torch.zeros(1, 32, 32), fill)
-    assert torch.isfinite(shown).all() and float(shown.min()) >= 0 and float(shown.max()) <= 1
-
-
-def test_a_colour_or_a_picture_can_be_the_fill():
-    image, keep = tiny.images(1)[0], torch.zeros(1, 32, 32)
-    grey, other = torch.tensor([0.1, 0.2, 0.3]), tiny.images(1, seed=5)[0]
-    assert torch.allclose(hide(image, keep, grey)[0], grey[:, None, None].expand(3, 32, 32))
-    assert torch.allclose(hide(image, keep, other)[0], other)
-    with pytest.raises(UsageError, match="did you mean 'black'"):
-        hide(image, keep, "blak")
-
-
-def test_a_blur_keeps_the_mean_and_a_constant():
-    x = tiny.images(1)
-    assert torch.allclose(
-        gaussian_blur(torch.full((1, 3, 16, 16), 0.4), 3.0), torch.full((1, 3, 16, 16), 0.4), atol=1e-6
-    )
-    assert float(gaussian_blur(x, 3.0).std()) < float(x.std())
-
-
-def test_a_seed_comes_from_the_photo_and_the_seed():
-    a, b = tiny.images(2)
-    assert content_seed(a, 0) == content_seed(a.clone(), 0)
-    assert len({content_seed(a, 0), content_seed(b, 0), content_seed(a, 1)}) == 3
 
 
 @pytest.mark.parametrize("size", [1, 4, 7, 64])
@@ -95,6 +43,30 @@ def test_masked_scores_do_not_depend_on_the_batch_size_and_count_every_pass(size
     assert torch.allclose(got, clf.logits(hide(image, masks, "blur"))[:, 1], atol=1e-5)
     assert meter.forward_passes == 10
     assert steps[-1] == (10, 10)
+
+
+@pytest.mark.parametrize("size", [1, 3, 64])
+def test_parts_of_other_images_and_fills_are_answered_one_after_the_other(size):
+    images, g = tiny.images(3), torch.Generator().manual_seed(0)
+    masks = (torch.rand(7, 32, 32, generator=g) > 0.5).float()
+    owners = torch.tensor([0, 2, 1, 2, 0])
+    parts = [
+        Masked(images, 5, lambda a, b: masks[a:b], "blur", owners=owners),
+        Masked(images[:1], 2, lambda a, b: masks[5 + a : 5 + b], "noise", seed=4),
+    ]
+    got = masked_answers(parts, lambda x: x, size=size)
+    assert torch.allclose(got[:5], hide(images[owners], masks[:5], "blur"), atol=1e-6)
+    assert torch.allclose(got[5:], hide(images[0], masks[5:], "noise", 4), atol=1e-6)
+    numbers = masked_answers(parts, lambda x: x.mean((1, 2, 3)), size=size, read=lambda a, n: torch.stack([a, n], 1))
+    assert numbers[:, 1].tolist() == list(range(7)) and torch.allclose(numbers[:, 0], got.mean((1, 2, 3)), atol=1e-6)
+
+
+def test_gradients_pass_through_the_masks():
+    image, keep = tiny.images(1), torch.full((4, 32, 32), 0.5, requires_grad=True)
+    part = Masked(image, 4, lambda a, b: keep[a:b], "blur")
+    masked_answers([part], lambda x: x.sum((1, 2, 3)), size=3).sum().backward()
+    expected = (image - hide(image[0], torch.zeros(1, 32, 32), "blur")).sum(1)
+    assert torch.allclose(keep.grad, expected.expand(4, -1, -1), atol=1e-4)
 
 
 # --------------------------------------------------------------------------------------------------

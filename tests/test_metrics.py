@@ -447,7 +447,7 @@ def test_answers_that_are_no_probabilities_are_errors():
 @pytest.mark.parametrize("name", ["insertion", "deletion"])
 def test_insertion_and_deletion_equal_the_oracle(name, steps):
     inputs = offered()
-    values = measure(name, inputs, fill="mean", steps=steps)
+    values = measure(name, inputs, fill="image-mean", steps=steps)
     for i, value in enumerate(values.tolist()):
         image, heat = inputs["images"][i].double().numpy(), inputs["maps"][i].double().numpy()
         score = plain_score(int(inputs["targets"][i]))
@@ -458,8 +458,8 @@ def test_insertion_and_deletion_equal_the_oracle(name, steps):
 def test_curves_run_between_the_whole_image_and_the_bare_fill():
     images, maps = scene()
     known = reference(probabilities, images)
-    rising = insertion_curve(probabilities, images, maps, known, steps=5, fill="mean")
-    falling = deletion_curve(probabilities, images, maps, known, steps=5, fill="mean")
+    rising = insertion_curve(probabilities, images, maps, known, steps=5, fill="image-mean")
+    falling = deletion_curve(probabilities, images, maps, known, steps=5, fill="image-mean")
     assert rising.shape == falling.shape == (COUNT, 6)
     assert torch.equal(rising[:, -1], known.scores) and torch.equal(falling[:, 0], known.scores)
     torch.testing.assert_close(rising[:, 0], falling[:, -1], atol=1e-7, rtol=0)

@@ -26,7 +26,7 @@ from saywhy.explanation import (
 )
 from saywhy.graph.build import spatial_relation
 from saywhy.image import Picture, Source, read
-from saywhy.intervene import Experiment, Game, experiment, interaction_indices, play, shapley_values
+from saywhy.intervene import Experiment, Game, experiment, interaction_indices, play, remembering, shapley_values
 from saywhy.language import Confirming, Evidence, RegionWords, appearance, describe, look, wanted
 from saywhy.passes import counting
 from saywhy.record import Measured, Seen, class_score, on_photo, to_explanation
@@ -79,12 +79,13 @@ def explain(
             seen.tap, seen.target, seen.versus, method, options=seen.options, count=regions, seed=seed
         )
         tell(f"hiding and showing {len(found)} regions in all combinations")
-        game = play(clf, seen.image, found, fills=GAME_FILLS, seed=seed)
-        found, game = _by_contribution(found, game, seen.target)
-        evidence = _evidence(clf, seen, found, game)
-        acts = wanted(evidence)
-        tell(f"checking {len(acts)} findings by other experiments")
-        trials = experiment(clf, seen.image, found, acts, seed=seed)
+        with remembering():
+            game = play(clf, seen.image, found, fills=GAME_FILLS, seed=seed)
+            found, game = _by_contribution(found, game, seen.target)
+            evidence = _evidence(clf, seen, found, game)
+            acts = wanted(evidence)
+            tell(f"checking {len(acts)} findings by other experiments")
+            trials = experiment(clf, seen.image, found, acts, seed=seed)
         evidence = _with_runs(evidence, trials)
     measured = Measured(seen, method, attention, found, game, evidence, unit, seed)
     return to_explanation(measured, *describe(evidence), meter, time.perf_counter() - start)

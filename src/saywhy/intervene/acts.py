@@ -47,7 +47,7 @@ def experiment(
     if not acts or not ways:
         return []
     parts = [_way(image, regions, acts, fill, s + 1000 * seed) for fill, s in ways]
-    answers = masked_probabilities(clf, parts).split(len(acts))
+    answers = torch.split(masked_probabilities(clf, parts), len(acts))
     return [
         Experiment(act, which, fill, s, answers[w][a])
         for a, (act, which) in enumerate(acts)

@@ -70,10 +70,11 @@ def remembering(memory: Memory | None = None) -> Iterator[Memory]:
 
     Without `memory` an open block's is used on, or a new one is begun; give one to go on with it later.
     """
-    memory = memory or _MEMORY.get() or Memory()
-    token = _MEMORY.set(memory)
+    open_one = _MEMORY.get() if memory is None else memory  # an empty Memory is false
+    chosen = Memory() if open_one is None else open_one
+    token = _MEMORY.set(chosen)
     try:
-        yield memory
+        yield chosen
     finally:
         _MEMORY.reset(token)
 

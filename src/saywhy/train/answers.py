@@ -93,7 +93,7 @@ def ask(
         # Two owners, the same image twice, with the two fills.
         behind = torch.cat([hide(image, torch.zeros(1, *size), fill) for fill in ("black", "blur")])
         asked = Masked(torch.stack([image, image]), count, _scaled(masks, size), behind, owners=blurred.long())
-        found = masked_answers([asked], scores, size=DEFAULT_BATCH, read=lambda a, _, y=y: a.log_softmax(dim=1)[:, y])
+        found = masked_answers([asked], scores, size=DEFAULT_BATCH).log_softmax(dim=1)[:, y]
         whole = tap.logits.log_softmax(dim=1)[0, y]
         rows.append((masks, blurred, found, torch.tensor(y), whole, basis))
     return Answers(*(torch.stack(column) for column in zip(*rows, strict=True)))
