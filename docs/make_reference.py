@@ -152,10 +152,10 @@ def page() -> str:
         "## Metrics",
         "An arrow says which way is better; conventions change the number and can be given by name.",
         table(
-            "name | what it is | kind | better | unit | conventions | source",
+            "name | what it is | kind | better | unit | passes for a picture | conventions | source",
             [
                 (f"`{n}`", m.summary, m.kind, {True: "↑", False: "↓", None: "-"}[m.higher_is_better], m.unit,
-                 pairs(m.conventions), m.source)
+                 m.passes, pairs(m.conventions), m.source)
                 for n, m in METRICS.items()
             ],
         ),

@@ -1,15 +1,61 @@
 """The metrics again, slow and plain, one sample and one pixel at a time, as their papers say them.
 
 Nothing here is taken from `saywhy.metrics`. Maps and masks are nested NumPy arrays (H, W); a scorer takes one
-image (3, H, W) and gives one probability.
+image (3, H, W) and gives one probability. `@oracle(name)` says which rows of METRICS a function is the oracle of;
+test_oracles compares them all, and a row without one fails there.
 """
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import torch
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What a metric's oracle is asked: one image (3, H, W), its map (H, W), and all the rest that is known of it.
+
+    `score` gives an image's probability of the asked class `target`; `explain(image, class)` a map, `explain_with(net)`
+    the map of this image by another network.
+    """
+
+    image: Array
+    heat: Array
+    score: Callable[[Array], float]
+    mask: Array
+    keypoint: tuple[float, float]
+    size: float
+    target: int
+    classes: int
+    explain: Callable[[Array, int], Array]
+    explain_with: Callable[[torch.nn.Module], Array]
+    net: torch.nn.Module
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The value of a sample, and how near the row has to come."""
+
+    function: Callable[[Sample], float]
+    tolerance: float = 1e-4
+
+
+ORACLES: dict[str, Oracle] = {}
+
+
+def oracle(name: str, function: Callable[[Sample], float], tolerance: float = 1e-4) -> None:
+    """Registers the oracle of a row of METRICS."""
+    assert name not in ORACLES, f"{name} has an oracle"
+    ORACLES[name] = Oracle(function, tolerance)
 
 
 def keep_top(heat, nu):
@@ -147,3 +193,101 @@ def pearson(a, b):
 
 def spearman(a, b):
     return pearson(average_ranks(list(a)), average_ranks(list(b)))
+
+
+def mean_value(heat):
+    return sum(float(v) for v in heat.ravel()) / heat.size
+
+
+def ramp(heat):
+    """The map with (r + 0.5) / P in the place of its value of rank r; the map must have no ties."""
+    out = np.empty(heat.size)
+    for rank, place in enumerate(sorted(range(heat.size), key=lambda p: heat.ravel()[p])):
+        out[place] = (rank + 0.5) / heat.size
+    return out.reshape(heat.shape)
+
+
+def blurred(image):
+    """A Gaussian of a twelfth of the shorter side, cut at three deviations, the borders mirrored."""
+    sigma = min(image.shape[1:]) / 12
+    reach = max(1, math.ceil(3 * sigma))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights /= weights.sum()
+    for axis in (1, 2):
+        padded = np.pad(image, [(reach, reach) if a == axis else (0, 0) for a in range(3)], mode="reflect")
+        taken = [np.take(padded, range(i, i + image.shape[axis]), axis=axis) for i in range(2 * reach + 1)]
+        image = sum(w * t for w, t in zip(weights, taken, strict=True))
+    return image
+
+
+def weight_randomisation(s):
+    """Every weight permuted in place, the last layer first."""
+    random, done = copy.deepcopy(s.net), []
+    draw = torch.Generator().manual_seed(0)
+    for part in reversed([m for m in random.modules() if list(m.parameters(recurse=False))]):
+        for weight in part.parameters():
+            if not any(weight is d for d in done):
+                order = torch.randperm(weight.numel(), generator=draw)
+                weight.data = weight.data.flatten()[order].reshape(weight.shape)
+                done.append(weight)
+    return spearman(s.explain_with(s.net).ravel(), s.explain_with(random).ravel())
+
+
+def label_randomisation(s):
+    jump = int(np.random.default_rng((0, 0, s.target)).integers(1, s.classes))
+    other = s.explain(s.image, (s.target + jump) % s.classes)
+    return spearman(s.explain(s.image, s.target).ravel(), other.ravel())
+
+
+def noise_stability(s):
+    found = []
+    for draw in range(4):
+        noise = np.random.default_rng((0, draw)).standard_normal(s.image.shape, dtype=np.float32)
+        noisy = np.clip(s.image + 0.05 * noise, 0, 1)
+        found.append(spearman(s.explain(s.image, s.target).ravel(), s.explain(noisy, s.target).ravel()))
+    return sum(found) / 4
+
+
+# --------------------------------------------------------------------------------------------------
+# The rows.
+
+
+def black(image):
+    return np.zeros_like(image)
+
+
+def kept(plain, nu, ranked):
+    return lambda s: plain(s.score, s.image, ramp(s.heat) if ranked else s.heat, nu, black(s.image))
+
+
+def walked(s, inserting):
+    fill = blurred(s.image) if inserting else black(s.image)
+    return area(curve(s.score, s.image, s.heat, fill, 32, inserting))
+
+
+for _nu in (100, 50, 15):
+    for _suffix, _ranked in (("", False), ("-ranked", True)):
+        for _kind, _plain in (("ad", average_drop), ("ic", increase), ("ag", average_gain)):
+            oracle(f"{_kind}{_nu}{_suffix}", kept(_plain, _nu, _ranked), 1e-2)
+
+oracle("adcc", lambda s: adcc(
+    s.score, s.image, s.heat, s.explain(masked(s.image, s.heat, black(s.image)), s.target), black(s.image)
+))  # fmt: skip
+oracle("insertion", lambda s: walked(s, True))
+oracle("deletion", lambda s: walked(s, False))
+oracle("insertion-deletion", lambda s: walked(s, True) - walked(s, False))
+oracle("mean-value", lambda s: mean_value(s.heat))
+oracle("entropy", lambda s: entropy(s.heat))
+oracle("gini", lambda s: gini(s.heat))
+oracle("epg", lambda s: epg(s.heat, s.mask))
+oracle("nra", lambda s: nra(s.heat, s.mask, False, np.random.default_rng(0)), 0.02)
+oracle("nra-published", lambda s: nra(s.heat, s.mask, True))
+oracle("hit-rate", lambda s: float(nra(s.heat, s.mask, False, np.random.default_rng(0)) > 0.5))
+oracle("hit-rate-published", lambda s: float(nra(s.heat, s.mask, True) > 0.5))
+oracle("pointing", lambda s: pointing(s.heat, s.mask, 0))
+for _alpha in (0.1, 0.2, 0.3):
+    oracle(f"pck@{_alpha:g}", lambda s, alpha=_alpha: pck(s.heat, s.keypoint, s.size, alpha))
+oracle("iou", lambda s: iou(s.heat, s.mask, 0.5))
+oracle("weight-randomisation", weight_randomisation)
+oracle("label-randomisation", label_randomisation)
+oracle("noise-stability", noise_stability)

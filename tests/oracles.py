@@ -1,21 +1,91 @@
 """Saliency methods and fills again, slow and plain, as in the papers.
 
-One image x (1, 3, H, W) already normalised, float64.
+One image x (1, 3, H, W) already normalised.
 
-`split(net)` gives the two halves of a tiny network by hand: before and after the layer that is tapped, so nothing here
-uses the code under test.
+The two halves of a tiny network, before and after the layer that is tapped, are cut by hand, so nothing here uses the
+code under test. `@oracle(name)` says which row of METHODS a function is the oracle of; test_oracles compares them all,
+and a row without one fails there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 Half = Callable[[Tensor], Tensor]
+MEAN, STD = torch.tensor([0.5, 0.4, 0.3])[:, None, None], torch.tensor([0.25, 0.3, 0.2])[:, None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """What an oracle is asked: one image (1, 3, H, W) in [0, 1], a network, its halves, and the class c.
+
+    `A` and `G` (K, h, w) are the layer's activations and the class's gradients there; `given` what a method was given
+    beside (the head of l-cam, the coins of rise).
+    """
+
+    net: nn.Module
+    image: Tensor
+    c: int
+    head: Half
+    tail: Half
+    A: Tensor
+    G: Tensor
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def x(self) -> Tensor:
+        """The image as the network takes it."""
+        return normal(self.image)
+
+    def ask(self, image: Tensor) -> Tensor:
+        """Probabilities (1, C) of an image in [0, 1]."""
+        return self.net(normal(image)).softmax(1).detach()
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The map (h, w) of a photo by the paper, what to ask of the row with it, and how near the row has to come.
+
+    `model` names one of the networks that test_oracles cuts; `correlation` is a bound for approximate methods.
+    """
+
+    function: Callable[[Photo], Tensor]
+    model: str = "cnn"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tolerance: float = 1e-4
+    correlation: float | None = None
+
+
+ORACLES: dict[str, Oracle] = {}
+
+
+def oracle(name: str, **how: Any) -> Callable[[Callable[[Photo], Tensor]], Callable[[Photo], Tensor]]:
+    """Registers the oracle of a row of METHODS."""
+
+    def register(function: Callable[[Photo], Tensor]) -> Callable[[Photo], Tensor]:
+        assert name not in ORACLES, f"{name} has an oracle"
+        ORACLES[name] = Oracle(function, **how)
+        return function
+
+    return register
+
+
+def normal(x: Tensor) -> Tensor:
+    return (x - MEAN) / STD
+
+
+# --------------------------------------------------------------------------------------------------
+# Class activation maps.
 
 
 def maps_and_gradients(head: Half, tail: Half, x: Tensor, c: int) -> tuple[Tensor, Tensor]:
@@ -244,3 +314,93 @@ FILLS = {
     "blur": blur_fill,
     "inpaint": inpaint_fill,
 }
+
+
+# --------------------------------------------------------------------------------------------------
+# The rows.
+
+
+oracle("cam")(lambda p: cam(p.net.head.weight.detach(), p.A, p.c))
+oracle("grad-cam")(lambda p: grad_cam(p.A, p.G))
+oracle("grad-cam++")(lambda p: grad_cam_pp(p.A, p.G))
+oracle("hires-cam")(lambda p: hires_cam(p.A, p.G))
+oracle("layer-cam")(lambda p: layer_cam(p.A, p.G))
+oracle("eigen-cam")(lambda p: eigen_cam(p.A.double()))
+oracle("ablation-cam")(lambda p: ablation_cam(p.A, p.tail, p.c))
+oracle("score-cam")(lambda p: score_cam(p.A, p.ask, p.image, p.c))
+oracle("score-cam-grouped", model="wide", correlation=0.9)(lambda p: score_cam(p.A, p.ask, p.image, p.c))
+
+
+@oracle("finer-cam")
+def _finer_cam(p: Photo) -> Tensor:
+    logits = p.net(p.x)[0].detach()
+    near = sorted((c for c in range(len(logits)) if c != p.c), key=lambda c: abs(float(logits[c] - logits[p.c])))
+    return finer_cam(p.head, p.tail, p.x, p.c, near[:3])
+
+
+@oracle("rise", options={"masks": 20, "cells": 4, "keep": 0.4, "grid": (32, 32), "seed": 7})
+def _rise(p: Photo) -> Tensor:
+    """The coins and shifts come in the order in which the paper's code draws them, from the photo's own seed."""
+    g = torch.Generator().manual_seed(p.given["seed"])
+    coins = (torch.rand(20, 4, 4, generator=g) < 0.4).float()
+    down, right = torch.randint(8, (20,), generator=g), torch.randint(8, (20,), generator=g)
+    large = F.interpolate(coins[:, None], (40, 40), mode="bilinear", align_corners=False)[:, 0]
+    masks = torch.stack([m[d : d + 32, r : r + 32] for m, d, r in zip(large, down, right, strict=True)])
+    return rise(p.ask, p.image, p.c, masks, 0.4)
+
+
+@oracle("occlusion", options={"window": 8, "stride": 4, "fill": torch.tensor([0.3, 0.3, 0.3])})
+def _occlusion(p: Photo) -> Tensor:
+    return F.avg_pool2d(occlusion(p.ask, p.image, p.c, 8, 4, 0.3)[None], 4)[0]
+
+
+@oracle("attention-rollout", model="vit")
+def _attention_rollout(p: Photo) -> Tensor:
+    return grid(attention_rollout(attention_weights(p.net, p.x)[1], p.net.first.shape[1]))
+
+
+@oracle("legrad", model="vit", tolerance=1e-3)
+def _legrad(p: Photo) -> Tensor:
+    scores, weights = attention_weights(p.net, p.x)
+    return grid(legrad(scores[0, p.c], weights, p.net.first.shape[1]))
+
+
+def grid(row: Tensor) -> Tensor:
+    """A row of tokens (1, h h) as the map (h, h)."""
+    side = math.isqrt(row.numel())
+    return row.detach().reshape(side, side)
+
+
+@oracle("l-cam")
+def l_cam(p: Photo) -> Tensor:
+    """Equations 2, 3 and 9: the class's trained row and bias, between 0 and 1."""
+    L = torch.zeros_like(p.A[0])
+    for k in range(len(p.A)):
+        L += p.given["weight"][p.c, k] * p.A[k]
+    L += p.given["bias"][p.c]
+    return (L - L.min()) / (L.max() - L.min())
+
+
+# --------------------------------------------------------------------------------------------------
+# captum's methods, asked of captum itself with the normalised image; its baseline of zeros is the mean colour.
+
+
+def captum(name: str, **options: Any) -> Callable[[Photo], Tensor]:
+    def function(p: Photo) -> Tensor:
+        import captum.attr
+
+        method = getattr(captum.attr, name)(copy.deepcopy(p.net))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # captum announces its hooks
+            found = method.attribute(p.x.clone().requires_grad_(), target=p.c, **options)
+        return found.detach()[0].sum(dim=0)
+
+    return function
+
+
+oracle("integrated-gradients", model="plain", options={"steps": 30})(captum("IntegratedGradients", n_steps=30))
+oracle("input-x-gradient", model="plain")(captum("InputXGradient"))
+oracle("guided-backprop", model="plain")(captum("GuidedBackprop"))
+oracle("deconvolution", model="plain")(captum("Deconvolution"))
+oracle("deep-lift", model="plain")(captum("DeepLift"))
+oracle("lrp", model="plain")(captum("LRP"))

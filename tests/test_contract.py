@@ -10,7 +10,8 @@ import saywhy.saliency as folder
 import tiny
 from saywhy.classifier import Classifier
 from saywhy.errors import ModelError, SaywhyError, UsageError
-from saywhy.saliency import METHODS, saliency, saliency_of
+from saywhy.metrics import Row
+from saywhy.saliency import METHODS, Method, saliency, saliency_of
 
 SMALL = {"rise": {"masks": 12, "cells": 4}, "occlusion": {"window": 12, "stride": 10}}
 OWN = [m for m, row in METHODS.items() if not row.needs.startswith(("extra", "head"))]  # heads: test_lcam
@@ -221,7 +222,23 @@ def test_segmentation_networks_are_served_by_a_region_target(method):
 def test_every_method_has_a_summary_a_source_and_documented_equation():
     for name, row in METHODS.items():
         assert row.summary and row.source and row.passes, name
+        assert row.cost in ("few", "many"), name
         assert "Source:" in (row.function.__doc__ or "") or row.needs.startswith("extra"), name
+
+
+def test_no_row_can_be_made_without_its_cost():
+    said = {"summary": "none", "source": "this test", "needs": "maps", "passes": "1 forward"}
+    with pytest.raises(TypeError, match="cost"):
+        Method(lambda tap, targets: tap.maps()[:, 0], **said)
+    with pytest.raises(TypeError, match="passes"):
+        Row(lambda maps: maps, "complexity", None, "map", ("maps",), {}, "none", "this test")
+
+
+@pytest.mark.parametrize("method", OWN)
+def test_a_method_that_costs_few_passes_sends_an_image_through_the_network_at_most_three_times(method):
+    net = tiny.build("vit" if method in TRANSFORMERS else "cnn")
+    passes = saliency(tiny.classifier(net), tiny.images(1), method=method).passes.forward_passes
+    assert (passes <= 3) == (METHODS[method].cost == "few")
 
 
 def test_a_tap_serves_several_methods_without_another_forward_pass():

@@ -1,9 +1,12 @@
 """Evaluations of photos: values against direct calls, truth in the model's view, failures, limits, tables."""
 
+import copy
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from saywhy import bundle, cli
+from saywhy import bundle, cli, metrics
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.errors import InputError, UsageError
@@ -22,7 +25,9 @@ from saywhy.evaluate.derived import squashed
 from saywhy.evaluate.presets import WORDS, methods_for, metrics_named
 from saywhy.evaluate.result import from_dict, json_text, on_pictures, report, shared
 from saywhy.image import Preprocess, read
-from saywhy.metrics import CONTROLS, METRICS
+from saywhy.metrics import CONTROLS, METRICS, reference
+from saywhy.metrics.curves import deletion_curve, insertion_curve
+from saywhy.metrics.faithfulness import kept_scores
 from saywhy.saliency import METHODS, saliency
 from saywhy.saliency.lcam import FORMS, start
 from saywhy.zoo import load_classifier
@@ -182,6 +187,123 @@ def test_the_judge_is_asked_by_metrics_and_by_methods_that_need_scores_alone(tmp
         "ad50"
     ].values == (pytest.approx(plain.row("occlusion").cells["ad50"].values))
     assert sum(asked) > 2 * plain.row("occlusion").forward_passes
+
+
+# --------------------------------------------------------------------------------------------------
+# A metric of one's own is one row, whatever it reads.
+
+
+def toy(function: Callable[..., Tensor], kind: str, needs: str, inputs: tuple[str, ...], **more: Any) -> metrics.Row:
+    return metrics.Row(function, kind, True, needs, inputs, {}, "a toy", "this test", "0", **more)  # type: ignore[arg-type]
+
+
+def asks_itself(*, probabilities: Any, images: Tensor, targets: Tensor, fill: str, drop: str) -> Tensor:
+    """Probability of the asked class on the darkened image, where the conventions arrive."""
+    assert (fill, drop) == ("mean", "absolute")
+    return probabilities(images / 2).gather(1, targets[:, None])[:, 0].double()
+
+
+def brightness(case: metrics.Case) -> Tensor:
+    """A measurement of one's own."""
+    SHOWN.append("brightness")
+    return case.inputs["images"].mean((1, 2, 3)).double()
+
+
+SHOWN: list[str] = []
+TOYS = {
+    "on a curve": toy(
+        lambda curve: curve[:, 1], "faithfulness", "model", (), shares={"curve": metrics.deletion_scores}
+    ),
+    "on another curve": toy(
+        lambda curve: curve[:, 1], "faithfulness", "model", (), shares={"curve": metrics.insertion_scores}
+    ),
+    "on masked scores": toy(
+        lambda known, kept: kept - known.scores, "faithfulness", "model", (),
+        shares={"known": metrics.whole, "kept": metrics.Kept(30.0)},
+    ),
+    "asks itself": toy(asks_itself, "faithfulness", "model", ("probabilities", "images", "targets")),
+    "explains again": toy(
+        lambda explain, images, targets: explain(images, targets).mean((1, 2)).double(),
+        "faithfulness", "model", ("explain", "images", "targets"),
+    ),
+    "own measurement": toy(lambda light: light, "complexity", "model", (), shares={"light": brightness}),
+    "its double": toy(lambda light: 2 * light, "complexity", "model", (), shares={"light": brightness}),
+    "complexity": toy(lambda maps: maps.amax((1, 2)).double(), "complexity", "map", ("maps",)),
+    "localisation": toy(
+        lambda maps, masks: (maps * masks).amax((1, 2)).double(), "localisation", "truth", ("maps", "masks")
+    ),
+    "keypoints": toy(lambda keypoints: keypoints[:, 0], "localisation", "truth", ("keypoints",)),
+    "sanity": toy(
+        lambda explain, images, targets, *, seed: explain(images, (targets + 1) % 3).mean((1, 2)).double() + seed,
+        "sanity", "model", ("explain", "images", "targets"),
+    ),
+    "sanity of weights": toy(
+        lambda net, explain_with: explain_with(copy.deepcopy(net)).mean((1, 2)).double(),
+        "sanity", "model", ("net", "explain_with"),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    for name, row in TOYS.items():
+        monkeypatch.setitem(METRICS, name, row)
+    SHOWN.clear()
+    return list(TOYS)
+
+
+def test_a_metric_of_any_kind_needs_its_row_and_nothing_else(tmp_path: Path, toys: list[str]) -> None:
+    items, clf = photos(tmp_path, 3), paint()
+    how = Conventions(steps=6, fill="mean", drop="absolute")
+    found = evaluate(clf, items, ["grad-cam"], [*toys, "deletion", "ad50"], conventions=how, seed=4)
+    assert [c.name for c in found.columns] == [*toys, "deletion", "ad50"]
+    got = {name: torch.tensor(values(found, "grad-cam", name), dtype=torch.float64) for name in toys}
+    pictures = [read(i.path) for i in items]
+    x, seen = clf.prepare(pictures)
+    maps, truth = saliency(clf, x), truth_of(items, pictures, seen, clf.preprocess)
+    known = reference(clf.probabilities, x)
+    assert known.targets is not None
+    asked = (clf.probabilities, x, maps.display, known)
+    other = saliency(clf, x, ((known.targets + 1) % 3).tolist()).raw.mean((1, 2)).double()
+    expected = {
+        "on a curve": deletion_curve(*asked, steps=6, fill="mean")[:, 1],
+        "on another curve": insertion_curve(*asked, steps=6, fill="blur")[:, 1],
+        "on masked scores": kept_scores(*asked, nu=30, fill="mean") - known.scores,
+        "asks itself": clf.probabilities(x / 2).gather(1, known.targets[:, None])[:, 0].double(),
+        "explains again": maps.display.mean((1, 2)).double(),
+        "own measurement": x.mean((1, 2, 3)).double(),
+        "its double": 2 * x.mean((1, 2, 3)).double(),
+        "complexity": torch.ones(3, dtype=torch.float64),
+        "localisation": (maps.display * truth.masks).amax((1, 2)).double(),
+        "keypoints": truth.keypoints[:, 0],
+        "sanity": other + 4,
+        "sanity of weights": maps.raw.mean((1, 2)).double(),
+    }
+    assert list(expected) == toys
+    for name in toys:
+        torch.testing.assert_close(got[name], expected[name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_what_several_metrics_read_is_measured_once_for_each_method(tmp_path: Path, toys: list[str]) -> None:
+    clf, asked = paint(), []
+
+    def counted(x: Tensor) -> Tensor:
+        asked.append(len(x))
+        return clf.logits(x)
+
+    judge, items = Classifier(counted, classes=clf.class_names, preprocess=PLAIN), photos(tmp_path, 2)
+    names = ["own measurement", "its double", "on a curve", "deletion", "insertion-deletion", "on another curve"]
+    evaluate(clf, items, ["grad-cam"], names, controls=["random"], conventions=Conventions(steps=5), judge=judge)
+    assert SHOWN == ["brightness"] * 2  # once for the control, once for the method
+    assert sum(asked) == 2 * (1 + 2 * 2 * 5)  # the whole, and for each of two rows two curves of five steps
+
+
+def test_a_metric_with_an_input_that_no_evaluation_has_is_told_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METRICS, "odd", toy(lambda captions: captions, "complexity", "map", ("captions",)))
+    with pytest.raises(UsageError, match=r"odd lists the input 'captions'; what can be had here is probabilities, im"):
+        evaluate(paint(), photos(tmp_path, 1), ["grad-cam"], ["odd"])
 
 
 # --------------------------------------------------------------------------------------------------
@@ -508,6 +630,13 @@ def test_eval_prints_markdown_into_a_pipe_and_writes_three_files(place: Path) ->
     assert (place / "out" / "eval.tex").read_text().startswith("% \\usepackage")
     rows = json.loads((place / "out" / "eval.json").read_text())["rows"]
     assert len(rows[-1]["metrics"]["ad50"]["values"]) == 2
+
+
+def test_eval_measures_a_metric_of_ones_own_by_its_row_alone(place: Path, toys: list[str]) -> None:
+    words = ["eval", "photos", *MODEL, "--methods", "grad-cam", "--metrics", "on masked scores,localisation", "--json"]
+    run = CliRunner().invoke(cli.app, words)
+    assert run.exit_code == 0, run.output
+    assert set(json.loads(run.stdout)["rows"][-1]["metrics"]) == {"on masked scores", "localisation"}
 
 
 def test_eval_prints_one_json_document_and_writes_the_one_file_that_is_named(place: Path) -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from saywhy.evaluate.asking import conventions
 from typer.testing import CliRunner
 
 import oracles
@@ -11,7 +12,6 @@ import tiny
 from saywhy.classifier import counting
 from saywhy.cli import app
 from saywhy.errors import UsageError
-from saywhy.evaluate.asking import conventions
 from saywhy.intervene import FILLS, Fill, content_seed, experiment, filler, gaussian_blur, hide, play
 from saywhy.metrics import METRICS
 from saywhy.saliency import saliency

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from saywhy import load_classifier
+from saywhy import explain, load_classifier
 from saywhy.aviary import NULL_PARTS, SPECIES, remove, render
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
+from saywhy.evaluate.aviary_benchmark import _regions
 from saywhy.evaluate.part_effects import Bird, spoiled_birds, test_birds
 from saywhy.image import read
 from tiny import build, classifier
@@ -120,3 +121,12 @@ def test_wrong_questions_are_errors(clf: Classifier) -> None:
         evaluate_aviary(clf, metrics=["epgg"])
     with pytest.raises(UsageError, match="unknown method 'game-part'"):
         evaluate_aviary(clf, ["game-part"])
+
+
+def test_regions_are_exactly_those_that_explain_finds(birds: list[Bird]) -> None:
+    for name in ("aviary:cnn", "aviary:vit"):
+        clf, bird = load_classifier(name), birds[0]
+        explained = explain(clf, read(bird.rendered.pixels), bird.target, bird.sibling, seed=5)
+        found = _regions(clf, bird.image, bird.target, bird.sibling, 5)
+        shares = sorted(float(r.double().mean()) for r in found)
+        assert sorted(c.area for c in explained.concepts) == pytest.approx(shares, abs=5e-3)

@@ -34,11 +34,12 @@ def _tables() -> dict[str, list[dict[str, Any]]]:
 
     saliency = [
         {"name": n, "summary": m.summary, "source": m.source, "needs": m.needs, "passes": m.passes,
-         "approximate": m.approximate, "options": {k: repr(v) for k, v in m.options.items()}}
+         "cost": m.cost, "approximate": m.approximate, "options": {k: repr(v) for k, v in m.options.items()}}
         for n, m in METHODS.items()
     ]  # fmt: skip
     metrics = [
         {"name": n, "summary": m.summary, "source": m.source, "kind": m.kind, "higher_is_better": m.higher_is_better,
+         "passes": m.passes,
          "conventions": dict(m.conventions)}
         for n, m in METRICS.items()
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from sklearn.cluster import KMeans
 from torch import Tensor
 
 from saywhy.classifier import Classifier
@@ -23,6 +24,7 @@ from saywhy.targets import Targets
 
 Unit = Literal["probability", "logit"]
 Weights = Literal["increase", "softmax"]
+ROUNDS = 12  # of k-means
 
 
 def asked_score(clf: Classifier, targets: Targets, image: int, unit: Unit = "probability") -> Score:
@@ -115,34 +117,16 @@ def score_cam_grouped(
     return torch.stack(out)
 
 
-def group_channels(A: Tensor, groups: int, seed: int = 0, rounds: int = 12) -> Tensor:
+def group_channels(A: Tensor, groups: int, seed: int = 0) -> Tensor:
     """The group (K,) of each channel of A (K, h, w): k-means on stretched maps, groups numbered without gaps."""
-    X = _stretched(A).flatten(1)
-    if len(X) <= groups:
-        return torch.arange(len(X))
+    X = _stretched(A).flatten(1).cpu()
     X = X / X.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    centres = _spread(X, groups, seed)
-    group = torch.zeros(len(X), dtype=torch.long)
-    for _ in range(rounds):
-        group = (X @ centres.T).argmax(dim=1)
-        sums = torch.zeros_like(centres).index_add_(0, group, X)
-        norms = sums.norm(dim=1, keepdim=True)
-        centres = torch.where(norms > 0, sums / norms.clamp_min(1e-12), centres)
-    numbers: Tensor = torch.unique(group, return_inverse=True)[1]
+    alike: Tensor = torch.unique(X.round(decimals=5), dim=0, return_inverse=True)[1]
+    if len(alike.unique()) <= groups:  # channels that are alike share a group without any search
+        return alike
+    found = KMeans(groups, n_init=1, max_iter=ROUNDS, random_state=seed).fit(X.numpy())
+    numbers: Tensor = torch.unique(torch.from_numpy(found.labels_).long(), return_inverse=True)[1]
     return numbers
-
-
-def _spread(X: Tensor, groups: int, seed: int) -> Tensor:
-    """First centres (groups, P), each drawn by its squared distance from those before (k-means++)."""
-    g = torch.Generator().manual_seed(seed)
-    first = int(torch.randint(len(X), (1,), generator=g))
-    picked, distance = [first], (1 - X @ X[first]).clamp_min(0)
-    for u in torch.rand(groups - 1, generator=g, dtype=torch.float64):
-        mass = distance.double().cumsum(0)
-        at = int(torch.searchsorted(mass, u * mass[-1]).clamp_max(len(X) - 1))
-        picked.append(at)
-        distance = torch.minimum(distance, (1 - X @ X[at]).clamp_min(0))
-    return X[picked]
 
 
 class _Masks:
