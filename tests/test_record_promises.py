@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 import saywhy
 import tiny
-from saywhy.classifier import Classifier, counting
+from saywhy.classifier import Classifier
 from saywhy.explanation import Explanation, GraphRecord
+from saywhy.passes import counting
 from test_explainer import PLAIN, Colours, colours, patches
 
 
