@@ -53,12 +53,15 @@ TABLE: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "language/propose.py": (SAID, frozenset()),
     "record.py": (RECORDED, frozenset()),
     "graph/build.py": (RECORDED, frozenset()),
-    "intervene.py": (("test_game_promises.py", "test_intervene.py", "test_explainer.py"), frozenset()),
+    "intervene/game.py": (("test_intervene.py", "test_game_promises.py"), frozenset()),
+    "intervene/acts.py": (("test_intervene.py", "test_game_promises.py"), frozenset()),
     "saliency/refine.py": (("test_refined_promises.py", "test_lcam.py"), frozenset()),
     "render/*.py": (SHOWN, frozenset()),
 }
-# Where a line stands on the panel and how thick it is are matters of taste, which no test should pin down.
-TASTE = {"render/png.py": frozenset({"number", "arithmetic"})}
+# Where a line or a number stands and how thick it is are matters of taste, which no test should pin down.
+TASTE = {
+    f"render/{name}.py": frozenset({"number", "arithmetic"}) for name in ("png", "graph_drawing", "layout", "outline")
+}
 HEAVY = ("torch", "numpy", "scipy.stats", "sklearn.cluster", "PIL.Image", "PIL.ImageDraw", "PIL.ImageFont", "pydantic",
          "jinja2", "networkx", "skimage.data", "hypothesis.strategies", "pytest", "safetensors.torch")  # fmt: skip
 SLOW = 0.5  # seconds: a slower test that does not reach the changed lines is not run
