@@ -1,0 +1,120 @@
+"""The game and the acts that check it: what is hidden, what stays, which way the numbers go."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from saywhy.classifier import Classifier
+from saywhy.image import Preprocess
+from saywhy.intervene import CONFIRMING, Game, experiment, play, shapley_values
+
+IMAGE = torch.full((3, 40, 40), 0.75)
+
+
+def halves(x: Tensor) -> Tensor:
+    """Class 1: light at the top, class 2: light at the bottom, class 0: the rest."""
+    top, bottom = x[..., :20, :].mean((1, 2, 3)), x[..., 20:, :].mean((1, 2, 3))
+    return torch.stack([1 - (top + bottom) / 2, top / 2, bottom / 2], dim=1)
+
+
+def clf() -> Classifier:
+    return Classifier(halves, activation="none", preprocess=Preprocess(size=(40, 40)))
+
+
+def two() -> Tensor:
+    regions = torch.zeros(2, 40, 40, dtype=torch.bool)
+    regions[0, :20] = regions[1, 20:] = True
+    return regions
+
+
+def test_combination_s_keeps_region_i_where_bit_i_is_set() -> None:
+    game = play(clf(), IMAGE, two(), fills=("black",))
+    assert game.k == 2 and game.fills == ("black",)
+    top, bottom = game.probabilities[0, :, 1].tolist(), game.probabilities[0, :, 2].tolist()
+    assert top == pytest.approx([0, 0.375, 0, 0.375], abs=1e-5)
+    assert bottom == pytest.approx([0, 0, 0.375, 0.375], abs=1e-5)
+
+
+def test_regions_that_overlap_are_hidden_once() -> None:
+    regions = two()
+    regions[1, 10:] = True
+    game = play(clf(), IMAGE, regions, fills=("black",))
+    assert game.probabilities[0, 0].tolist() == pytest.approx([1, 0, 0], abs=1e-5)
+
+
+def test_values_are_of_the_target_alone_or_against_another_in_either_unit() -> None:
+    p = torch.tensor([[[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]]])
+    game = Game(1, ("black",), p)
+    assert game.values(1).tolist() == [pytest.approx([0.5, 1.0])]
+    assert game.values(1, 2).tolist() == [pytest.approx([0.2, 1.0])]
+    odds = game.values(1, unit="log-odds")[0].tolist()
+    assert odds[0] == pytest.approx(0, abs=1e-6) and odds[1] == pytest.approx(13.8, abs=0.1), "never infinite"
+    assert game.values(2, unit="log-odds")[0, 1] == pytest.approx(-13.8, abs=0.1)
+    difference = game.values(1, 2, unit="log-odds")[0, 0]
+    assert difference == pytest.approx(float(torch.logit(torch.tensor(0.5)) - torch.logit(torch.tensor(0.3))), abs=1e-6)
+
+
+def test_what_lightens_a_class_has_a_positive_value_and_the_others_none() -> None:
+    game = play(clf(), IMAGE, two(), fills=("black", "black"))
+    for row in shapley_values(game.values(1)).tolist():
+        assert row == pytest.approx([0.375, 0], abs=1e-5)
+
+
+def test_every_act_is_tried_in_every_way_and_the_runs_come_act_by_act() -> None:
+    acts = [("hide", (0,)), ("keep", (0,)), ("hide", (0, 1))]
+    runs = experiment(clf(), IMAGE, two(), acts)  # type: ignore[arg-type]
+    assert [(r.act, r.regions) for r in runs] == [act for act in acts for _ in CONFIRMING]
+    assert [(r.fill, r.seed) for r in runs] == list(CONFIRMING) * 3
+    assert not {fill for fill, _ in CONFIRMING} & {"inpaint", "blur"}, "other fills than the game's"
+    assert experiment(clf(), IMAGE, two(), acts, ways=()) == []  # type: ignore[arg-type]
+
+
+def test_hiding_fills_the_region_and_keeping_fills_everything_else() -> None:
+    seen: list[Tensor] = []
+
+    def watching(x: Tensor) -> Tensor:
+        seen.extend(x)
+        return halves(x)
+
+    box = Classifier(watching, activation="none", preprocess=Preprocess(size=(40, 40)))
+    regions = torch.zeros(1, 40, 40, dtype=torch.bool)
+    regions[0, 10:30, 10:30] = True
+    experiment(box, IMAGE, regions, [("hide", (0,)), ("keep", (0,))], ways=(("black", 1),))
+    hidden, alone = (x[0] for x in seen[-2:])
+    assert float(hidden[14:26, 14:26].abs().max()) == 0 and torch.equal(hidden[:6], IMAGE[0, :6])
+    assert float(alone[:6].abs().max()) == 0 and torch.equal(alone[14:26, 14:26], IMAGE[0, 14:26, 14:26])
+    assert torch.equal(hidden + alone, IMAGE[0]), "both acts of a way move the mask alike"
+
+
+def test_a_seed_moves_and_widens_the_mask_by_one_per_cent_at_most_and_no_two_ways_alike() -> None:
+    image = torch.full((3, 400, 400), 0.75)
+    regions = torch.zeros(1, 400, 400, dtype=torch.bool)
+    regions[0, 100:300, 100:300] = True
+    seen: list[Tensor] = []
+
+    def watching(x: Tensor) -> Tensor:
+        seen.extend(x[:, 0] == 0)
+        return x.mean((2, 3))
+
+    box = Classifier(watching, activation="none", preprocess=Preprocess(size=(400, 400)))
+    ways = [("black", s) for s in range(1, 13)]
+    experiment(box, image, regions, [("hide", (0,))], ways=ways)
+    masks = seen[-12:]
+    extents = []
+    for mask in masks:
+        ys, xs = mask.nonzero().unbind(1)
+        y0, y1, x0, x1 = (int(v) for v in (ys.min(), ys.max() + 1, xs.min(), xs.max() + 1))
+        extents.append((y0, y1, x0, x1))
+        assert mask[y0:y1, x0:x1].all() and y1 - y0 == x1 - x0
+        assert abs(y0 - 100) <= 8 and abs(y1 - 300) <= 8 and abs(x0 - 100) <= 8 and abs(x1 - 300) <= 8
+        assert abs((y0 + y1) / 2 - 200) <= 4 and abs((x0 + x1) / 2 - 200) <= 4
+    sizes, middles = {y1 - y0 for y0, y1, _, _ in extents}, {(y0 + y1, x0 + x1) for y0, y1, x0, x1 in extents}
+    assert min(sizes) < 200 < max(sizes) and len(middles) > 6 and len(set(extents)) > 8
+    assert any(a != b for a, b in middles), "across and down are drawn apart"
+    seen.clear()
+    experiment(box, image, regions, [("hide", (0,))], ways=ways)
+    assert all(torch.equal(a, b) for a, b in zip(masks, seen[-12:], strict=True)), "the same seed, the same mask"
+    experiment(box, image, regions, [("hide", (0,))], ways=ways, seed=1)
+    assert any(not torch.equal(a, b) for a, b in zip(masks, seen[-12:], strict=True))

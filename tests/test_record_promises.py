@@ -1,0 +1,244 @@
+"""What the record says agrees with itself and with what was measured: contributions, graphs, shares, classes, costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import saywhy
+import tiny
+from saywhy.classifier import Classifier
+from saywhy.explanation import Explanation, GraphRecord
+from saywhy.passes import counting
+from test_explainer import PLAIN, Colours, colours, patches
+
+
+@pytest.fixture(scope="module")
+def found() -> Explanation:
+    return saywhy.explain(colours(), patches(), regions=3, versus="blue", seed=5)
+
+
+class Many(nn.Module):
+    """Thirty classes of which the first three are the colours; the others follow at a distance, each lower."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.few = Colours()
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.few(x)
+        return torch.cat([scores, -torch.arange(27.0).expand(len(x), -1) / 10 - 1], dim=1)
+
+
+@pytest.fixture(scope="module")
+def many() -> Explanation:
+    return saywhy.explain(Classifier(Many(), preprocess=PLAIN), patches(), regions=2, versus=20)
+
+
+# --------------------------------------------------------------------------------------------------
+# Graphs.
+
+
+def edges(graph: GraphRecord) -> dict[str, float]:
+    return {e.id: e.contribution for e in graph.edges}
+
+
+def test_an_edge_contrasts_the_target_with_its_rival_and_every_other_class_with_the_target(found: Explanation) -> None:
+    of = {g.class_index: g for g in found.graphs}
+    assert found.versus is not None
+    target, versus = found.target.class_index, found.versus.class_index
+    assert (target, versus) == (0, 2)
+    for index, graph in of.items():
+        rival = edges(of[versus if index == target else target])
+        for e in graph.edges:
+            assert e.contrast == pytest.approx(e.contribution - rival[e.id], abs=1e-9)
+    assert any(abs(e.contrast or 0) > 0.01 for g in found.graphs for e in g.edges)
+
+
+def test_a_graph_says_how_far_the_fills_differ_and_that_the_values_add_up(found: Explanation) -> None:
+    for graph in found.graphs:
+        assert 0 <= graph.fidelity["additivity_error"] < 1e-9
+        assert 0 < graph.fidelity["largest_difference_between_fills"] < 1
+        assert graph.nodes == tuple(c.id for c in found.concepts)
+
+
+def test_relations_of_the_graph_hold_on_the_photo(found: Explanation) -> None:
+    middle = {c.id: np.argwhere(c.mask.array()).mean(axis=0) for c in found.concepts}
+    assert found.graph is not None
+    for e in found.graph.edges:
+        (y0, x0), (y1, x1) = middle[e.source], middle[e.target]
+        words = {"left of": x0 < x1, "right of": x0 > x1, "above": y0 < y1, "below": y0 > y1}
+        assert words[e.relation]
+        assert e.distance == pytest.approx(np.hypot(y0 - y1, x0 - x1) / np.hypot(128, 128), abs=0.01)
+
+
+def test_of_many_classes_the_target_the_best_five_and_the_rival_have_graphs_once_each(many: Explanation) -> None:
+    best = [c.class_index for c in many.prediction.top]
+    assert [g.class_index for g in many.graphs] == [*best, 20] and len(set(best)) == 5
+    asked = saywhy.explain(Classifier(Many(), preprocess=PLAIN), patches(), target=25, regions=2)
+    assert [g.class_index for g in asked.graphs] == [25, *best]
+    assert asked.graph == asked.graphs[0]
+
+
+def test_up_to_twenty_classes_every_class_has_a_graph() -> None:
+    class Some(nn.Module):
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.many, self.count = Many(), count
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.many(x)[:, : self.count]
+
+    for count, graphs in ((20, 20), (21, 5)):
+        e = saywhy.explain(Classifier(Some(count), preprocess=PLAIN), patches(), regions=1)
+        assert len(e.graphs) == graphs
+
+
+# --------------------------------------------------------------------------------------------------
+# Regions.
+
+
+def test_the_importance_is_the_share_of_the_probability_that_hiding_takes_never_below_none_or_above_all() -> None:
+    e = saywhy.explain(Classifier(Colours(20.0), preprocess=PLAIN), patches(), target="class 1", regions=3)
+    for c in e.concepts:
+        assert c.importance == pytest.approx(min(1.0, max(0.0, -c.effect.change / e.target.probability)))
+    against = next(c for c in e.concepts if c.effect.change > 0.01)
+    assert against.importance == 0
+    assert 0.1 < e.concepts[0].importance < 1
+
+
+def test_an_effect_is_that_of_hiding_the_region_alone_in_all_its_runs(found: Explanation) -> None:
+    for c in found.concepts:
+        own = [r for r in found.runs if r.act == "hide" and r.regions == (c.id,)]
+        changes = [r.score - found.target.probability for r in own]
+        assert c.effect.change == pytest.approx(float(np.median(changes)))
+        assert (c.effect.runs, c.effect.passes) == (len(own), len(own))
+        assert c.effect.fill == ", ".join(sorted({r.fill for r in own}))
+
+
+def test_the_score_of_a_region_is_its_share_of_what_the_map_shows(found: Explanation) -> None:
+    assert found.saliency is not None
+    values = torch.tensor(found.saliency.values).clamp_min(0)
+    shown = F.interpolate(values[None, None], (64, 64), mode="bilinear")[0, 0]
+    for c in found.concepts:
+        inside = torch.from_numpy(c.mask.array()[::2, ::2].copy())
+        assert c.score == pytest.approx(float(shown[inside].sum() / shown.sum()), abs=0.03)
+    assert 0.2 < sum(c.score for c in found.concepts) <= 1 + 1e-6
+
+
+def test_the_contrast_is_the_contribution_minus_what_the_same_regions_give_the_rival() -> None:
+    # With two classes what one loses the other gains.
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Colours()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x)[:, :2]
+
+    e = saywhy.explain(Classifier(Two(), preprocess=PLAIN), patches(), regions=3)
+    assert [c.contrast for c in e.concepts] == pytest.approx([2 * c.contribution for c in e.concepts], abs=1e-6)
+
+
+def test_without_a_second_class_nothing_is_contrasted() -> None:
+    class OneLogit(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Colours()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x)[:, :1] - 2
+
+    e = saywhy.explain(Classifier(OneLogit(), classes=("red",), preprocess=PLAIN, activation="sigmoid"), patches())
+    assert e.versus is None and all(c.contrast is None for c in e.concepts)
+    assert all(edge.contrast is None for g in e.graphs for edge in g.edges)
+    assert all(r.contrast is None for r in e.runs)
+
+
+def test_a_region_is_said_to_belong_to_the_asked_class_and_lies_where_its_mask_lies(found: Explanation) -> None:
+    for c in found.concepts:
+        ys, xs = np.nonzero(c.mask.array())
+        assert c.box == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+        assert (c.hypothesis, c.present, c.name, c.name_confidence) == (found.target.class_index, True, None, None)
+        assert c.mask.size == (128, 128)
+
+
+def test_a_mask_covers_the_same_part_of_the_photo_as_of_the_models_view(found: Explanation) -> None:
+    first = found.concepts[0].mask.array()
+    red = patches().pixels[..., 0] > 200
+    left = red & (np.arange(128) < 60)
+    assert (first & left).sum() > 0.75 * first.sum()
+
+
+# --------------------------------------------------------------------------------------------------
+# The answer, the map, the cost.
+
+
+def test_the_answer_is_the_likeliest_class_and_the_best_five_are_in_order(many: Explanation) -> None:
+    top = many.prediction.top
+    assert len(top) == 5 and top[0].class_index == many.prediction.class_index
+    assert [c.probability for c in top] == sorted((c.probability for c in top), reverse=True)
+    assert many.prediction.probability == top[0].probability
+    assert all(c.class_name == f"class {c.class_index}" for c in top)
+
+
+def test_the_game_is_told_in_the_asked_unit_with_the_mean_of_its_fills() -> None:
+    p, odds = (saywhy.explain(colours(), patches(), unit=unit) for unit in ("probability", "log-odds"))
+    assert p.game is not None and odds.game is not None
+    assert p.game.fills == odds.game.fills == ("inpaint", "blur")
+    full = p.game.full
+    assert odds.game.full == pytest.approx(float(torch.logit(torch.tensor(full, dtype=torch.float64))), abs=1e-4)
+    assert (p.game.unit, odds.game.unit) == ("probability", "log-odds")
+    # Sentences and effects stay in points of probability.
+    assert odds.text == p.text and odds.concepts[0].effect == p.concepts[0].effect
+
+
+def test_a_map_is_kept_raw_with_its_ends_and_the_method_that_made_it(found: Explanation) -> None:
+    assert found.saliency is not None
+    values = np.array(found.saliency.values)
+    assert values.shape == found.saliency.grid
+    assert (found.saliency.minimum, found.saliency.maximum) == pytest.approx((values.min(), values.max()), rel=1e-5)
+    assert found.saliency.method == "grad-cam" and "saliency:grad-cam" in found.provenance.parts
+    assert found.saliency.status == "ok"
+
+
+def test_a_large_map_is_kept_small_and_keeps_its_shape() -> None:
+    e = saywhy.explain(tiny.classifier(tiny.build("cnn")), patches(), method="occlusion", regions=1)
+    assert e.saliency is not None and max(e.saliency.grid) <= 64
+    wide = Classifier(
+        Colours(), preprocess=saywhy.Preprocess(size=(64, 96), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
+    )
+    big = saywhy.explain(wide, patches(), method="occlusion", regions=1)
+    assert big.saliency is not None and max(big.saliency.grid) <= 64
+    assert big.saliency.grid[1] == pytest.approx(1.5 * big.saliency.grid[0], abs=1)
+
+
+def test_the_record_names_what_made_it(found: Explanation) -> None:
+    assert (found.provenance.seed, found.provenance.saywhy) == (5, saywhy.__version__)
+    assert found.provenance.torch == torch.__version__
+    assert found.model.name == "colours" and found.model.fingerprint == colours().fingerprint
+    assert saywhy.explain(Classifier(Colours(), preprocess=PLAIN), patches(), regions=1).model.name == "Colours"
+    assert found.model.layer and found.model.layer_reason
+    picture = patches()
+    image = found.image
+    assert (image.width, image.height, image.seen, image.sha256) == (128, 128, (0, 0, 128, 128), picture.sha256)
+    assert found.thumbnail.startswith(b"\xff\xd8") and found.text == " ".join(s.text for s in found.statements)
+
+
+def test_the_cost_is_what_was_counted() -> None:
+    with counting() as meter:
+        e = saywhy.explain(colours(), patches(), regions=3)
+    assert (e.cost.forward_passes, e.cost.tail_passes) == (meter.forward_passes, meter.tail_passes)
+    # One look, 2 fills of 8 combinations, and every confirming run.
+    assert e.cost.forward_passes == 1 + 2 * 2**3 + len(e.runs)
+    assert e.cost.seconds > 0
+
+
+def test_the_runs_are_numbered_and_every_one_is_kept(found: Explanation) -> None:
+    assert [r.id for r in found.runs] == [f"r{i + 1}" for i in range(len(found.runs))]
+    assert found.versus is not None
+    assert all(r.contrast is not None and r.score - r.contrast >= 0 for r in found.runs)
+    assert {c.id for c in found.concepts} == {"1", "2", "3"}
