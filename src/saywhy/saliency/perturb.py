@@ -122,7 +122,7 @@ def group_channels(A: Tensor, groups: int, seed: int = 0) -> Tensor:
     X = _stretched(A).flatten(1).cpu()
     X = X / X.norm(dim=1, keepdim=True).clamp_min(1e-12)
     alike: Tensor = torch.unique(X.round(decimals=5), dim=0, return_inverse=True)[1]
-    if len(alike.unique()) <= groups:  # channels that are alike share a group without any search
+    if int(alike.max()) < groups:  # channels that are alike share a group without any search
         return alike
     found = KMeans(groups, n_init=1, max_iter=ROUNDS, random_state=seed).fit(X.numpy())
     numbers: Tensor = torch.unique(torch.from_numpy(found.labels_).long(), return_inverse=True)[1]
