@@ -96,7 +96,7 @@ def _written(annotation: object) -> str:
 
 
 def _value(default: object) -> str:
-    return "..." if "object at" in repr(default) or "factory" in repr(default) else repr(default)
+    return "..." if " at 0x" in repr(default) or "factory" in repr(default) else repr(default)
 
 
 def python_section() -> str:

@@ -14,7 +14,7 @@ NAMES = [
     "aviary",
     "evaluate",
     "find_images",
-    "fit",
+    "fit_lcam",
     "load",
     "METHODS",
     "METRICS",
@@ -56,7 +56,7 @@ def test_a_name_is_one_line_that_type_checkers_read_too():
     assert len(lines) == len(NAMES) - 1, "one import a line; the version is no import"
     for line in lines:
         (alias,) = line.names
-        assert alias.asname, "type checkers take a name for public where it is imported `as` itself"
+        assert alias.asname == alias.name, "type checkers take a name for public where it is imported `as` itself"
         module = importlib.import_module(line.module if line.module != "saywhy" else f"saywhy.{alias.name}")
         found = getattr(saywhy, alias.asname)
         assert found is (module if alias.asname in (*FOLDERS, "saliency") else getattr(module, alias.name))

@@ -13,11 +13,10 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 
-def _listed() -> dict[str, tuple[str, str]]:
-    """The public names: in which module each one is, and what it is called there."""
+def _listed() -> dict[str, str]:
+    """The public names, and in which module each one is."""
     lines = ast.parse(pkgutil.get_data(__name__, "__init__.pyi") or b"").body
-    rows = [(str(line.module), alias) for line in lines if isinstance(line, ast.ImportFrom) for alias in line.names]
-    return {alias.asname or alias.name: (module, alias.name) for module, alias in rows}
+    return {a.name: str(line.module) for line in lines if isinstance(line, ast.ImportFrom) for a in line.names}
 
 
 _HOME = _listed()
@@ -27,11 +26,11 @@ __all__ = sorted(["__version__", *_HOME])
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'saywhy' has no attribute {name!r}")
-    module, own = _HOME[name]
+    module = _HOME[name]
     if module in ("saywhy", f"saywhy.{name}"):
         # A folder of modules: `saywhy.audit`. `saywhy.saliency` is a function too, its folder can be called.
         return import_module(f"saywhy.{name}")
-    return getattr(import_module(module), own)
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:

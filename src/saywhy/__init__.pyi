@@ -22,6 +22,7 @@ from saywhy.saliency import METHODS as METHODS
 from saywhy.saliency import saliency as saliency
 from saywhy.targets import RegionScores as RegionScores
 from saywhy.targets import region_target as region_target
+from saywhy.train.lcam import fit_lcam as fit_lcam
 from saywhy.zoo import load_classifier as load_classifier
 
 __version__: str
