@@ -2,6 +2,8 @@
 # make test    the whole suite
 # make check   linters, types, import directions, then the long walks (browser, soak)
 # make lint    the first half of make check
+# make coverage  the suite, with the share of lines and branches that it runs: 95 and 90 % must not fall
+# make versions  the suite on the lowest versions allowed, and on each Python of this machine: long, needs the network
 # make docs    rebuild the generated pages
 # make aviary-models  train the classifiers of the synthetic birds again: an hour or so on two cores
 # make clean   remove what the above made
@@ -9,11 +11,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint long chromium docs pictures aviary-models clean
+.PHONY: help demo test coverage versions check lint long chromium docs pictures aviary-models clean
 
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := segments,store,serve
+EXTRAS := examples
 
 # A stamp carries the hash of what it was made from: change pyproject.toml or constraints.txt and pip runs again.
 HASH := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
@@ -63,6 +65,27 @@ demo: $(FOR_USE)
 # One thread in each of two workers is faster than two that fight for the cores.
 test: $(FOR_TESTS)
 	@OMP_NUM_THREADS=1 PYTHONPATH=tests/shim $(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+
+# The same suite under a tracer; what runs in processes of its own (torchrun, the command line) is not counted.
+coverage: $(FOR_TESTS)
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests/shim $(BIN)/python -m pytest -n 2 --dist worksteal -m "not long" \
+	  --cov --cov-report=json:build/coverage.json --cov-report=
+	@$(BIN)/python tests/coverage_gate.py build/coverage.json
+
+# Each in an environment of its own, below build/, which is kept. On Python 3.12 and newer pip raises what has no wheel.
+PYTHONS := $(foreach v,3.11 3.12 3.13,$(shell command -v python$(v)))
+SUITE := OMP_NUM_THREADS=1 PYTHONPATH=tests/shim
+versions:
+	@test -n "$(PYTHONS)" || { echo "none of python3.11, python3.12, python3.13 is here" >&2; exit 1; }
+	@set -e; first=1; for p in $(PYTHONS); do \
+	  for limits in $${first:+constraints-lowest.txt} constraints.txt; do \
+	    env=build/$$(basename $$p)-$${limits%.txt}; \
+	    echo "== $$("$$p" --version), $$limits"; \
+	    [ -x $$env/bin/python ] || "$$p" -m venv $$env; \
+	    $$env/bin/python -m pip install -q --disable-pip-version-check -c $$limits -e '.[test]'; \
+	    $(SUITE) $$env/bin/python -m pytest -n 2 -m "not long" --deselect tests/test_layers.py; \
+	  done; first=; \
+	done
 
 lint: $(FOR_TESTS)
 	$(BIN)/ruff check .

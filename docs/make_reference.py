@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import click
 import typer
@@ -100,7 +101,7 @@ def _written(annotation: object) -> str:
 
 
 def _value(default: object) -> str:
-    return "..." if "object at" in repr(default) or "factory" in repr(default) else repr(default)
+    return "..." if " at 0x" in repr(default) or "factory" in repr(default) else repr(default)
 
 
 def python_section() -> str:
@@ -112,10 +113,28 @@ def python_section() -> str:
             value = value.saliency
         if name.isupper() or name == "__version__":
             continue
+        if inspect.ismodule(value):
+            parts.append(folder_section(name, value))
+            continue
         plain = inspect.isclass(value) and (issubclass(value, Exception) or name == "Explanation")
         head = "" if plain else f"```python\nsaywhy.{name}{signature(value)}\n```\n\n"
         parts.append(f"### saywhy.{name}\n\n{head}{_prose(inspect.getdoc(value) or '')}")
     return "\n\n".join(parts)
+
+
+def folder_section(name: str, folder: ModuleType) -> str:
+    """A public folder: its own words, then what each of its names is, in a sentence."""
+    what, _, example = (inspect.getdoc(folder) or "").partition("\n\n")
+    shown = f"\n\n```python\n{example}\n```" if "(" in example and "`" not in example else f"\n\n{example}"
+    rows = [(f"`saywhy.{name}.{n}`", _first_sentence(getattr(folder, n))) for n in folder.__all__]
+    return f"### saywhy.{name}\n\n{what}{shown.rstrip()}\n\n{table('name | what it is', rows)}"
+
+
+def _first_sentence(value: object) -> str:
+    """Of a docstring; of a value the kind that it is of."""
+    if not (inspect.isclass(value) or callable(value)):
+        return f"a {type(value).__name__} of {len(value)}" if isinstance(value, (dict, tuple, list)) else repr(value)
+    return " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
 
 
 def _prose(text: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from saywhy import aviary
 from saywhy.aviary import captions_of, parse, render, sample
-from saywhy.aviary.words import ADJECTIVES, NOUNS, PLURAL, RELATION_WORDS, SETTINGS, said_of
+from saywhy.aviary.vocabulary import ADJECTIVES, NOUNS, PLURAL, RELATION_WORDS, SETTINGS, said_of
 from saywhy.errors import InputError
 
 some_pictures = given(

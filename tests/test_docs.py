@@ -122,5 +122,5 @@ def test_python_on_the_pages_for_users_runs(page, tmp_path):
 
 def test_options_and_make_targets_are_told():
     told = (ROOT / "Makefile").read_text(encoding="utf-8").split("SHELL")[0]
-    for target in ("demo", "test", "check", "lint", "docs"):
+    for target in ("demo", "test", "coverage", "versions", "check", "lint", "docs"):
         assert f"make {target} " in told

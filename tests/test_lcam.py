@@ -45,7 +45,7 @@ def test_before_training_the_head_is_cam(form, model):
     ours = head.maps(tap_of(clf, x), torch.tensor([[1], [4], [1]]))[:, 0]
     cam = saliency(clf, x, [1, 4, 1], method="cam").raw
     gain = float((ours.detach() * cam).sum() / (cam * cam).sum())
-    assert gain > 0 and torch.allclose(ours, gain * cam, atol=1e-4 * float(ours.abs().max()))
+    assert gain > 0 and torch.allclose(ours, gain * cam, atol=1e-4 * float(ours.detach().abs().max()))
 
 
 def test_before_training_the_finer_head_is_cam_scaled_up():

@@ -1,4 +1,5 @@
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,13 @@ import pytest
 import saywhy
 
 NAMES = [
+    "Bundle",
+    "audit",
+    "aviary",
+    "evaluate",
+    "find_images",
+    "fit_lcam",
+    "load",
     "METHODS",
     "METRICS",
     "RENDERERS",
@@ -39,17 +47,28 @@ def test_every_exported_name_can_be_had(name):
     assert getattr(saywhy, name) is not None
 
 
-def test_what_a_type_checker_sees_is_what_python_finds():
-    tree = ast.parse(Path(saywhy.__file__).read_text())
-    seen = {
-        alias.name: node.module
-        for block in tree.body
-        if isinstance(block, ast.If)
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    assert seen == {**saywhy._HOME, "saliency": "saywhy.saliency"}
+FOLDERS = ("audit", "aviary", "evaluate")
+
+
+def test_a_name_is_one_line_that_type_checkers_read_too():
+    stub = Path(saywhy.__file__).with_suffix(".pyi")
+    lines = [n for n in ast.parse(stub.read_text(encoding="utf-8")).body if isinstance(n, ast.ImportFrom)]
+    assert len(lines) == len(NAMES) - 1, "one import a line; the version is no import"
+    for line in lines:
+        (alias,) = line.names
+        assert alias.asname == alias.name, "type checkers take a name for public where it is imported `as` itself"
+        module = importlib.import_module(line.module if line.module != "saywhy" else f"saywhy.{alias.name}")
+        found = getattr(saywhy, alias.asname)
+        assert found is (module if alias.asname in (*FOLDERS, "saliency") else getattr(module, alias.name))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_public_folder_says_what_is_public_in_it(folder):
+    module = getattr(saywhy, folder)
+    assert module.__doc__ and module.__all__
+    assert [n for n in module.__all__ if getattr(module, n) is None] == []
+    reference = (Path(__file__).parents[1] / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert [n for n in module.__all__ if f"saywhy.{folder}.{n}" not in reference] == []
 
 
 def test_an_unknown_name_is_an_attribute_error():

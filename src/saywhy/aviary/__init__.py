@@ -26,8 +26,8 @@ from saywhy.aviary.counterfactuals import (
 )
 from saywhy.aviary.dataset import digest, stream, write
 from saywhy.aviary.faults import FAULTS, Fault, sample
+from saywhy.aviary.listing import label_map, mask_names, mask_of, truth_record
 from saywhy.aviary.parsing import Parsed, Phrase, parse
-from saywhy.aviary.record import label_map, mask_names, mask_of, truth_record
 from saywhy.aviary.sampling import Sample, clean_scene
 from saywhy.aviary.scene import Rendered, Scene, render, scene_from_dict
 from saywhy.aviary.scenery import BACKGROUNDS, OBJECTS, Background, Degradation, Object
@@ -45,8 +45,8 @@ from saywhy.aviary.species import (
     relation,
 )
 from saywhy.aviary.truth import (
-    Game,
     PartTruth,
+    TrueGame,
     contributions,
     interactions,
     observer_game,
@@ -82,7 +82,6 @@ __all__ = [
     "Corruption",
     "Degradation",
     "Fault",
-    "Game",
     "Object",
     "Parsed",
     "Part",
@@ -92,6 +91,7 @@ __all__ = [
     "Sample",
     "Scene",
     "Species",
+    "TrueGame",
     "become",
     "caption",
     "captions_of",

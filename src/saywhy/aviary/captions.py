@@ -15,7 +15,7 @@ from saywhy.aviary.birds import Bird
 from saywhy.aviary.scene import Rendered
 from saywhy.aviary.scenery import Rng, generator
 from saywhy.aviary.species import RELATIONS, relation
-from saywhy.aviary.words import (
+from saywhy.aviary.vocabulary import (
     ADJECTIVES,
     CONVERSE,
     KEYS,

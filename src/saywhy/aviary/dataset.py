@@ -15,7 +15,7 @@ import numpy as np
 from saywhy import files
 from saywhy.aviary.birds import PARTS
 from saywhy.aviary.faults import CONTROL, FAULTS, sample
-from saywhy.aviary.record import RECORD, mask_names, mask_of, truth_record
+from saywhy.aviary.listing import RECORD, mask_names, mask_of, truth_record
 from saywhy.aviary.sampling import Sample
 from saywhy.aviary.scene import SIZE, Rendered, render
 from saywhy.aviary.species import CLASSES, NULL_PARTS, SPECIES

@@ -53,7 +53,7 @@ class Attention(nn.Module):
         return self.proj(y.transpose(1, 2).reshape(N, T, E))  # type: ignore[no-any-return]
 
 
-class Block(nn.Module):
+class VitBlock(nn.Module):
     """Attention and a two-layer network, each with its norm before it and its skip around it."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
@@ -81,7 +81,7 @@ class BirdVit(nn.Module):
         self.features = nn.Sequential(_conv(3, 24, 2), _conv(24, 48, 2), nn.Conv2d(48, width, 3, 2, 1))  # (N, E, 8, 8)
         self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.place = nn.Parameter(torch.randn(1, 1 + (SIDE // 8) ** 2, width) * 0.02)
-        self.blocks = nn.Sequential(*(Block(width, heads, 2 * width) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(VitBlock(width, heads, 2 * width) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 

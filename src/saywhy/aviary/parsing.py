@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from saywhy.aviary.species import RELATIONS
-from saywhy.aviary.words import ADJECTIVES, CONVERSE, NOUNS, RELATION_WORDS, SETTINGS, name_of, relation_name
+from saywhy.aviary.vocabulary import ADJECTIVES, CONVERSE, NOUNS, RELATION_WORDS, SETTINGS, name_of, relation_name
 from saywhy.errors import InputError
 
 

@@ -44,7 +44,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Game:
+class TrueGame:
     """A coalition game: `values[S]` for all 2^n coalitions of `players`."""
 
     players: tuple[str, ...]
@@ -54,11 +54,11 @@ class Game:
         """v of a coalition given by its players' names."""
         return float(self.values[sum(1 << i for i, p in enumerate(self.players) if p in coalition)])
 
-    def minus(self, other: Game) -> Game:
+    def minus(self, other: TrueGame) -> TrueGame:
         """The game "this rather than that": the difference of two games with the same players."""
         if self.players != other.players:
             raise UsageError(f"games of different players cannot be compared: {self.players} and {other.players}")
-        return Game(self.players, self.values - other.values)
+        return TrueGame(self.players, self.values - other.values)
 
 
 def _players(bird: Bird, parts: Collection[str] | None) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def _bits(atom: Atom, players: Sequence[str]) -> int | None:
     return sum(1 << players.index(p) for p in atom.parts)
 
 
-def rule_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> Game:
+def rule_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> TrueGame:
     """The rule game r_c of a species on a bird, played by those of the given parts (default: all) that rules name.
 
     Raises:
@@ -87,10 +87,10 @@ def rule_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) 
         chance = 0.5 if atom.other is not None else 1 / len(DOMAINS[atom.part, atom.key])
         seen = np.zeros(len(coalitions), dtype=bool) if bits is None else (coalitions & bits) == bits
         values *= np.where(seen, 1.0 if holds(bird, atom) else 0.0, chance)
-    return Game(players, values)
+    return TrueGame(players, values)
 
 
-def observer_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> Game:
+def observer_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> TrueGame:
     """The observer game o_c of a species on a bird; players and errors as `rule_game`."""
     players, wanted = _players(bird, parts), species(target)
     coalitions = np.arange(2 ** len(players))
@@ -105,7 +105,7 @@ def observer_game(bird: Bird, target: str, *, parts: Collection[str] | None = No
         possible += left
         if s is wanted:
             mine = left
-    return Game(players, np.where(mine, 1 / np.maximum(possible, 1), 0.0))
+    return TrueGame(players, np.where(mine, 1 / np.maximum(possible, 1), 0.0))
 
 
 @cache
@@ -122,7 +122,7 @@ def _without(n: int, *players: int) -> NDArray[np.int64]:
     return rest
 
 
-def shapley(game: Game) -> dict[str, float]:
+def shapley(game: TrueGame) -> dict[str, float]:
     """The Shapley value of each player; their sum is v(N) - v({}). Shapley 1953."""
     n, v = len(game.players), game.values
     weight = np.array([factorial(k) * factorial(n - k - 1) / factorial(n) for k in range(n)])
@@ -133,7 +133,7 @@ def shapley(game: Game) -> dict[str, float]:
     return out
 
 
-def _pairs(game: Game, weight: Values) -> dict[tuple[str, str], float]:
+def _pairs(game: TrueGame, weight: Values) -> dict[tuple[str, str], float]:
     n, v = len(game.players), game.values
     out = {}
     for i, j in combinations(range(n), 2):
@@ -144,13 +144,13 @@ def _pairs(game: Game, weight: Values) -> dict[tuple[str, str], float]:
     return out
 
 
-def interactions(game: Game) -> dict[tuple[str, str], float]:
+def interactions(game: TrueGame) -> dict[tuple[str, str], float]:
     """The Shapley interaction index of each pair of players. Grabisch and Roubens 1999."""
     n = len(game.players)
     return _pairs(game, np.array([factorial(k) * factorial(n - k - 2) / factorial(n - 1) for k in range(n - 1)]))
 
 
-def taylor(game: Game) -> dict[tuple[str, ...], float]:
+def taylor(game: TrueGame) -> dict[tuple[str, ...], float]:
     """The Shapley-Taylor index of order two: singles and pairs, whose sum is v(N) - v({}).
 
     Singles are v({i}) - v({}). Sundararajan, Dhamdhere and Agarwal 2020.

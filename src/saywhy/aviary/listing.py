@@ -12,8 +12,8 @@ from saywhy.aviary.parsing import Phrase, parse
 from saywhy.aviary.sampling import Sample
 from saywhy.aviary.scene import Rendered
 from saywhy.aviary.species import RELATIONS, relation, species
-from saywhy.aviary.truth import Game, interactions, observer_game, part_relations, rule_game, shapley
-from saywhy.aviary.words import describe, said_of
+from saywhy.aviary.truth import TrueGame, interactions, observer_game, part_relations, rule_game, shapley
+from saywhy.aviary.vocabulary import describe, said_of
 from saywhy.errors import unknown
 from saywhy.image import Bools, Box, encode_mask
 
@@ -62,7 +62,7 @@ def _digits(value: float) -> float:
     return round(value, 10) + 0.0
 
 
-def _solved(game: Game) -> dict[str, Any]:
+def _solved(game: TrueGame) -> dict[str, Any]:
     """A game's Shapley values, its interactions that are not zero, and what each player is worth last and alone."""
     pairs = {pair: _digits(v) for pair, v in interactions(game).items()}
     full, empty = float(game.values[-1]), float(game.values[0])
