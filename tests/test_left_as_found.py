@@ -41,6 +41,7 @@ ATTENDING = tiny.classifier(tiny.build("vit"))
 TAP = tiny.classifier(tiny.build("cnn")).tap(tiny.images(3))
 
 
+RISE = ("rise", {"masks": 8})
 CALLS: dict[str, Callable[[Classifier], object]] = {
     "class_names": lambda c: c.class_names,
     "logits": lambda c: c.logits(tiny.images(3)),
@@ -51,8 +52,8 @@ CALLS: dict[str, Callable[[Classifier], object]] = {
     "explain": lambda c: saywhy.explain(c, patches(), regions=2),
     "explain by attention": lambda c: saywhy.explain(ATTENDING, patches(), regions=2),
     **{
-        name: lambda c, name=name: saywhy.saliency(c, tiny.images(2), method=name, **({"masks": 8} if name == "rise" else {}))
-        for name in ("grad-cam", "hires-cam", "ablation-cam", "score-cam", "rise", "occlusion")
+        name: lambda c, name=name, few=few: saywhy.saliency(c, tiny.images(2), method=name, **few)
+        for name, few in [*((m, {}) for m in ("grad-cam", "hires-cam", "ablation-cam", "score-cam", "occlusion")), RISE]
     },
     "a refined head": lambda c: lcam.start(TAP, "refined"),
 }  # fmt: skip
