@@ -4,6 +4,7 @@
 # make lint    the first half of make check
 # make coverage  the suite, with the share of lines and branches that it runs: 95 and 90 % must not fall
 # make versions  the suite on the lowest versions allowed, and on each Python of this machine: long, needs the network
+# make mutants plants small faults in what measures, says and draws, and counts those that no test notices: minutes
 # make docs    rebuild the generated pages
 # make aviary-models  train the classifiers of the synthetic birds again: an hour or so on two cores
 # make clean   remove what the above made
@@ -11,7 +12,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage versions check lint long chromium docs pictures aviary-models clean
+.PHONY: help demo test coverage versions check lint mutants long chromium docs pictures aviary-models clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -94,6 +95,9 @@ lint: $(FOR_TESTS)
 	$(BIN)/lint-imports
 
 check: lint long
+
+mutants: $(FOR_TESTS)
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests/shim $(BIN)/python benchmarks/mutants.py
 
 # pytest's exit code 5 says that nothing is marked long, which is no failure.
 long: $(FOR_TESTS) chromium

@@ -41,7 +41,6 @@ ATTENDING = tiny.classifier(tiny.build("vit"))
 TAP = tiny.classifier(tiny.build("cnn")).tap(tiny.images(3))
 
 
-RISE = ("rise", {"masks": 8})
 CALLS: dict[str, Callable[[Classifier], object]] = {
     "class_names": lambda c: c.class_names,
     "logits": lambda c: c.logits(tiny.images(3)),
@@ -51,12 +50,13 @@ CALLS: dict[str, Callable[[Classifier], object]] = {
     "tap": lambda c: c.tap(tiny.images(2)).maps(),
     "explain": lambda c: saywhy.explain(c, patches(), regions=2),
     "explain by attention": lambda c: saywhy.explain(ATTENDING, patches(), regions=2),
+    "rise": lambda c: saywhy.saliency(c, tiny.images(2), method="rise", masks=8),
     **{
-        name: lambda c, name=name, few=few: saywhy.saliency(c, tiny.images(2), method=name, **few)
-        for name, few in [*((m, {}) for m in ("grad-cam", "hires-cam", "ablation-cam", "score-cam", "occlusion")), RISE]
+        name: lambda c, name=name: saywhy.saliency(c, tiny.images(2), method=name)
+        for name in ("grad-cam", "hires-cam", "ablation-cam", "score-cam", "occlusion")
     },
     "a refined head": lambda c: lcam.start(TAP, "refined"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("call", CALLS)
