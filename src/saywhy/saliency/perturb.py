@@ -120,6 +120,8 @@ def score_cam_grouped(
 def group_channels(A: Tensor, groups: int, seed: int = 0) -> Tensor:
     """The group (K,) of each channel of A (K, h, w): k-means on stretched maps, groups numbered without gaps."""
     X = _stretched(A).flatten(1).cpu()
+    if len(X) <= groups:
+        return torch.arange(len(X))
     X = X / X.norm(dim=1, keepdim=True).clamp_min(1e-12)
     alike: Tensor = torch.unique(X.round(decimals=5), dim=0, return_inverse=True)[1]
     if int(alike.max()) < groups:  # channels that are alike share a group without any search
