@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from saywhy.collection import Item
     from saywhy.explanation import Explanation
     from saywhy.language import Confirming, Found
+    from saywhy.render.pages import Drawing
     from saywhy.seen import Seen
 
 Act = tuple[Literal["hide", "keep"], tuple[int, ...]]
@@ -137,12 +138,12 @@ class Sections:
     """How a part is shown, from the record alone; its module loads no torch.
 
     `text` gives lines for a terminal, `panel(canvas, explanation, y)` draws below y in the left column of the panel and
-    gives the y below it, `page` gives HTML by column. `kinds` are the claims that it brings.
+    gives the y below it, `page(drawing)` gives HTML by column. `kinds` are the claims that it brings.
     """
 
     text: Callable[[Explanation], str] | None = None
     panel: Callable[[Image.Image, Explanation, int], int] | None = None
-    page: Callable[[Explanation], Mapping[Column, Markup]] | None = None
+    page: Callable[[Drawing], Mapping[Column, Markup]] | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
 
 

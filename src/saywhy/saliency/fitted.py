@@ -12,7 +12,8 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
-from saywhy.tap import Point, Tap
+from saywhy.layers import Point
+from saywhy.tap import Tap
 from saywhy.targets import Targets
 
 
