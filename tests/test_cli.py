@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from saywhy import cli
+from saywhy.explanation import SCHEMA
 
 FACTORY = """
 import torch
