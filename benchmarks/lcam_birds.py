@@ -35,15 +35,15 @@ from saywhy.collection import Item, find_images
 from saywhy.evaluate.annotations import framed_mask
 from saywhy.evaluate.part_effects import Bird, test_birds
 from saywhy.image import read
+from saywhy.lcam.fitting import RECIPES, Outcome, Recipe, fit_lcam
+from saywhy.lcam.fitting import untrained as untrained_head
+from saywhy.lcam.heads import LCam
+from saywhy.lcam.heads import load as load_head
+from saywhy.lcam.losses import CE_ONLY
+from saywhy.lcam.photos import read_photos
 from saywhy.metrics import CONTROLS, METRICS, Case, reference, spearman, values_of
 from saywhy.saliency import display, saliency
-from saywhy.saliency.lcam import LCam
-from saywhy.saliency.lcam import load as load_head
-from saywhy.train.lcam import RECIPES, Outcome, Recipe, fit_lcam
-from saywhy.train.lcam import untrained as untrained_head
 from saywhy.train.loop import Config
-from saywhy.train.masks import CE_ONLY
-from saywhy.train.photos import read_photos
 from saywhy.zoo import load_classifier
 
 RESULTS = Path(__file__).parent / "results"

@@ -26,12 +26,12 @@ from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.evaluate.annotations import truth_of
 from saywhy.image import Box, read
+from saywhy.lcam.fitting import FEW, RECIPES, Recipe, fit_lcam, untrained
+from saywhy.lcam.heads import LCam, Rows
+from saywhy.lcam.losses import Coefficients
+from saywhy.lcam.photos import read_photos
 from saywhy.metrics.localisation import epg, pointing
-from saywhy.saliency.lcam import LCam, Rows
-from saywhy.train.lcam import FEW, RECIPES, Recipe, fit_lcam, untrained
 from saywhy.train.loop import Config
-from saywhy.train.masks import Coefficients
-from saywhy.train.photos import read_photos
 from saywhy.zoo import load_classifier
 
 RESULT = Path(__file__).parent / "results" / "lcam_cub.json"

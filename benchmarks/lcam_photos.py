@@ -27,15 +27,15 @@ from lcam_rows import OF_THE_ORDER, Seen, Table, column, kept_sigmoid, photos_fo
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.image import read
+from saywhy.lcam.fitting import RECIPES, Recipe, fit_lcam, frozen, lcam_step
+from saywhy.lcam.fitting import untrained as lcam_untrained
+from saywhy.lcam.heads import LCam, Shared, start
+from saywhy.lcam.losses import CE_ONLY
+from saywhy.lcam.photos import Part, read_photos, split
+from saywhy.lcam.responses import Answers, ask
 from saywhy.metrics import CONTROLS
 from saywhy.saliency import display, saliency
-from saywhy.saliency.lcam import LCam, Shared, start
-from saywhy.train.answers import Answers, ask
-from saywhy.train.lcam import RECIPES, Recipe, fit_lcam, frozen, lcam_step
-from saywhy.train.lcam import untrained as lcam_untrained
 from saywhy.train.loop import fit
-from saywhy.train.masks import CE_ONLY
-from saywhy.train.photos import Part, read_photos, split
 from saywhy.zoo import load_classifier
 
 RESULT = Path(__file__).parent / "results" / "lcam_photos.json"

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 import saywhy
 from saywhy import files
 from saywhy.classifier import Classifier
+from saywhy.lcam.heads import LCam
 from saywhy.metrics import Case, reference, values_of
 from saywhy.saliency import display, saliency
-from saywhy.saliency.lcam import LCam
 
 STEPS = 8  # of the insertion and deletion curves
 BATCH = 4  # images at once: what one core does best

@@ -21,8 +21,8 @@ from lcam_rows import OF_THE_ORDER, Seen, Table, column, paired, photos_folder, 
 from saywhy.cli.options import fitted_parts
 from saywhy.collection import find_images
 from saywhy.image import read
-from saywhy.train.lcam import fit_lcam
-from saywhy.train.photos import read_photos
+from saywhy.lcam.fitting import fit_lcam
+from saywhy.lcam.photos import read_photos
 from saywhy.zoo import load_classifier
 
 RESULT = Path(__file__).parent / "results" / "lcam_scenes.json"

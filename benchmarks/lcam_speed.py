@@ -21,8 +21,8 @@ import torch
 
 from measure import facts
 from saywhy.classifier import Classifier
+from saywhy.lcam.heads import LCam, start
 from saywhy.saliency import saliency
-from saywhy.saliency.lcam import LCam, start
 from saywhy.zoo import load_classifier
 
 RESULT = Path(__file__).parent / "results" / "lcam_speed.json"

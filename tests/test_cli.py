@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from saywhy import cli
+from saywhy.explanation import SCHEMA
 
 FACTORY = """
 import torch
@@ -95,7 +96,7 @@ def test_several_images_give_a_list_in_which_failures_are_rows(place: Path) -> N
     done = run("explain", "photo.png", "broken.jpg", "missing.png", *MODEL, "--format", "json", cwd=place)
     assert done.returncode == 1
     first, *failed = json.loads(done.stdout)
-    assert first["schema"] == 2
+    assert first["schema"] == SCHEMA
     assert [sorted(row) for row in failed] == [["error", "image"]] * 2
     assert [row["image"] for row in failed] == ["broken.jpg", "missing.png"]
     assert "broken.jpg" in done.stderr
@@ -110,7 +111,7 @@ def test_files_are_written_and_named_after_the_photo(place: Path) -> None:
     names = sorted(p.name for p in (place / "out").iterdir())
     stems = ["photo", "photo-2"]
     assert names == sorted(f"{s}.{e}" for s in stems for e in ("txt", "json", "png", "html"))
-    assert json.loads((place / "out" / "photo.json").read_text())["schema"] == 2
+    assert json.loads((place / "out" / "photo.json").read_text())["schema"] == SCHEMA
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from saywhy import bundle, cli, metrics
+from saywhy import Explainer, cli, metrics
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.errors import InputError, UsageError
@@ -25,11 +25,11 @@ from saywhy.evaluate.derived import squashed
 from saywhy.evaluate.presets import WORDS, methods_for, metrics_named
 from saywhy.evaluate.result import from_dict, json_text, on_pictures, report, shared
 from saywhy.image import Preprocess, read
+from saywhy.lcam.heads import FORMS, start
 from saywhy.metrics import CONTROLS, METRICS, reference
 from saywhy.metrics.curves import deletion_curve, insertion_curve
 from saywhy.metrics.faithfulness import kept_scores
 from saywhy.saliency import METHODS, saliency
-from saywhy.saliency.lcam import FORMS, start
 from saywhy.zoo import load_classifier
 from tiny import build, classifier, images
 
@@ -649,7 +649,8 @@ def test_eval_prints_one_json_document_and_writes_the_one_file_that_is_named(pla
 
 def test_the_papers_protocol_is_one_command_that_takes_a_head_and_leaves_out_what_is_not_there(place: Path) -> None:
     clf = load_classifier("paints_to_measure:paint", size=32, resize=40, mean=[0.0] * 3, std=[1.0] * 3)
-    bundle.Bundle(start(clf.tap(clf.prepare([read(place / "photos" / "0.png")])[0]), "rows")).save(place / "explainer")
+    head = start(clf.tap(clf.prepare([read(place / "photos" / "0.png")])[0]), "rows")
+    Explainer(clf, {"lcam": head}).save(place / "explainer")
     words = ["eval", "photos", *MODEL, "--preset", "l-cam-table", "--explainer", "explainer", "--json", "--quiet"]
     whole = CliRunner().invoke(cli.app, [*words, "--perturbation-limit", "1", "--sanity-limit", "1"])
     assert whole.exit_code == 0, whole.output

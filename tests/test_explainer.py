@@ -14,10 +14,11 @@ import saywhy
 import tiny
 from saywhy.classifier import Classifier
 from saywhy.errors import InputError, ModelError, UsageError
-from saywhy.explainer import _told_apart
 from saywhy.explanation import Beside, ColourShare, Explanation, Statement, json_schema
 from saywhy.image import Picture, Preprocess, read
-from saywhy.language import Appearance, RegionWords, parse_all
+from saywhy.language import Appearance, parse_all
+from saywhy.regions.part import _told_apart
+from saywhy.regions.propose import RegionWords
 
 PLAIN = Preprocess(size=(64, 64), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
 

@@ -17,15 +17,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tiny
-from saywhy import bundle, cli
+from saywhy import Explainer, cli
 from saywhy.collection import Item, find_images
 from saywhy.errors import InputError, UsageError
+from saywhy.lcam import crops, equal_area, responses
+from saywhy.lcam import fitting as training
+from saywhy.lcam import photos as photos_of
+from saywhy.lcam.fitting import RECIPES, Recipe, fit_lcam
 from saywhy.passes import counting
 from saywhy.saliency import saliency
-from saywhy.train import answers, equal_area, sights
-from saywhy.train import lcam as training
-from saywhy.train import photos as photos_of
-from saywhy.train.lcam import RECIPES, Recipe, fit_lcam
 from saywhy.train.loop import Config
 
 SMALL = Recipe("small", Config(epochs=2, batch_size=4, lr=0.02, schedule="constant"), rank=2)
@@ -88,7 +88,7 @@ def test_a_refined_head_learns_to_foretell_answers_to_masks(photos, clf):
 
 
 def test_a_refined_head_goes_on_with_masks_of_one_area_and_resumes_there(photos, clf, tmp_path, monkeypatch):
-    monkeypatch.setattr(sights, "SURE", 0.0)
+    monkeypatch.setattr(crops, "SURE", 0.0)
     later = replace(REFINED.config, epochs=4, batch_size=4, lr=1e-2)
     recipe, items, file = replace(REFINED, then=later, crops=1), find_images(photos), tmp_path / "run.safetensors"
     whole = fit_lcam(clf, items, recipe)
@@ -122,7 +122,7 @@ def test_heads_of_two_seeds_share_no_network(photos, clf):
 def test_the_loss_of_equal_areas_is_what_the_shown_and_the_hidden_part_do_to_the_probability(clf):
     head = training.untrained(clf, FewPhotos(tiny.images(4)), REFINED)
     x = tiny.images(4)
-    said = answers.ask(clf, head, x, 2)
+    said = responses.ask(clf, head, x, 2)
     got = equal_area.equal_area_step(clf, head.head.member(0))(seen_whole(clf, x, said)[torch.arange(4)])
     ranks = equal_area.soft_ranks(head.head.refine(said.basis).detach())
     lost, left = 0.0, 0.0
@@ -140,43 +140,43 @@ def test_the_loss_of_equal_areas_is_what_the_shown_and_the_hidden_part_do_to_the
 
 
 def seen_whole(clf, x, said):
-    return sights.Sights(clf, FewPhotos(x), sights.whole_photos(clf, said, torch.arange(len(x))))
+    return crops.Crops(clf, FewPhotos(x), crops.whole_photos(clf, said, torch.arange(len(x))))
 
 
 def test_what_is_known_of_a_crop_is_what_looking_at_it_says(clf, monkeypatch):
-    monkeypatch.setattr(sights, "SURE", 0.0)
+    monkeypatch.setattr(crops, "SURE", 0.0)
     x, rows = tiny.images(4), torch.tensor([2, 0])
     head = training.untrained(clf, FewPhotos(x), REFINED)
-    known = sights.from_closer(clf, head, FewPhotos(x), rows, 3, seed=5)
+    known = crops.from_closer(clf, head, FewPhotos(x), rows, 3, seed=5)
     assert known.photo.tolist() == [2, 2, 2, 0, 0, 0]
-    alone = sights.from_closer(clf, head, FewPhotos(x), rows[1:], 3, seed=5)
+    alone = crops.from_closer(clf, head, FewPhotos(x), rows[1:], 3, seed=5)
     assert torch.equal(alone.box, known.box[3:])
-    assert not torch.equal(sights.from_closer(clf, head, FewPhotos(x), rows, 3, seed=6).box, known.box)
-    seen = sights.Sights(clf, FewPhotos(x), known)
+    assert not torch.equal(crops.from_closer(clf, head, FewPhotos(x), rows, 3, seed=6).box, known.box)
+    seen = crops.Crops(clf, FewPhotos(x), known)
     for n in range(len(seen)):
         one = seen[torch.tensor([n])]
         left, top, w, h = known.box[n].tolist()
         box = (left, top, left + w, top + h)
         assert left >= 0 and top >= 0 and box[2] <= x.shape[3] and box[3] <= x.shape[2]
-        assert all(sights.SIDES[0] - 0.05 <= side / 32 <= 1 for side in (w, h))
+        assert all(crops.SIDES[0] - 0.05 <= side / 32 <= 1 for side in (w, h))
         pixels = Image.fromarray((x[known.photo[n]] * 255).round().byte().permute(1, 2, 0).numpy())
         slow = np.asarray(pixels.resize((x.shape[3], x.shape[2]), Image.Resampling.BICUBIC, box=box), np.float32) / 255
         assert float((one.images[0].permute(1, 2, 0) - torch.from_numpy(slow)).abs().max()) < 0.02
         p = clf.probabilities(one.images)[0]
         assert int(one.predicted) == int(p.argmax())
         assert float(one.whole.exp()) == pytest.approx(float(p.max()), abs=1e-5)
-        again = answers.ask(clf, head, one.images, 1)
+        again = responses.ask(clf, head, one.images, 1)
         assert torch.allclose(again.basis, one.basis, atol=1e-4)
 
 
 def test_crops_of_which_the_classifier_is_not_sure_are_left_out(clf, monkeypatch):
     x = tiny.images(4)
     head = training.untrained(clf, FewPhotos(x), REFINED)
-    monkeypatch.setattr(sights, "SURE", 0.0)
-    every = sights.from_closer(clf, head, FewPhotos(x), torch.arange(4), 4)
+    monkeypatch.setattr(crops, "SURE", 0.0)
+    every = crops.from_closer(clf, head, FewPhotos(x), torch.arange(4), 4)
     limit = float(every.whole.exp().median())
-    monkeypatch.setattr(sights, "SURE", limit)
-    some = sights.from_closer(clf, head, FewPhotos(x), torch.arange(4), 4)
+    monkeypatch.setattr(crops, "SURE", limit)
+    some = crops.from_closer(clf, head, FewPhotos(x), torch.arange(4), 4)
     assert some.whole.tolist() == [w for w in every.whole.tolist() if math.exp(w) >= limit - 1e-7]
 
 
@@ -196,8 +196,8 @@ class FewPhotos:
 def test_answers_are_those_of_the_masked_photos_and_do_not_depend_on_the_batch(photos, clf):
     x = tiny.images(2)
     head = training.untrained(clf, photos_of.read_photos(clf, find_images(photos), crop=False)[0], REFINED)
-    got = answers.ask(clf, head, x, 9, seed=1)
-    alone = answers.ask(clf, head, x[1:], 9, seed=1)
+    got = responses.ask(clf, head, x, 9, seed=1)
+    alone = responses.ask(clf, head, x[1:], 9, seed=1)
     assert torch.equal(got.masks[1:], alone.masks) and torch.allclose(got.answers[1:], alone.answers, atol=1e-5)
     n = int((~got.blurred[0]).nonzero()[0])
     keep = torch.nn.functional.interpolate(got.masks[0, n][None, None].float(), (32, 32), mode="bilinear")[0]
@@ -215,10 +215,10 @@ def test_a_map_that_foretells_the_answers_correlates_with_them_whatever_share_an
     share = masks.float().mean((2, 3))
     said = 1e-3 * torch.einsum("nmhw,nhw->nm", masks.float(), L) - 1 + 0.2 * share + 0.1 * blurred
     basis = torch.zeros(1, 1, 4, 4)
-    batch = answers.Answers(masks, blurred, said, torch.zeros(1, dtype=torch.long), torch.zeros(1), basis)
-    assert float(answers.correlations(L, batch)) > 0.99
-    assert float(answers.correlations(-L, batch)) < -0.99
-    assert float(answers.correlations(L * 5 + 3, batch)) > 0.99  # neither scale nor offset of a map matters
+    batch = responses.Answers(masks, blurred, said, torch.zeros(1, dtype=torch.long), torch.zeros(1), basis)
+    assert float(responses.correlations(L, batch)) > 0.99
+    assert float(responses.correlations(-L, batch)) < -0.99
+    assert float(responses.correlations(L * 5 + 3, batch)) > 0.99  # neither scale nor offset of a map matters
 
 
 def test_training_lowers_the_loss(photos, clf):
@@ -425,14 +425,14 @@ def test_fit_under_torchrun_writes_and_speaks_once(place):
     assert done.returncode == 1, done.stderr[-2000:]  # one picture is broken
     assert done.stderr.count("failed: ") == done.stderr.count("saywhy explain IMAGE --explainer mine") == 1
     assert sorted(p.name for p in (place / "mine").iterdir()) == ["explainer.json", "lcam.safetensors"]
-    assert bundle.load(place / "mine", _paints_to_fit()).lcam.card["pictures"] == 10
+    assert Explainer.load(place / "mine", _paints_to_fit()).parts["lcam"].card["pictures"] == 10
 
 
 def test_fit_names_what_it_could_not_read_and_ends_with_1(place):
     (place / "photos" / "broken.png").write_bytes(b"no picture")
     got = run("fit", "photos", "-o", "mine", *MODEL)
     assert got.exit_code == 1 and "broken.png" in got.stderr
-    assert bundle.load(place / "mine", _paints_to_fit()).lcam is not None
+    assert Explainer.load(place / "mine", _paints_to_fit()).parts["lcam"] is not None
 
 
 def _paints_to_fit():

@@ -15,23 +15,30 @@ from hypothesis import strategies as st
 from saywhy.errors import UsageError
 from saywhy.explanation import Beside, ClassScore, ColourShare, Place, Run
 from saywhy.language import (
-    CLAIMS,
     Appearance,
     Claim,
     Confirming,
-    Evidence,
     Region,
-    RegionWords,
-    describe,
     parse,
     parse_all,
+    prediction,
+    tell,
     verify,
-    wanted,
     write,
     write_all,
     written_all,
 )
+from saywhy.language.claims import kinds as known_kinds
 from saywhy.language.sentences import _read_name, _written
+from saywhy.regions.describe import describe as claims_of
+from saywhy.regions.propose import Evidence, RegionWords, wanted
+
+
+def describe(e, *, limit=8):
+    """What is said of regions, after what is said of every image; and how many claims were dropped."""
+    said, dropped = claims_of(e)
+    return tell([prediction(e.predicted, e.target, e.versus), *said], limit=limit), dropped
+
 
 CAT, EGYPTIAN = "tiger cat", "Egyptian cat"
 ONE = Region("1", "orange-brown", "centre left")
@@ -156,8 +163,8 @@ counts = st.integers(1, 12)
 @st.composite
 def claims(draw: st.DrawFn, described: st.SearchStrategy[Region] = regions) -> Claim:
     """A claim with what one of the table's sentences has a slot for."""
-    kind = draw(st.sampled_from(list(CLAIMS)))
-    slots = set(re.findall(r"\{(\w+),?\}", draw(st.sampled_from(CLAIMS[kind]))))
+    kind = draw(st.sampled_from(list(known_kinds())))
+    slots = set(re.findall(r"\{(\w+),?\}", draw(st.sampled_from(known_kinds()[kind].sentences))))
     several = {"region": (1, 1), "regions": (2, 5), "both": (2, 2)}
     least, most = next((several[s] for s in slots if s in several), (0, 0))
     a, b, c = sorted(draw(st.tuples(*[st.integers(0, 100)] * 3)))

@@ -8,16 +8,18 @@ import torch
 import torch.nn.functional as F
 
 import tiny
-from saywhy import bundle
+from saywhy import Explainer
 from saywhy.errors import InputError, UsageError
+from saywhy.lcam import heads as lcam
+from saywhy.lcam import losses as masks
+from saywhy.lcam import refine
+from saywhy.lcam.fitting import Recipe, frozen, lcam_step
+from saywhy.lcam.losses import Coefficients
 from saywhy.metrics import spearman
 from saywhy.passes import counting
-from saywhy.saliency import lcam, refine, saliency, saliency_of
+from saywhy.saliency import saliency, saliency_of
 from saywhy.targets import Targets
-from saywhy.train import masks
-from saywhy.train.lcam import Recipe, frozen, lcam_step
 from saywhy.train.loop import Config, fit
-from saywhy.train.masks import Coefficients
 
 ROWS = Recipe("rows", Config(epochs=6, batch_size=8, lr=0.02), form="rows", crop=False)
 
@@ -372,9 +374,9 @@ def test_a_class_that_the_head_does_not_know_is_an_error():
 def test_an_explainer_that_was_saved_explains_as_before(form, tmp_path):
     clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
     head = trained(clf, x, form)
-    bundle.Bundle(head).save(tmp_path / "mine")
-    again = bundle.load(tmp_path / "mine", clf)
-    assert again.method == "l-cam" and again.lcam.layers == head.layers
+    Explainer(clf, {"lcam": head}).save(tmp_path / "mine")
+    again = Explainer.load(tmp_path / "mine", clf)
+    assert again.method == "l-cam" and again.parts["lcam"].layers == head.layers
     expected = saliency(clf, x, 3, method="l-cam", head=head).raw
     assert torch.equal(saliency(clf, x, 3, method="l-cam", **again.options["l-cam"]).raw, expected)
 
@@ -382,24 +384,24 @@ def test_an_explainer_that_was_saved_explains_as_before(form, tmp_path):
 def test_a_head_for_another_model_or_layer_is_refused(tmp_path):
     net = tiny.build("cnn")
     clf, x = tiny.classifier(net), tiny.images(2)
-    bundle.Bundle(trained(clf, x)).save(tmp_path)
+    Explainer(clf, {"lcam": trained(clf, x)}).save(tmp_path)
     with pytest.raises(UsageError, match="fitted to the classifier"):
-        bundle.load(tmp_path, tiny.classifier(tiny.build("cnn", seed=9)))
+        Explainer.load(tmp_path, tiny.classifier(tiny.build("cnn", seed=9)))
     with pytest.raises(UsageError, match="conv1"):
-        bundle.load(tmp_path, tiny.classifier(net, layer="conv1"))
+        Explainer.load(tmp_path, tiny.classifier(net, layer="conv1"))
 
 
 def test_a_folder_without_an_explainer_and_a_broken_one_are_input_errors(tmp_path):
     clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
     with pytest.raises(InputError, match="no explainer there"):
-        bundle.load(tmp_path, clf)
-    bundle.Bundle(trained(clf, x)).save(tmp_path)
+        Explainer.load(tmp_path, clf)
+    Explainer(clf, {"lcam": trained(clf, x)}).save(tmp_path)
     (tmp_path / "lcam.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(InputError, match="no L-CAM head"):
-        bundle.load(tmp_path, clf)
+        Explainer.load(tmp_path, clf)
     (tmp_path / "explainer.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
-        bundle.load(tmp_path, clf)
+        Explainer.load(tmp_path, clf)
     (tmp_path / "explainer.json").write_text('{"format": 99, "parts": {}}')
     with pytest.raises(UsageError, match="newer"):
-        bundle.load(tmp_path, clf)
+        Explainer.load(tmp_path, clf)

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from saywhy.errors import UsageError
-from saywhy.train import together
+from saywhy.train import distributed
 from saywhy.train.loop import Config, Step, copy_compatible, fit, mean_loss
 
 Batch = tuple[Tensor, Tensor]
@@ -365,11 +365,11 @@ def test_two_processes_learn_what_one_learns_and_the_first_alone_writes(tmp_path
 
 
 def test_a_process_that_runs_alone_meets_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in together.LAUNCHED:
+    for name in distributed.LAUNCHED:
         monkeypatch.delenv(name, raising=False)
-    with together.launched():
-        assert not together.together()
+    with distributed.launched():
+        assert not distributed.together()
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "nowhere"}.items():
         monkeypatch.setenv(name, value)
-    with together.launched():
-        assert not together.together()
+    with distributed.launched():
+        assert not distributed.together()

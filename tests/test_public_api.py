@@ -9,17 +9,15 @@ import pytest
 import saywhy
 
 NAMES = [
-    "Bundle",
     "audit",
     "aviary",
     "evaluate",
     "find_images",
-    "fit_lcam",
-    "load",
     "METHODS",
     "METRICS",
     "RENDERERS",
     "Classifier",
+    "Explainer",
     "Explanation",
     "ExtraMissing",
     "InputError",

@@ -3,8 +3,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from saywhy.concepts.extract import attention_mask, find_regions, guided_filter
 from saywhy.errors import UsageError
+from saywhy.regions.extract import attention_mask, find_regions, guided_filter
 
 
 def scene(side: int = 96) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -3,8 +3,6 @@
 from saywhy import audit as audit
 from saywhy import aviary as aviary
 from saywhy import evaluate as evaluate
-from saywhy.bundle import Bundle as Bundle
-from saywhy.bundle import load as load
 from saywhy.classifier import Classifier as Classifier
 from saywhy.collection import find_images as find_images
 from saywhy.errors import ExtraMissing as ExtraMissing
@@ -12,6 +10,7 @@ from saywhy.errors import InputError as InputError
 from saywhy.errors import ModelError as ModelError
 from saywhy.errors import SaywhyError as SaywhyError
 from saywhy.errors import UsageError as UsageError
+from saywhy.explainer import Explainer as Explainer
 from saywhy.explainer import explain as explain
 from saywhy.explanation import Explanation as Explanation
 from saywhy.image import Preprocess as Preprocess
@@ -22,7 +21,6 @@ from saywhy.saliency import METHODS as METHODS
 from saywhy.saliency import saliency as saliency
 from saywhy.targets import RegionScores as RegionScores
 from saywhy.targets import region_target as region_target
-from saywhy.train.lcam import fit_lcam as fit_lcam
 from saywhy.zoo import load_classifier as load_classifier
 
 __version__: str

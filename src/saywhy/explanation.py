@@ -295,16 +295,17 @@ class Explanation(Record):
     target: ClassScore
     versus: ClassScore | None
     saliency: SaliencyRecord | None
-    concepts: tuple[ConceptRecord, ...]
-    game: GameRecord | None
-    graph: GraphRecord | None
-    graphs: tuple[GraphRecord, ...]
-    attributes: tuple[AttributeRecord, ...]
+    concepts: tuple[ConceptRecord, ...] = ()
+    game: GameRecord | None = None
+    graph: GraphRecord | None = None
+    graphs: tuple[GraphRecord, ...] = ()
+    attributes: tuple[AttributeRecord, ...] = ()
     statements: tuple[Statement, ...]
     skipped_claims: int
     text: str
     cost: Cost
     provenance: Provenance
+    parts: dict[str, Any] = Field(default_factory=dict)
     thumbnail: bytes = Field(default=b"", exclude=True, repr=False)
     runs: tuple[Run, ...] = Field(default=(), exclude=True, repr=False)
 

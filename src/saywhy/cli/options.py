@@ -13,8 +13,8 @@ import typer
 from saywhy.errors import UsageError
 
 if TYPE_CHECKING:
-    from saywhy.bundle import Bundle
     from saywhy.classifier import Classifier
+    from saywhy.explainer import Explainer
 
 MODEL_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "model": (str, "efficientnet-lite0", "efficientnet-lite0, aviary:NAME, timm:NAME, torchvision:NAME, "
@@ -74,8 +74,8 @@ def _numbers(name: str, text: str) -> list[float]:
     return values * 3 if len(values) == 1 else values
 
 
-def fitted_parts(folder: Path | None, clf: Classifier) -> Bundle:
+def fitted_parts(folder: Path | None, clf: Classifier) -> Explainer:
     """The explainer in a folder; an empty one where none is given."""
-    from saywhy import bundle
+    from saywhy.explainer import Explainer
 
-    return bundle.Bundle() if folder is None else bundle.load(folder, clf)
+    return Explainer(clf) if folder is None else Explainer.load(folder, clf)

@@ -26,11 +26,12 @@ from saywhy.evaluate.part_effects import PLAYERS, Bird, Spoiled, check_classes, 
 from saywhy.evaluate.presets import WORDS, methods_for
 from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
 from saywhy.evaluate.runner import Progress, chosen
-from saywhy.explainer import leading_method, regions_of, tapped
 from saywhy.intervene import Game, interaction_indices, play, shapley_values
 from saywhy.metrics import CONTROLS, METRICS, Values, map_status, spearman
 from saywhy.passes import Meter, counting
+from saywhy.regions.part import find_in
 from saywhy.saliency import METHODS, display, saliency, saliency_of
+from saywhy.seen import attend, tapped
 from saywhy.targets import Targets
 
 TELLING = 0.02  # an effect below this share of probability is taken for none
@@ -263,7 +264,7 @@ def _by_regions(clf: Classifier, birds: Sequence[Bird], seed: int) -> list[Answe
 def _regions(clf: Classifier, image: Tensor, target: int, versus: int | None, seed: int) -> Tensor:
     """Regions (k, H, W) as `saywhy.explain` finds them."""
     tap = tapped(clf, image[None])
-    return regions_of(tap, target, versus, leading_method(tap), seed=seed)[1]
+    return find_in(tap, attend(tap, target, versus, seed=seed), seed=seed)
 
 
 def _pair_of_regions(together: Tensor, overlap: Tensor, b: Bird) -> frozenset[str]:

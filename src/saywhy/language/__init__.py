@@ -1,26 +1,24 @@
 """Words: what regions look like, what may be said about them, and the sentences that say it."""
 
 from saywhy.language.appearance import Appearance, appearance, look
-from saywhy.language.claims import CLAIMS, Claim, Region
-from saywhy.language.describe import describe
-from saywhy.language.propose import Evidence, RegionWords, wanted
+from saywhy.language.claims import Claim, Region, kinds
 from saywhy.language.sentences import parse, parse_all, write, write_all, written_all
+from saywhy.language.telling import Found, prediction, tell
 from saywhy.language.verify import Confirming
 
 __all__ = [
-    "CLAIMS",
     "Appearance",
     "Claim",
     "Confirming",
-    "Evidence",
+    "Found",
     "Region",
-    "RegionWords",
     "appearance",
-    "describe",
+    "kinds",
     "look",
     "parse",
     "parse_all",
-    "wanted",
+    "prediction",
+    "tell",
     "write",
     "write_all",
     "written_all",

@@ -1,13 +1,16 @@
 """What may be said: the record of a claim, and the table of the sentences that say it.
 
-A row of `CLAIMS` is the sentence itself with slots in it; `saywhy.language.sentences` writes and reads them.
+A kind of claim is the sentence itself with slots in it; `saywhy.language.sentences` writes and reads them. Parts bring
+kinds of their own (`saywhy.parts.Sections`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from saywhy.errors import UsageError
 from saywhy.explanation import Beside
+from saywhy.parts import PARTS, Kind
 
 
 @dataclass(frozen=True)
@@ -41,55 +44,37 @@ class Claim:
     runs: int | None = None
 
 
-CLAIMS: dict[str, tuple[str, ...]] = {
-    "prediction": (
-        "The model says {class0} ({percent0}).",
-        "The model says {class0} ({percent0}), {ahead} {class1} ({percent1}).",
+GENERAL: dict[str, Kind] = {
+    "prediction": Kind(
+        (
+            "The model says {class0} ({percent0}).",
+            "The model says {class0} ({percent0}), {ahead} {class1} ({percent1}).",
+        ),
+        9,
+        place=0,
     ),
-    "asked": (
-        "You asked about {class0} ({percent0}); the model itself says {class1} ({percent1}).",
-        "You asked about {class0} ({percent0}) against {class1} ({percent1}); "
-        "the model itself says {class2} ({percent2}).",
+    "asked": Kind(
+        (
+            "You asked about {class0} ({percent0}); the model itself says {class1} ({percent1}).",
+            "You asked about {class0} ({percent0}) against {class1} ({percent1}); "
+            "the model itself says {class2} ({percent2}).",
+        ),
+        9,
+        place=0,
     ),
-    "nothing": (
-        "No region counts noticeably by itself: hiding any one changes the probability of {class0} by {limit}.",
-    ),
-    "unconfirmed": ("No claim about a single region was confirmed.",),
-    "counted_most": (
-        "{region} counted most for {class0}: hiding it lowers the probability by {points}.",
-        "{regions} counted most for {class0}: hiding {any} lowers the probability by {reach}.",
-    ),
-    "came_next": (
-        "{region} came next: hiding it costs {points}.",
-        "{regions} came next: hiding {any} costs {reach}.",
-    ),
-    "counted": (
-        "{region} counted for {class0}: hiding it costs {points}.",
-        "{regions} counted for {class0}: hiding {any} costs {reach}.",
-    ),
-    "against": ("{region} counted against {class0}: hiding it raises the probability by {points}.",),
-    "alone": ("With everything else hidden, {region} alone still gives {class0} {share}.",),
-    "contrast": (
-        "{region} speaks for {class0} rather than {class1}: "
-        "hiding it moves the difference by {points} towards {class1}.",
-    ),
-    "flip": (
-        "Without {region,} the model would say {class0} ({runs}).",
-        "Without {both,} the model would say {class0} ({runs}).",
-    ),
-    "no_longer": (
-        "Without {region,} the model would no longer say {class0} ({runs}).",
-        "Without {both,} the model would no longer say {class0} ({runs}).",
-    ),
-    "needs": ("{both} need each other: seen together they add {points} more than one by one.",),
-    "stands_in": (
-        "{both} stand in for each other: hiding both costs {points} more than hiding each by itself, added up.",
-    ),
-    "context_suffices": (
-        "With every region hidden, {class0} still gets {share}: the rest of the picture alone suffices.",
-    ),
-    "context_part": (
-        "With every region hidden, {class0} still gets {share}: the rest of the picture gives part of it.",
-    ),
-    "context_little": ("With every region hidden, {class0} falls to {share}: it is the regions that count.",),
 }
+
+
+def kinds() -> dict[str, Kind]:
+    """All kinds of claims in the order of reading: what is said of every image, and what each part brings.
+
+    Raises:
+        UsageError: two parts bring kinds of one name.
+    """
+    known = dict(GENERAL)
+    for name, part in PARTS.items():
+        own = part.sections().kinds
+        if twice := sorted(known.keys() & own.keys()):
+            raise UsageError(f"the part {name} brings kinds of claims that there are already: {', '.join(twice)}")
+        known |= own
+    return dict(sorted(known.items(), key=lambda row: row[1].place))

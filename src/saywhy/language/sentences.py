@@ -15,13 +15,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import accumulate, pairwise
 from typing import Any, get_args
 
 from saywhy.errors import UsageError
 from saywhy.explanation import Beside, Place
 from saywhy.language.appearance import at
-from saywhy.language.claims import CLAIMS, Claim, Region
+from saywhy.language.claims import Claim, Region, kinds
 
 INTERVAL_RUNS = 4  # fewer runs give no interval: "range of n"
 
@@ -260,7 +261,13 @@ def _form(kind: str, template: str) -> _Form:
     return _Form(kind, parts, re.compile(text), frozenset().union(*(SLOTS[p].needs for p in parts[1::2])))
 
 
-_FORMS = tuple(_form(kind, template) for kind, templates in CLAIMS.items() for template in templates)
+def _forms() -> tuple[_Form, ...]:
+    return _made(tuple((kind, row.sentences) for kind, row in kinds().items()))
+
+
+@cache  # by content: a part that is added to the table later brings its sentences
+def _made(sentences: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[_Form, ...]:
+    return tuple(_form(kind, template) for kind, templates in sentences for template in templates)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -295,13 +302,13 @@ def write(claim: Claim) -> str:
 
 
 def _written(claim: Claim) -> Written:
-    for form in _FORMS:
+    for form in _forms():
         if form.kind == claim.kind and form.needs <= _has(claim):
             for name in (_written_name, _quoted):
                 sentence = _render(form, claim, name)
                 if _read(sentence.text) == claim:
                     return sentence
-    raise UsageError(f"no sentence of the table says {claim}; kinds: {', '.join(CLAIMS)}")
+    raise UsageError(f"no sentence of the table says {claim}; kinds: {', '.join(kinds())}")
 
 
 def parse(text: str) -> Claim:
@@ -342,7 +349,7 @@ def _render(form: _Form, claim: Claim, name: Callable[[str], str]) -> Written:
 
 
 def _read(text: str) -> Claim | None:
-    for form in _FORMS:
+    for form in _forms():
         if m := form.pattern.fullmatch(text):
             got: dict[str, Any] = {}
             for slot, found in zip(form.parts[1::2], m.groups(), strict=True):

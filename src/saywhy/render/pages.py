@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
+from saywhy.explanation import Effect, Explanation, Run
 from saywhy.render import wording
+from saywhy.render.layout import Layout
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What the sections of one page share: the record, where things lie, the class names by which regions light up, and
+    the prefix of the page's ids."""
+
+    explanation: Explanation
+    layout: Layout
+    lights: Mapping[str, str]
+    uid: str
 
 
 @cache
-def templates(style: str) -> Environment:
-    """The templates, with the sheet of that name as `css`."""
+def templates(style: str, *more: Path) -> Environment:
+    """The templates, those of other folders too, with the sheet of that name as `css`."""
     folder = Path(__file__).parent / "templates"
     env = Environment(
-        loader=FileSystemLoader(folder, encoding="utf-8"),
+        loader=FileSystemLoader([folder, *more], encoding="utf-8"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -26,3 +45,43 @@ def templates(style: str) -> Environment:
     env.globals["css"] = Markup((folder / style).read_text("utf-8"))
     env.filters["clean"] = wording.clean
     return env
+
+
+def checked(effect: Effect | None) -> str:
+    """By what an effect was measured."""
+    if effect is None:
+        return "read from the model's output"
+    runs = "1 run" if effect.runs == 1 else f"{effect.runs} runs"
+    return f"{runs} with {wording.clean(effect.fill)}"
+
+
+def run_row(r: Run, names: Mapping[str, str], unit: str) -> dict[str, Any]:
+    """A run as a row of `runtable.html`; `names` are the lights of regions."""
+    return {
+        "id": r.id,
+        "act": {"hide": "hidden", "keep": "kept alone"}[r.act],
+        "regions": wording.listed(r.regions) or "none",
+        "lights": " ".join(names[i] for i in r.regions if i in names),
+        "fill": wording.clean(r.fill),
+        "seed": r.seed,
+        "score": f"{100 * r.score:.1f}\u00a0%" if unit == "probability" else f"{r.score:.2f}",
+        "contrast": "" if r.contrast is None else wording.points(r.contrast, unit),
+    }
+
+
+def jpeg(image: Image.Image, side: int) -> str:
+    """A picture as data, with this longest side."""
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return _data(small, "JPEG", "image/jpeg", quality=86, optimize=True)
+
+
+def png(image: Image.Image) -> str:
+    """A picture as data, with all its pixels and its transparency."""
+    return _data(image, "PNG", "image/png", optimize=True)
+
+
+def _data(image: Image.Image, kind: str, media_type: str, **how: Any) -> str:
+    out = io.BytesIO()
+    image.save(out, kind, **how)
+    return f"data:{media_type};base64,{base64.b64encode(out.getvalue()).decode()}"

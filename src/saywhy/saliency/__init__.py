@@ -25,7 +25,7 @@ from saywhy.errors import UsageError, unknown
 from saywhy.image import Picture, Source, read
 from saywhy.layers import Point
 from saywhy.passes import Meter, counting
-from saywhy.saliency import adapters, attention, cam, lcam, perturb
+from saywhy.saliency import adapters, attention, cam, fitted, perturb
 from saywhy.tap import Tap
 from saywhy.targets import Target, Targets
 
@@ -178,7 +178,7 @@ METHODS: dict[str, Method] = {
         "few",
     ),
     "l-cam": Method(
-        lcam.l_cam,
+        fitted.l_cam,
         "a learned map from channels to the class's place; needs a fitted head",
         "Gkartzonika et al. 2022",
         "head",
@@ -321,7 +321,7 @@ def _tap_for(
 ) -> Tap:
     if row.needs in ("scores", "extra:captum"):
         return _scores_only(clf, images)
-    if row.needs == "head" and isinstance(head := options.get("head"), lcam.LCam):
+    if row.needs == "head" and isinstance(head := options.get("head"), fitted.Head):
         return clf.tap(images, head.points(clf))
     return _tap(clf, images, layer)
 

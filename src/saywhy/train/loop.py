@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from saywhy.errors import UsageError, unknown
 from saywhy.locking import ALONE
 from saywhy.train import checkpoint as checkpoints
-from saywhy.train.together import average, broadcast, from_first, mean_of, rank, share
+from saywhy.train.distributed import average, broadcast, from_first, mean_of, rank, share
 
 Step = Callable[[Any], dict[str, Tensor]]
 STOPPING = ("loss_threshold", "patience", "checkpoint_every")  # settings that may change while a run is interrupted
@@ -142,9 +142,9 @@ def fit(
 
     With `checkpoint` the run is saved there and, if the file exists, goes on from it, bit by bit as without the
     break. A loss or gradient that is not finite ends the run with the last good weights. `told` gets each finished
-    epoch and its losses. Where `torch.distributed` is initialised (`together.launched`), each process takes its share
-    of every batch and gradients are averaged: what is learned is what one process learns from the whole batches, as far
-    as a step draws nothing at random. The first process writes the checkpoint and tells.
+    epoch and its losses. Where `torch.distributed` is initialised (`distributed.launched`), each process takes its
+    share of every batch and gradients are averaged: what is learned is what one process learns from the whole batches,
+    as far as a step draws nothing at random. The first process writes the checkpoint and tells.
 
     Args:
         part: what is trained; its parameters without `requires_grad` stay as they are.

@@ -23,15 +23,15 @@ from saywhy.collection import Item
 from saywhy.errors import UsageError, unknown
 from saywhy.hooks import evaluating
 from saywhy.intervene import FILLS
-from saywhy.saliency.lcam import LCam, start
-from saywhy.saliency.refine import Mixer, Refined
+from saywhy.lcam.crops import Crops, from_closer, together, whole_photos
+from saywhy.lcam.equal_area import equal_area_step
+from saywhy.lcam.heads import LCam, start
+from saywhy.lcam.losses import MAP_FILLS, MODES, NUS, Coefficients, Mode, keep_top, losses, scores_through
+from saywhy.lcam.photos import Part, Photos, centred, cropped, read_photos, split
+from saywhy.lcam.refine import Mixer, Refined
+from saywhy.lcam.responses import Answers, answers_step, ask
 from saywhy.tap import Tap
-from saywhy.train.answers import Answers, answers_step, ask
-from saywhy.train.equal_area import equal_area_step
 from saywhy.train.loop import Config, Examples, Fitted, Step, copy_compatible, fit
-from saywhy.train.masks import MAP_FILLS, MODES, NUS, Coefficients, Mode, keep_top, losses, scores_through
-from saywhy.train.photos import Part, Photos, centred, cropped, read_photos, split
-from saywhy.train.sights import Sights, from_closer, together, whole_photos
 
 KINDS = ("img", "fm", "answers")
 FEW = 5  # fewer photos of a class than this are too few for a row of its own
@@ -201,9 +201,9 @@ def _stages_of(
     seen = whole_photos(clf, known, kept)
     if recipe.crops:
         seen = together(seen, from_closer(clf, head, photos, kept, recipe.crops, seed=seed))
-    first = Sights(clf, photos, whole_photos(clf, known, held)) if len(held) else None
+    first = Crops(clf, photos, whole_photos(clf, known, held)) if len(held) else None
     config = replace(recipe.then, seed=seed)
-    yield Stage(mixer, equal_area_step(clf, mixer), Sights(clf, photos, seen), first, config)
+    yield Stage(mixer, equal_area_step(clf, mixer), Crops(clf, photos, seen), first, config)
 
 
 def _of_stage(file: Path, number: int) -> Path:

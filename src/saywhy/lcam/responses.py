@@ -18,8 +18,8 @@ from torch import Tensor
 
 from saywhy.classifier import DEFAULT_BATCH, Classifier
 from saywhy.intervene import Masked, MaskMaker, content_seed, hide, masked_answers
-from saywhy.saliency.lcam import LCam
-from saywhy.saliency.refine import Mixer, Refined, standardised
+from saywhy.lcam.heads import LCam
+from saywhy.lcam.refine import Mixer, Refined, standardised
 from saywhy.train.loop import Step
 
 GRID = 14

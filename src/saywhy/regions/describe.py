@@ -1,60 +1,28 @@
-"""From a coalition game and the runs that check it to sentences.
+"""From a coalition game and the runs that check it to claims.
 
-The game proposes (`saywhy.language.propose`), other runs decide (`saywhy.language.verify`); `describe` says what they
-confirm and counts what they do not.
+The game proposes (`saywhy.regions.propose`), other runs decide (`saywhy.language.verify`); `describe` gives the claims
+that they confirm and counts those that they do not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from saywhy.explanation import Effect, Span, Statement
+from saywhy.explanation import Effect
 from saywhy.language import verify
 from saywhy.language.appearance import look
 from saywhy.language.claims import Claim, Region
-from saywhy.language.propose import PROPOSES, Evidence, holding, holding_pair, mean_of, pairs_of, strongest
-from saywhy.language.sentences import Written, written_all
+from saywhy.language.telling import Found
 from saywhy.language.verify import Confirming, Measured, points
+from saywhy.regions.propose import PROPOSES, Evidence, holding, holding_pair, mean_of, pairs_of, strongest
 
-Said = tuple[list["Found"], int]
+Said = tuple[list[Found], int]
 
 SPEAKABLE = 5  # points: of a less likely class nothing can be taken away that one would notice
 SHARED = 0.5  # of the strongest Shapley value: with less, a region is no equal of the one that counted most
-MOST_SENTENCES = 8
-
-# Kinds in the order of reading, with their weight: where there are too many sentences, the lightest stay unsaid.
-READING = {
-    "prediction": 9,
-    "asked": 9,
-    "nothing": 8,
-    "unconfirmed": 5,
-    "counted_most": 9,
-    "came_next": 5,
-    "counted": 3,
-    "against": 6,
-    "alone": 4,
-    "contrast": 6,
-    "flip": 7,
-    "no_longer": 5,
-    "needs": 4,
-    "stands_in": 4,
-    "context_suffices": 8,
-    "context_part": 4,
-    "context_little": 5,
-}
-
-
-@dataclass(frozen=True)
-class Found:
-    """A confirmed claim, the ids that it rests on, what was measured for it, and the indices of its classes."""
-
-    claim: Claim
-    evidence: tuple[str, ...]
-    effect: Effect | None
-    classes: tuple[int, ...] = ()
 
 
 # --------------------------------------------------------------------------------------------------
@@ -99,24 +67,6 @@ def _hidden(e: Evidence, *which: int) -> list[Confirming]:
 def _lost(e: Evidence, i: int) -> Measured | None:
     change = verify.changes(_hidden(e, i), e.target.probability)
     return change.times(-1) if change is not None else None
-
-
-def _prediction(e: Evidence) -> Said:
-    asked = e.target.class_index != e.predicted.class_index
-    others = [e.versus] if e.versus and e.versus.class_index not in (e.target.class_index, _asked_index(e)) else []
-    told = [e.target, *others, *([e.predicted] if asked else [])]
-    classes = tuple(c.class_index for c in told)
-    claim = Claim(
-        "asked" if asked else "prediction",
-        classes=_named(e, classes),
-        percents=tuple(points(c.probability) for c in told),
-    )
-    return [Found(claim, ("prediction",), None, classes)], 0
-
-
-def _asked_index(e: Evidence) -> int | None:
-    # Asked about another class than the predicted, versus is often the predicted one, which is told anyway.
-    return e.predicted.class_index if e.target.class_index != e.predicted.class_index else None
 
 
 def _counting(e: Evidence) -> Said:
@@ -272,35 +222,10 @@ def _context(e: Evidence) -> Said:
     return [replace(found, evidence=("context",))], 0
 
 
-RULES = (_prediction, _nothing, _unconfirmed, _counting, _against, _alone, _contrast, _flip, _pairs_said, _context)
+RULES = (_nothing, _unconfirmed, _counting, _against, _alone, _contrast, _flip, _pairs_said, _context)
 
 
-def describe(e: Evidence, *, limit: int = MOST_SENTENCES) -> tuple[list[Statement], int]:
-    """The statements that the runs confirm, in reading order, at most `limit`; and how many claims were dropped.
-
-    Raises:
-        UsageError: shapes that do not fit the regions, or a region id that no sentence can carry.
-    """
+def describe(e: Evidence) -> Said:
+    """The claims that the runs confirm, and how many were dropped."""
     results = [rule(e) for rule in RULES]
-    skipped = sum(dropped for _, dropped in results)
-    found = _fit([f for said, _ in results for f in said], limit)
-    # written_all reads its own text back and refuses a text that does not give the same records.
-    sentences = written_all(f.claim for f in found)
-    return [_statement(f, sentence) for f, sentence in zip(found, sentences, strict=True)], skipped
-
-
-def _statement(f: Found, sentence: Written) -> Statement:
-    spans = tuple(
-        Span(start=m.start, end=m.end, region=m.region, class_index=None if m.number is None else f.classes[m.number])
-        for m in sentence.marks
-    )
-    return Statement(
-        text=sentence.text, kind=f.claim.kind, spans=spans, evidence=f.evidence, effect=f.effect, verified=True
-    )
-
-
-def _fit(found: list[Found], limit: int) -> list[Found]:
-    order = list(READING)
-    reading = sorted(found, key=lambda f: order.index(f.claim.kind))
-    kept = sorted(range(len(reading)), key=lambda n: (-READING[reading[n].claim.kind], n))[:limit]
-    return [reading[n] for n in sorted(kept)]
+    return [f for said, _ in results for f in said], sum(dropped for _, dropped in results)

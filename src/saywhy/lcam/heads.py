@@ -27,9 +27,8 @@ from saywhy import files
 from saywhy.classifier import Classifier
 from saywhy.errors import InputError, UsageError, unknown
 from saywhy.layers import Point
-from saywhy.saliency.refine import Refined, principal
+from saywhy.lcam.refine import Refined, principal
 from saywhy.tap import Tap
-from saywhy.targets import Targets
 
 FORMAT = 1  # of the file
 OWN_IMAGES = 8  # whose gradients give the classifier's own rows where these differ between images
@@ -257,32 +256,3 @@ def _spread(maps: Tensor) -> Tensor:
     """The standard deviation (K,) of each channel; silent channels count as middling ones."""
     spread = maps.std(dim=(0, 2, 3)) if maps.numel() > maps.shape[1] else maps.abs().mean(dim=(0, 2, 3))
     return torch.maximum(spread, 0.1 * spread.mean()).clamp_min(1e-12)
-
-
-# --------------------------------------------------------------------------------------------------
-# The row of the saliency table.
-
-
-def l_cam(tap: Tap, targets: Targets, *, head: object = None) -> Tensor:
-    """L-CAM: the head's map of the class, min-max normalised before it is scaled up, with no sigmoid around it.
-
-    `head` is an LCam: fitted by `saywhy fit`, or loaded with an explainer.
-
-    Raises:
-        UsageError: no head, a target that is no class, a layer that was not tapped.
-
-    Source: Gkartzonika et al. 2022, equation 9.
-    """
-    if not isinstance(head, LCam):
-        raise UsageError(
-            "l-cam needs a fitted head: fit one with `saywhy fit IMAGES --parts lcam -o DIR` and give --explainer DIR "
-            "(in Python: head=saywhy.bundle.load(DIR, clf).lcam). Use grad-cam where there is none"
-        )
-    if targets.indices is None:
-        raise UsageError("l-cam explains classes; for another target use grad-cam")
-    with torch.no_grad():
-        L = head.maps(tap, targets.indices[:, None])[:, 0]
-        if targets.versus is not None:
-            L = L - targets.weight * head.maps(tap, targets.versus[:, None])[:, 0]
-    low, high = L.amin(dim=(1, 2), keepdim=True), L.amax(dim=(1, 2), keepdim=True)
-    return (L - low) / (high - low).clamp_min(torch.finfo(L.dtype).tiny)

@@ -3,7 +3,7 @@
 A few hundred photos are few objects, each at one size and place. From closer, other parts of a photo are other objects
 for the classifier: crops teach a head what more photos would, and cost one forward pass each.
 
-n sights, R classes; boxes (x, y, width, height) in pixels of the classifier's view.
+n crops (a whole photo is one too), R classes; boxes (x, y, width, height) in pixels of the classifier's view.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.intervene import content_seed
-from saywhy.saliency.lcam import LCam
-from saywhy.saliency.refine import Refined
-from saywhy.train.answers import Answers
+from saywhy.lcam.heads import LCam
+from saywhy.lcam.photos import centred
+from saywhy.lcam.refine import Refined
+from saywhy.lcam.responses import Answers
 from saywhy.train.loop import Examples
-from saywhy.train.photos import centred
 
 SIDES = 0.55, 1.0  # of a crop, as shares of the photo's
 SURE = 0.2  # a crop of which the classifier says less than this shows nothing to explain
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class Crop:
     """Images (n, 3, H, W), their predicted classes (n,), log p of these (n,), the head's basis maps (n, k, h, w)."""
 
     images: Tensor
@@ -38,7 +38,7 @@ class Sight:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Of each sight its photo (V,), box (V, 4), predicted class (V,), log p (V,) and basis maps (V, k, h, w)."""
+    """Of each crop its photo (V,), box (V, 4), predicted class (V,), log p (V,) and basis maps (V, k, h, w)."""
 
     photo: Tensor
     box: Tensor
@@ -47,7 +47,7 @@ class Known:
     basis: Tensor
 
 
-class Sights:
+class Crops:
     """Examples to train on: the images are cut out of their photos when they are asked for."""
 
     def __init__(self, clf: Classifier, photos: Examples, known: Known) -> None:
@@ -56,11 +56,11 @@ class Sights:
     def __len__(self) -> int:
         return len(self.known.photo)
 
-    def __getitem__(self, rows: Tensor) -> Sight:
+    def __getitem__(self, rows: Tensor) -> Crop:
         k = self.known
         images = centred(self.photos[k.photo[rows]], self.clf)
         seen = [closer(image, box) for image, box in zip(images, k.box[rows].tolist(), strict=True)]
-        return Sight(torch.stack(seen), k.predicted[rows], k.whole[rows], k.basis[rows])
+        return Crop(torch.stack(seen), k.predicted[rows], k.whole[rows], k.basis[rows])
 
 
 def whole_photos(clf: Classifier, answers: Answers, rows: Tensor) -> Known:
@@ -99,7 +99,7 @@ def from_closer(
 
 
 def together(*parts: Known) -> Known:
-    """All sights of some."""
+    """All crops of some."""
     return Known(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Known)))
 
 

@@ -17,9 +17,9 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from saywhy.classifier import DEFAULT_BATCH, Classifier
 from saywhy.intervene import Masked, masked_answers
-from saywhy.saliency.refine import Mixer
+from saywhy.lcam.crops import Crop
+from saywhy.lcam.refine import Mixer
 from saywhy.train.loop import Step
-from saywhy.train.sights import Sight
 
 SHOWN = (0.5, 0.2, 0.15, 0.1)  # shares of the picture that are shown alone
 HIDDEN = (0.05, 0.1, 0.2, 0.35)
@@ -44,7 +44,7 @@ def equal_area_step(clf: Classifier, mixer: Mixer) -> Step:
     """Photos with their basis maps -> the share of p(y) that is lost when only the map's top is shown, and the share
     that is left when it is hidden. In training shares are drawn; else each photo has a fixed one."""
 
-    def step(batch: Sight) -> dict[str, Tensor]:
+    def step(batch: Crop) -> dict[str, Tensor]:
         images, basis, n = batch.images, batch.basis, len(batch.images)
         if mixer.training and torch.rand(()) < 0.5:
             images, basis = images.flip(3), basis.flip(3)

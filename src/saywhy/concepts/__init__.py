@@ -1,1 +1,0 @@
-"""Visual concepts: where the classifier's own activations draw lines in an image."""

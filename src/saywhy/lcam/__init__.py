@@ -1,0 +1,1 @@
+"""L-CAM: a saliency head that is fitted to one classifier with a few hundred photos."""

@@ -1,0 +1,179 @@
+"""The table of parts: what an explanation is made of.
+
+A part is a folder of its own and one row here. It learns (`fit`, `save`, `load`), looks (`find`), asks (`propose`,
+`confirm`) and shows (`text`, `panel`, `page`); what it does not do is left out. `saywhy fit`, the explainer, the
+record, the sentences and the renderers walk this table and know no part by name.
+
+The rows name their modules as text, so that reading the table loads neither torch nor a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from PIL import Image
+    from torch import Tensor
+
+    from saywhy.classifier import Classifier
+    from saywhy.collection import Item
+    from saywhy.explanation import Explanation
+    from saywhy.language import Confirming, Found
+    from saywhy.render.pages import Drawing
+    from saywhy.seen import Seen
+
+Act = tuple[Literal["hide", "keep"], tuple[int, ...]]
+Column = Literal["photo", "words", "below"]
+
+
+def _silent(step: str) -> None:
+    pass
+
+
+# --------------------------------------------------------------------------------------------------
+# What goes into a part's functions, and what comes out.
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a part is fitted: its `preset`, a fitted part to start from, half precision (None: as the part sees fit), the
+    file in which an unfinished run is kept, the seed, and who is told each step."""
+
+    preset: str
+    init: Any = None
+    amp: bool | None = None
+    checkpoint: Path | None = None
+    seed: int = 0
+    tell: Callable[[str], None] = _silent
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A part that was just fitted: the pictures that could not be read (path, reason), why it broke off if it did, one
+    line that says what came of it, and the files of its unfinished run, which go when it is saved."""
+
+    part: Any
+    summary: str
+    failures: tuple[tuple[str, str], ...] = ()
+    broke_off: str | None = None
+    leftovers: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of an explanation beyond its two classes: number of regions, unit of contributions, seed."""
+
+    regions: int | None = None
+    unit: str = "probability"
+    seed: int = 0
+    tell: Callable[[str], None] = _silent
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """Experiments that would settle what a part has found: `players` (k, H, W) boolean masks of the model's view, each
+    with an id, and acts on some of them. Acts of several parts that hide the same pixels are carried out once."""
+
+    players: Tensor
+    ids: tuple[str, ...]
+    acts: Sequence[Act]
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmed:
+    """What the outcomes allow: what may be said, how many claims fell, the `fields` of the Explanation that the part
+    owns, the `record` that goes as JSON under its name into `Explanation.parts` (None: nothing), and for the provenance
+    what it did."""
+
+    said: Sequence[Found] = ()
+    skipped: int = 0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    record: Any = None
+    made: tuple[str, ...] = ()
+
+
+# --------------------------------------------------------------------------------------------------
+# The faces of a part.
+
+
+@dataclass(frozen=True)
+class Face:
+    """What a part does with a classifier; None for what it does not.
+
+    `fit(clf, items, fitting)` learns from a stream of pictures. `save(part, folder)` writes its files and gives as JSON
+    what the listing says of them, with a "card" that says how it was made; `load(folder, row, clf)` reads them.
+    `serves(part)` gives options of saliency methods that only work with it, {"l-cam": {"head": ...}}; the first leads.
+
+    `find(part, seen, earlier, asked)` gives what it finds in one image (None: nothing), `part` being None where it was
+    not fitted and `earlier` what the rows before it found, by name. `propose(found, seen)` gives the experiments,
+    `confirm(found, seen, runs)` what their outcomes allow.
+    """
+
+    fit: Callable[[Classifier, Sequence[Item], Fitting], Made] | None = None
+    save: Callable[[Any, Path], Mapping[str, Any]] | None = None
+    load: Callable[[Path, Mapping[str, Any], Classifier], Any] | None = None
+    serves: Callable[[Any], Mapping[str, Mapping[str, Any]]] | None = None
+    find: Callable[[Any, Seen, Mapping[str, Any], Asked], Any] | None = None
+    propose: Callable[[Any, Seen], Proposal] | None = None
+    confirm: Callable[[Any, Seen, tuple[Confirming, ...]], Confirmed] | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of claim: its sentences with slots (see `saywhy.language.sentences`), its weight where there are too many
+    sentences, and its place in the order of reading (regions are at 1)."""
+
+    sentences: tuple[str, ...]
+    weight: int
+    place: int = 1
+
+
+@dataclass(frozen=True)
+class Sections:
+    """How a part is shown, from the record alone; its module loads no torch.
+
+    `text` gives lines for a terminal, `panel(canvas, explanation, y)` draws below y in the left column of the panel and
+    gives the y below it, `page(drawing)` gives HTML by column. `kinds` are the claims that it brings.
+    """
+
+    text: Callable[[Explanation], str] | None = None
+    panel: Callable[[Image.Image, Explanation, int], int] | None = None
+    page: Callable[[Drawing], Mapping[Column, Markup]] | None = None
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A row: what the part is, its two faces, loaded when they are first asked for, and the presets of its fit, the
+    first of them the default (none: it learns nothing)."""
+
+    summary: str
+    face: Callable[[], Face]
+    sections: Callable[[], Sections]
+    presets: tuple[str, ...] = ()
+
+
+def _row(folder: str, summary: str, presets: tuple[str, ...] = ()) -> Part:
+    """The row of a part in this package: FACE of `part.py` and SECTIONS of `sections.py` in its folder."""
+
+    def face() -> Face:
+        found: Face = import_module(f"saywhy.{folder}.part").FACE
+        return found
+
+    def sections() -> Sections:
+        found: Sections = import_module(f"saywhy.{folder}.sections").SECTIONS
+        return found
+
+    return Part(summary, face, sections, presets)
+
+
+# In the order in which they look, and are shown; a part knows what those before it found.
+PARTS: dict[str, Part] = {
+    "lcam": _row("lcam", "a saliency head that says where a class is seen, in one pass", ("refined", "fast", "paper")),
+    "regions": _row("regions", "3 to 6 coherent regions, what each counts, and how they work together"),
+}

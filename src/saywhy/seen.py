@@ -1,0 +1,168 @@
+"""What is known of one image before anything in it is hidden: the answer, the activations, and where the class is seen.
+
+h x w is the map's own grid, H x W the model's view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from saywhy.classifier import Classifier
+from saywhy.errors import ModelError, UsageError
+from saywhy.explanation import ClassScore
+from saywhy.image import Bools, Box, Picture
+from saywhy.saliency import METHODS, saliency_of
+from saywhy.tap import Tap
+from saywhy.targets import Targets
+
+WHITE_BOX_METHOD, CLASS_TOKEN_METHOD, BLACK_BOX_METHOD = "grad-cam", "attention-rollout", "rise"
+BLACK_BOX_MASKS = 400
+
+Options = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One image (3, H, W), which part of the picture it is (`box`), the one forward pass (`tap`) and its probabilities
+    (C,), the class asked for and the one it is compared with, and where both are seen."""
+
+    picture: Picture
+    image: Tensor
+    box: Box
+    tap: Tap
+    probabilities: Tensor
+    target: int
+    versus: int | None
+    attention: Attention
+
+    def score(self, index: int) -> ClassScore:
+        """A class with its name and its probability."""
+        name = self.tap.clf.class_names[index]
+        return ClassScore(class_index=index, class_name=name, probability=float(self.probabilities[index]))
+
+    def on_photo(self, region: Tensor) -> Bools:
+        """A region (H, W) of the model's view as a mask over the whole photo."""
+        x0, y0, x1, y1 = self.box
+        soft = F.interpolate(region[None, None].float(), (y1 - y0, x1 - x0), mode="bilinear", align_corners=False)
+        mask = np.zeros((self.picture.height, self.picture.width), dtype=bool)
+        mask[y0:y1, x0:x1] = (soft[0, 0] > 0.5).numpy()
+        return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """The saliency `method` that leads, its raw map (h, w) of the target, and `both`, where target or rival is seen."""
+
+    method: str
+    raw: Tensor
+    both: Tensor
+
+
+def look(
+    clf: Classifier,
+    picture: Picture,
+    target: int | str | None = None,
+    versus: int | str | None = None,
+    *,
+    method: str | None = None,
+    options: Options | None = None,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda step: None,
+) -> Seen:
+    """Looks at a picture once. `method` leads attention (`leading_method` by default), `options` are those of saliency
+    methods by name; `tell` hears each step.
+
+    Raises:
+        UsageError: an unknown class or method, or target and versus are the same class.
+        ModelError: the classifier fails, or gives something else than a score for each class.
+    """
+    tell("asking the classifier")
+    images, boxes = clf.prepare([picture])
+    tap = tapped(clf, images)
+    probabilities = clf.to_probabilities(tap.logits)[0]
+    asked, other = _classes(clf, probabilities, target, versus)
+    method = method or leading_method(tap)
+    tell(f"looking where: {method}")
+    attention = attend(tap, asked, other, method=method, options=options, seed=seed)
+    return Seen(picture, images[0], boxes[0], tap, probabilities, asked, other, attention)
+
+
+def tapped(clf: Classifier, images: Tensor) -> Tap:
+    """One forward pass of images (N, 3, H, W), tapped at the classifier's layer and at a finer one where it has one.
+
+    Raises:
+        ModelError: the answer is not one score for each class.
+    """
+    fine = clf.fine_point() if clf.white_box else None
+    tap = clf.tap(images, None if not clf.white_box else [clf.point] if fine is None else [fine, clf.point])
+    if tap.logits.dim() != 2:
+        raise ModelError(
+            f"the model gives scores of shape {tuple(tap.logits.shape)}; to explain a segmentation decision, wrap it: "
+            "saywhy.RegionScores(net, mask) gives the classes' scores inside a region"
+        )
+    return tap
+
+
+def _classes(
+    clf: Classifier, probabilities: Tensor, target: int | str | None, versus: int | str | None
+) -> tuple[int, int | None]:
+    """The class asked for (the predicted one by default) and the one to compare it with (the runner-up)."""
+    predicted = int(probabilities.argmax())
+    asked = predicted if target in (None, "predicted") else clf.class_index(target)
+    if versus is not None:
+        other = clf.class_index(versus)
+        if other == asked:
+            raise UsageError(f"target and versus are both {clf.class_names[asked]!r}; name another class for versus")
+        return asked, other
+    ranking = [int(c) for c in probabilities.argsort(descending=True) if int(c) != asked]
+    return asked, ranking[0] if ranking else None
+
+
+def leading_method(tap: Tap) -> str:
+    """The saliency method that says where regions are looked for, where none is asked for.
+
+    In front of a class-token transformer's last block, gradients rank the parts of a bird worse than chance
+    (docs/aviary-benchmark.md): there the attention itself leads, if the network's attention can be recorded.
+    """
+    if not tap.clf.white_box:
+        return BLACK_BOX_METHOD
+    if tap.point().grid.prefix == 0:
+        return WHITE_BOX_METHOD
+    try:
+        tap.attention()
+    except UsageError:  # an attention of another kind; the record names the method that leads instead
+        return WHITE_BOX_METHOD
+    return CLASS_TOKEN_METHOD
+
+
+def attend(
+    tap: Tap, target: int, versus: int | None, *, method: str | None = None, options: Options | None = None,
+    seed: int = 0,
+) -> Attention:  # fmt: skip
+    """Where a class, and where it costs nothing also its rival, is seen in the first image of a tap."""
+    method = method or leading_method(tap)
+    given = (options or {}).get(method, {})
+    raw = _map(tap, target, method, given, seed)
+    # What speaks against the target lies where the rival looks; asked only where a second class costs no further
+    # passes through the whole network (gradients or a head on the same tap).
+    if versus is None or METHODS[method].needs not in ("gradients", "head"):
+        return Attention(method, raw, raw)
+    maps = [m.clamp_min(0) for m in (raw, _map(tap, versus, method, given, seed))]
+    both = [m / m.max() for m in maps if bool(torch.isfinite(m).all()) and m.max() > 0]
+    return Attention(method, raw, torch.stack(both or [raw]).sum(0))
+
+
+def _map(tap: Tap, index: int, method: str, given: Mapping[str, Any], seed: int) -> Tensor:
+    """The raw map (h, w) of one class."""
+    known = METHODS[method].options if method in METHODS else {}
+    options: dict[str, object] = {"seed": seed} if "seed" in known else {}
+    if method == BLACK_BOX_METHOD and not tap.clf.white_box:
+        options["masks"] = BLACK_BOX_MASKS
+    return saliency_of(tap, Targets(torch.tensor([index]), ()), method, **(options | dict(given)))[0]

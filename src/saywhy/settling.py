@@ -1,0 +1,75 @@
+"""From what the parts find in one image to what experiments confirm: one batch of runs for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import torch
+
+from saywhy.explanation import Run
+from saywhy.intervene import Experiment, experiment
+from saywhy.language import Confirming
+from saywhy.parts import PARTS, Act, Asked, Confirmed, Proposal
+from saywhy.seen import Seen
+
+
+def settle(seen: Seen, fitted: Mapping[str, Any], asked: Asked) -> tuple[dict[str, Confirmed], list[Run]]:
+    """What each part finds and the experiments confirm, by name, and the runs of all of them.
+
+    `fitted` holds the parts that were fitted, by name.
+    """
+    faces = {name: row.face() for name, row in PARTS.items()}
+    found: dict[str, Any] = {}
+    for name, face in faces.items():
+        mine = None if face.find is None else face.find(fitted.get(name), seen, found, asked)
+        found |= {} if mine is None else {name: mine}
+    proposed = {name: p(found[name], seen) for name in found if (p := faces[name].propose) is not None}
+    runs = _tried(seen, proposed, asked)
+    confirmed = {name: c(found[name], seen, runs.get(name, ())) for name in found if (c := faces[name].confirm)}
+    return confirmed, list(dict.fromkeys(c.run for own in runs.values() for c in own))
+
+
+def _tried(seen: Seen, proposed: Mapping[str, Proposal], asked: Asked) -> dict[str, tuple[Confirming, ...]]:
+    """The runs of each part, in the order of its acts; what two parts would do alike is done once."""
+    if not any(p.acts for p in proposed.values()):
+        return {}
+    players = torch.cat([p.players for p in proposed.values()])
+    first = dict(zip(proposed, accumulate((len(p.players) for p in proposed.values()), initial=0), strict=False))
+    keys = {name: [_key(p, act) for act in p.acts] for name, p in proposed.items()}
+    acts: dict[tuple[str, bytes], Act] = {}
+    for name, p in proposed.items():
+        for key, (what, which) in zip(keys[name], p.acts, strict=True):
+            acts.setdefault(key, (what, tuple(first[name] + i for i in which)))
+    asked.tell(f"checking {len(acts)} findings by other experiments")
+    trials = experiment(seen.tap.clf, seen.image, players, list(acts.values()), seed=asked.seed)
+    ways = len(trials) // len(acts)
+    of = {key: range(n * ways, (n + 1) * ways) for n, key in enumerate(acts)}
+    return {
+        name: tuple(
+            _run(seen, n, trials[n], [p.ids[i] for i in act[1]])
+            for key, act in zip(keys[name], p.acts, strict=True)
+            for n in of[key]
+        )
+        for name, p in proposed.items()
+    }
+
+
+def _key(p: Proposal, act: Act) -> tuple[str, bytes]:
+    what, which = act
+    return what, p.players[list(which)].any(dim=0).numpy().tobytes()
+
+
+def _run(seen: Seen, n: int, trial: Experiment, ids: Sequence[str]) -> Confirming:
+    score = float(trial.probabilities[seen.target])
+    run = Run(
+        id=f"r{n + 1}",
+        act=trial.act,
+        regions=tuple(ids),
+        fill=trial.fill,
+        seed=trial.seed,
+        score=score,
+        contrast=None if seen.versus is None else score - float(trial.probabilities[seen.versus]),
+    )
+    return Confirming(run, int(trial.probabilities.argmax()))
