@@ -28,8 +28,8 @@ from saywhy.language import (
     write_all,
     written_all,
 )
-from saywhy.language.sentences import _read_name, _written
 from saywhy.language.claims import kinds as known_kinds
+from saywhy.language.sentences import _read_name, _written
 from saywhy.regions.describe import describe as claims_of
 from saywhy.regions.propose import Evidence, RegionWords, wanted
 
