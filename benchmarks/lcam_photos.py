@@ -140,7 +140,7 @@ class Study:
     def answers(self) -> dict[str, Tensor]:
         """Masks and the classifier's answers to them for all photos, from a file where it is there.
 
-        They hang on the sampler in train/answers.py alone; the head's own maps of the photos are left out.
+        They hang on the sampler in lcam/responses.py alone; the head's own maps of the photos are left out.
         """
         if self.file is not None and self.file.exists():
             return dict(torch.load(self.file, weights_only=True))

@@ -48,19 +48,34 @@ RECORDED = ("test_record_promises.py", "test_explainer.py", "test_graph.py")
 
 # Which tests answer for a module (files of tests/), and which operators are left out there.
 TABLE: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
-    "language/describe.py": (SAID, frozenset()),
+    "regions/describe.py": (SAID, frozenset()),
+    "language/telling.py": (SAID, frozenset()),
     "language/verify.py": (SAID, frozenset()),
-    "language/propose.py": (SAID, frozenset()),
+    "regions/propose.py": (SAID, frozenset()),
     "record.py": (RECORDED, frozenset()),
+    "regions/records.py": (RECORDED, frozenset()),
+    "settling.py": ((*RECORDED, "test_parts.py"), frozenset()),
     "graph/build.py": (RECORDED, frozenset()),
     "intervene/game.py": (("test_intervene.py", "test_game_promises.py"), frozenset()),
     "intervene/acts.py": (("test_intervene.py", "test_game_promises.py"), frozenset()),
-    "saliency/refine.py": (("test_refined_promises.py", "test_lcam.py"), frozenset()),
+    "lcam/refine.py": (("test_refined_promises.py", "test_lcam.py"), frozenset()),
     "render/*.py": (SHOWN, frozenset()),
+    "regions/graph_drawing.py": (SHOWN, frozenset()),
+    "regions/page.py": (SHOWN, frozenset()),
+    "regions/panel.py": (SHOWN, frozenset()),
+    "regions/sections.py": (SHOWN, frozenset()),
 }
 # Where a line or a number stands and how thick it is are matters of taste, which no test should pin down.
 TASTE = {
-    f"render/{name}.py": frozenset({"number", "arithmetic"}) for name in ("png", "graph_drawing", "layout", "outline")
+    f"{name}.py": frozenset({"number", "arithmetic"})
+    for name in (
+        "render/png",
+        "render/canvas",
+        "render/layout",
+        "render/outline",
+        "regions/graph_drawing",
+        "regions/panel",
+    )
 }
 HEAVY = ("torch", "numpy", "scipy.stats", "sklearn.cluster", "PIL.Image", "PIL.ImageDraw", "PIL.ImageFont", "pydantic",
          "jinja2", "networkx", "skimage.data", "hypothesis.strategies", "pytest", "safetensors.torch")  # fmt: skip

@@ -13,9 +13,9 @@ from saywhy.classifier import counting
 from saywhy.cli import app
 from saywhy.errors import UsageError
 from saywhy.intervene import FILLS, Fill, content_seed, experiment, filler, gaussian_blur, hide, play
+from saywhy.lcam.losses import seen_image
 from saywhy.metrics import METRICS
 from saywhy.saliency import saliency
-from saywhy.train.masks import seen_image
 
 
 def stripes(images, keep, seed):

@@ -14,9 +14,9 @@ import metric_oracles
 import oracles
 import tiny
 from saywhy.intervene import content_seed
+from saywhy.lcam.heads import LCam, Rows
 from saywhy.metrics import METRICS, Case, values_of
 from saywhy.saliency import METHODS, saliency
-from saywhy.saliency.lcam import LCam, Rows
 from test_metrics import CLASSES, COUNT, NET, cam, offered, probabilities
 
 CLASS = 2
