@@ -102,6 +102,7 @@ class Watching:
 
     def __init__(self, targets: list[Path]) -> None:
         self.names = {str(path): str(path.relative_to(SOURCE)) for path in targets}
+        self.failed = ""
         self.now, self.seen = "", Baseline(lines={name: {} for name in self.names.values()})
 
     def pytest_runtest_protocol(self, item: Any) -> None:
@@ -109,7 +110,7 @@ class Watching:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
-            raise SystemExit(f"{report.nodeid} fails without any fault:\n{report.longreprtext}")
+            self.failed = f"{report.nodeid} fails without any fault:\n{report.longreprtext}"
         self.seen.seconds[report.nodeid] = self.seen.seconds.get(report.nodeid, 0.0) + report.duration
 
     def trace(self, frame: FrameType, event: str, arg: object) -> Any:
@@ -143,7 +144,20 @@ class Order:
 def run_tests(files: list[str], plugin: object) -> int:
     import pytest
 
-    options = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
+    # What is imported before pytest starts cannot have its asserts rewritten, and need not.
+    calm = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    options = [
+        *calm,
+        "-x",
+        "-q",
+        "--no-header",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "--hypothesis-seed=0",
+    ]
     return int(pytest.main([*options, "-m", "not long", "--rootdir", str(ROOT), *files], plugins=[plugin]))
 
 
@@ -155,7 +169,7 @@ def observed(files: list[str], targets: list[Path]) -> dict[str, Any]:
     code = run_tests(files, watching)
     sys.settrace(None)
     if code:
-        raise SystemExit(f"pytest ends with {code} without any fault: {' '.join(files)}")
+        raise SystemExit(watching.failed or f"pytest ends with {code} without any fault: {' '.join(files)}")
     lines = {m: {test: sorted(found) for test, found in tests.items()} for m, tests in watching.seen.lines.items()}
     return {"seconds": watching.seen.seconds, "lines": lines}
 
