@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from saywhy.explanation import Effect
-from saywhy.language import Claim, Confirming, Evidence, describe, parse_all, verify, wanted
-from saywhy.language.propose import holding, holding_pair, pairs_of, strongest
-from test_language import CAT, EGYPTIAN, NAMES, WAYS, additive, evidence, kinds, measured, score
+from saywhy.language import Claim, Confirming, parse_all, verify
+from saywhy.regions.propose import Evidence, holding, holding_pair, pairs_of, strongest, wanted
+from test_language import CAT, EGYPTIAN, NAMES, WAYS, additive, describe, evidence, kinds, measured, score
 
 Act = tuple[str, tuple[str, ...]]
 
