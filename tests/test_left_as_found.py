@@ -16,7 +16,7 @@ import saywhy
 import tiny
 from saywhy.classifier import Classifier
 from saywhy.image import Preprocess
-from saywhy.saliency import lcam
+from saywhy.lcam import heads as lcam
 from test_explainer import PLAIN, patches
 
 

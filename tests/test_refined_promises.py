@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saywhy.lcam import refine
 from saywhy.lcam.refine import Refined, principal
-from saywhy.saliency import refine
 
 N, K, R, SIDE = 2, 5, 20, 6
 
