@@ -77,7 +77,7 @@ def test_the_published_form_has_one_row_a_class():
     A, W, b = clf.tap(x).maps(), head.head.weight.detach(), head.head.bias.detach()
     for n in range(2):
         for c in range(tiny.CLASSES):
-            L = torch.full((8, 8), float(b[c]))
+            L = torch.full((8, 8), float(b[c].detach()))
             for k in range(8):
                 L += W[c, k] * A[n, k]
             got = head.maps(clf.tap(x), torch.tensor([[c], [c]]))[n, 0]
