@@ -31,7 +31,7 @@ from saywhy.lcam.fitting import RECIPES, Recipe, fit_lcam, frozen, lcam_step
 from saywhy.lcam.fitting import untrained as lcam_untrained
 from saywhy.lcam.heads import LCam, Shared, start
 from saywhy.lcam.losses import CE_ONLY
-from saywhy.lcam.photos import Part, read_photos, split
+from saywhy.lcam.photos import Subset, read_photos, split
 from saywhy.lcam.responses import Answers, ask
 from saywhy.metrics import CONTROLS
 from saywhy.saliency import display, saliency
@@ -193,7 +193,7 @@ def fitted_finer(study: Study, recipe: Recipe, items: list[Item]) -> tuple[LCam,
     clf, own, gain, spread = study.finer
     head = LCam(Shared(own, gain, rank=recipe.rank, spread=spread), "shared", (clf.point.path,), clf.fingerprint)
     photos, _ = read_photos(clf, items, crop=recipe.crop)
-    kept, held = (Part(photos, rows) for rows in split(len(photos), 0))
+    kept, held = (Subset(photos, rows) for rows in split(len(photos), 0))
     with frozen(clf):
         ended = fit(head.head, lcam_step(clf, head, recipe), kept, recipe.config, held_out=held)
     head.head.eval().requires_grad_(False)

@@ -114,6 +114,7 @@ def hops() -> list[str]:
     import saywhy
 
     clf = saywhy.load_classifier()
+    saywhy.explain(clf, skimage.data.chelsea())  # what is imported late is no hop
     called: set[str] = set()
 
     def note(frame: Any, event: str, _: object) -> None:

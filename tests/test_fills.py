@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 import oracles
 import tiny
-from saywhy.classifier import counting
 from saywhy.cli import app
 from saywhy.errors import UsageError
 from saywhy.intervene import FILLS, Fill, content_seed, experiment, filler, gaussian_blur, hide, play
 from saywhy.lcam.losses import seen_image
 from saywhy.metrics import METRICS
+from saywhy.passes import counting
 from saywhy.saliency import saliency
 
 

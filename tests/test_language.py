@@ -37,7 +37,10 @@ from saywhy.regions.propose import Evidence, RegionWords, wanted
 def describe(e, *, limit=8):
     """What is said of regions, after what is said of every image; and how many claims were dropped."""
     said, dropped = claims_of(e)
-    return tell([prediction(e.predicted, e.target, e.versus), *said], limit=limit), dropped
+    told = [
+        c and c.model_copy(update={"class_name": e.names[c.class_index]}) for c in (e.predicted, e.target, e.versus)
+    ]
+    return tell([prediction(*told), *said], limit=limit), dropped
 
 
 CAT, EGYPTIAN = "tiger cat", "Egyptian cat"

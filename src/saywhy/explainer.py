@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from saywhy import folder as folders
+from saywhy import storage
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.errors import SaywhyError, UsageError, unknown
 from saywhy.explanation import ClassScore, Explanation
 from saywhy.image import Picture, Source, read
 from saywhy.language import prediction, tell
-from saywhy.parts import PARTS, Asked, Fitting, Made
+from saywhy.parts import PARTS, Fitting, Made, Request
 from saywhy.passes import counting
 from saywhy.record import to_explanation
 from saywhy.seen import Seen, look
@@ -88,7 +88,7 @@ class Explainer:
         Raises:
             InputError: it cannot be written.
         """
-        place = folders.write(Path(folder), self.clf, self.parts)
+        place = storage.write(Path(folder), self.clf, self.parts)
         for file in [file for made in self.made.values() for file in made.leftovers]:
             file.unlink(missing_ok=True)
         return place
@@ -101,9 +101,9 @@ class Explainer:
             InputError: no explainer there, or one that cannot be read.
             UsageError: it belongs to another classifier, or a newer saywhy wrote it.
         """
-        found = folders.listing(Path(folder))
+        found = storage.listing(Path(folder))
         clf = _named(found) if clf is None else clf
-        return cls(clf, folders.read(found, clf))
+        return cls(clf, storage.read(found, clf))
 
     @property
     def options(self) -> dict[str, dict[str, Any]]:
@@ -142,7 +142,7 @@ def _preset(part: str, name: str | None) -> str:
     return name or known[0]
 
 
-def _named(found: folders.Listing) -> Classifier:
+def _named(found: storage.Listing) -> Classifier:
     way_out = f"give the classifier: saywhy.Explainer.load({str(found.folder)!r}, clf)"
     if not found.classifier:
         raise UsageError(f"{found.folder}: does not say which classifier it was fitted to; {way_out}")
@@ -189,7 +189,7 @@ def explain(
     fitted = explainer or Explainer(clf)
     if fitted.clf is not clf and fitted.clf.fingerprint != clf.fingerprint:
         raise UsageError(f"the explainer belongs to the classifier {fitted.clf.fingerprint}, not to {clf.fingerprint}")
-    asked = Asked(regions, unit, seed, progress or _silent)
+    asked = Request(regions, unit, seed, progress or _silent)
     start = time.perf_counter()
     with counting() as meter:
         picture, options = read(source), fitted.options

@@ -65,7 +65,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What was asked of an explanation beyond its two classes: number of regions, unit of contributions, seed."""
 
     regions: int | None = None
@@ -118,7 +118,7 @@ class Face:
     save: Callable[[Any, Path], Mapping[str, Any]] | None = None
     load: Callable[[Path, Mapping[str, Any], Classifier], Any] | None = None
     serves: Callable[[Any], Mapping[str, Mapping[str, Any]]] | None = None
-    find: Callable[[Any, Seen, Mapping[str, Any], Asked], Any] | None = None
+    find: Callable[[Any, Seen, Mapping[str, Any], Request], Any] | None = None
     propose: Callable[[Any, Seen], Proposal] | None = None
     confirm: Callable[[Any, Seen, tuple[Confirming, ...]], Confirmed] | None = None
 

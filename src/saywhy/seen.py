@@ -40,7 +40,7 @@ class Seen:
     probabilities: Tensor
     target: int
     versus: int | None
-    attention: Attention
+    attention: Attended
 
     def score(self, index: int) -> ClassScore:
         """A class with its name and its probability."""
@@ -57,7 +57,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Attention:
+class Attended:
     """The saliency `method` that leads, its raw map (h, w) of the target, and `both`, where target or rival is seen."""
 
     method: str
@@ -145,7 +145,7 @@ def leading_method(tap: Tap) -> str:
 def attend(
     tap: Tap, target: int, versus: int | None, *, method: str | None = None, options: Options | None = None,
     seed: int = 0,
-) -> Attention:  # fmt: skip
+) -> Attended:  # fmt: skip
     """Where a class, and where it costs nothing also its rival, is seen in the first image of a tap."""
     method = method or leading_method(tap)
     given = (options or {}).get(method, {})
@@ -153,10 +153,10 @@ def attend(
     # What speaks against the target lies where the rival looks; asked only where a second class costs no further
     # passes through the whole network (gradients or a head on the same tap).
     if versus is None or METHODS[method].needs not in ("gradients", "head"):
-        return Attention(method, raw, raw)
+        return Attended(method, raw, raw)
     maps = [m.clamp_min(0) for m in (raw, _map(tap, versus, method, given, seed))]
     both = [m / m.max() for m in maps if bool(torch.isfinite(m).all()) and m.max() > 0]
-    return Attention(method, raw, torch.stack(both or [raw]).sum(0))
+    return Attended(method, raw, torch.stack(both or [raw]).sum(0))
 
 
 def _map(tap: Tap, index: int, method: str, given: Mapping[str, Any], seed: int) -> Tensor:

@@ -11,11 +11,11 @@ import torch
 from saywhy.explanation import Run
 from saywhy.intervene import Experiment, experiment
 from saywhy.language import Confirming
-from saywhy.parts import PARTS, Act, Asked, Confirmed, Proposal
+from saywhy.parts import PARTS, Act, Confirmed, Proposal, Request
 from saywhy.seen import Seen
 
 
-def settle(seen: Seen, fitted: Mapping[str, Any], asked: Asked) -> tuple[dict[str, Confirmed], list[Run]]:
+def settle(seen: Seen, fitted: Mapping[str, Any], asked: Request) -> tuple[dict[str, Confirmed], list[Run]]:
     """What each part finds and the experiments confirm, by name, and the runs of all of them.
 
     `fitted` holds the parts that were fitted, by name.
@@ -31,7 +31,7 @@ def settle(seen: Seen, fitted: Mapping[str, Any], asked: Asked) -> tuple[dict[st
     return confirmed, list(dict.fromkeys(c.run for own in runs.values() for c in own))
 
 
-def _tried(seen: Seen, proposed: Mapping[str, Proposal], asked: Asked) -> dict[str, tuple[Confirming, ...]]:
+def _tried(seen: Seen, proposed: Mapping[str, Proposal], asked: Request) -> dict[str, tuple[Confirming, ...]]:
     """The runs of each part, in the order of its acts; what two parts would do alike is done once."""
     if not any(p.acts for p in proposed.values()):
         return {}

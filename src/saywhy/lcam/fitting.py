@@ -27,7 +27,7 @@ from saywhy.lcam.crops import Crops, from_closer, together, whole_photos
 from saywhy.lcam.equal_area import equal_area_step
 from saywhy.lcam.heads import LCam, start
 from saywhy.lcam.losses import MAP_FILLS, MODES, NUS, Coefficients, Mode, keep_top, losses, scores_through
-from saywhy.lcam.photos import Part, Photos, centred, cropped, read_photos, split
+from saywhy.lcam.photos import Photos, Subset, centred, cropped, read_photos, split
 from saywhy.lcam.refine import Mixer, Refined
 from saywhy.lcam.responses import Answers, answers_step, ask
 from saywhy.tap import Tap
@@ -173,11 +173,11 @@ def _stages(
     """One after the other; what a stage needs is prepared when it is its turn."""
     if not isinstance(head.head, Refined):
         kept, held = split(len(photos), seed)
-        first = Part(photos, held) if len(held) else None
+        first = Subset(photos, held) if len(held) else None
         config = replace(recipe.config, seed=seed)
         bias = head.head.bias.register_hook(lambda g: g * recipe.bias_rate)  # type: ignore[no-untyped-call]
         try:
-            yield Stage(head.head, lcam_step(clf, head, recipe), Part(photos, kept), first, config)
+            yield Stage(head.head, lcam_step(clf, head, recipe), Subset(photos, kept), first, config)
         finally:
             bias.remove()
         return

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
-from saywhy.lcam.fitting import RECIPES, Outcome, fit_lcam, unfinished
 from saywhy.lcam.heads import LCam
 from saywhy.lcam.heads import load as load_head
 from saywhy.parts import Face, Fitting, Made
+
+if TYPE_CHECKING:
+    from saywhy.lcam.fitting import Outcome
 
 FILE = "lcam.safetensors"
 
 
 def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
     """Fits a head by the recipe that the preset names."""
+    # Imported here: who explains a photo needs none of it.
+    from saywhy.lcam.fitting import RECIPES, fit_lcam, unfinished
+
     recipe = RECIPES[how.preset]
     # Small networks whose losses are differences of small numbers: halves are used where they are asked for.
     half = clf.device.startswith("cuda") and recipe.kind != "answers" if how.amp is None else how.amp

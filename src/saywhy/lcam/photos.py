@@ -55,7 +55,7 @@ class Photos:
         return pixels
 
 
-class Part:
+class Subset:
     """Some of the examples."""
 
     def __init__(self, whole: Examples, rows: Tensor) -> None:

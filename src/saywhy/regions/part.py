@@ -16,24 +16,24 @@ from saywhy.explanation import Beside, place_word
 from saywhy.graph.build import spatial_relation
 from saywhy.intervene import Game, interaction_indices, play, shapley_values
 from saywhy.language import Confirming, appearance, look
-from saywhy.parts import Asked, Confirmed, Face, Proposal
+from saywhy.parts import Confirmed, Face, Proposal, Request
 from saywhy.regions.describe import describe
 from saywhy.regions.extract import find_regions
 from saywhy.regions.propose import Evidence, RegionWords, wanted
 from saywhy.regions.records import RegionsFound, records
-from saywhy.seen import Attention, Seen
+from saywhy.seen import Attended, Seen
 from saywhy.tap import Tap
 
 GAME_FILLS = ("inpaint", "blur")
 
 
-def find_in(tap: Tap, attention: Attention, *, count: int | None = None, seed: int = 0) -> Tensor:
+def find_in(tap: Tap, attention: Attended, *, count: int | None = None, seed: int = 0) -> Tensor:
     """The regions (k, H, W) of a tap's first image, looked for where attention says."""
     maps = [tap.maps(name)[0] for name in tap.points]
     return find_regions(tap.images[0], maps, attention.both, count=count, seed=seed)
 
 
-def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Asked) -> RegionsFound:
+def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> RegionsFound:
     """The regions and the game on them, renumbered so that region 1 is the one that counts most."""
     regions = find_in(seen.tap, seen.attention, count=asked.regions, seed=asked.seed)
     asked.tell(f"hiding and showing {len(regions)} regions in all combinations")
