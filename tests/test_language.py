@@ -441,8 +441,16 @@ def test_spans_name_every_region_by_its_id_and_every_class_by_its_index() -> Non
         assert [NAMES[p.class_index] for p in statement.spans if p.region is None] == list(claim.classes)
 
 
+def renamed(e: Evidence, names: list[str]) -> Evidence:
+    def called(c: ClassScore) -> ClassScore:
+        return c.model_copy(update={"class_name": names[c.class_index]})
+
+    versus = None if e.versus is None else called(e.versus)
+    return replace(e, names=names, predicted=called(e.predicted), target=called(e.target), versus=versus)
+
+
 def test_spans_follow_the_index_where_two_classes_have_one_name() -> None:
-    twins = replace(evidence(additive), names=["crane", "crane", "lynx"])
+    twins = renamed(evidence(additive), ["crane", "crane", "lynx"])
     statements, _ = describe(twins)
     assert statements[0].text == "The model says crane (60 %), ahead of crane (25 %)."
     assert [p.class_index for p in statements[0].spans] == [0, 1]
@@ -452,7 +460,7 @@ def test_a_class_called_like_a_region_is_a_class_and_the_namesake_is_a_region() 
     e = evidence(additive)
     second = replace(e.regions[1], beside=Beside(relation="below", region="1"))
     statements, _ = describe(
-        replace(e, names=["region 2", "region 1", "lynx"], regions=(e.regions[0], second, e.regions[2]))
+        replace(renamed(e, ["region 2", "region 1", "lynx"]), regions=(e.regions[0], second, e.regions[2]))
     )
     assert [(p.region, p.class_index) for p in statements[1].spans] == [("1", None), (None, 0)]
     assert "Region 2, the large white patch at the top, below region 1, came next" in statements[2].text
