@@ -8,12 +8,12 @@ from typer.testing import CliRunner
 
 import oracles
 import tiny
-from saywhy.classifier import counting
 from saywhy.cli import app
+from saywhy.cli.eval_request import conventions
 from saywhy.errors import UsageError
-from saywhy.evaluate.asking import conventions
 from saywhy.intervene import FILLS, Fill, content_seed, experiment, filler, gaussian_blur, hide, play
 from saywhy.metrics import METRICS
+from saywhy.passes import counting
 from saywhy.saliency import saliency
 from saywhy.train.masks import seen_image
 
