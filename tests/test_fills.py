@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import oracles
 import tiny
 from saywhy.cli import app
+from saywhy.cli.eval_request import conventions
 from saywhy.errors import UsageError
 from saywhy.intervene import FILLS, Fill, content_seed, experiment, filler, gaussian_blur, hide, play
 from saywhy.lcam.losses import seen_image

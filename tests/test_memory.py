@@ -10,9 +10,10 @@ from torch import nn
 
 import saywhy
 import tiny
-from saywhy.classifier import Classifier, counting
+from saywhy.classifier import Classifier
 from saywhy.image import Preprocess
 from saywhy.intervene import FILLS, Fill, Memory, experiment, masked_scores, play, remembering
+from saywhy.passes import counting
 
 
 @pytest.fixture

@@ -359,7 +359,7 @@ def test_fills_can_be_names_colours_pictures_or_rules():
     everyone, kept = torch.arange(COUNT), (maps > 0.5).float()
 
     def behind(fill):
-        return filler(images, *how({"fill": fill}))
+        return lambda index, kept: filler(images, *how({"fill": fill}))(index, kept).expand(len(index), 3, SIDE, SIDE)
 
     for name in FILLS:
         shown = behind(name)(everyone, kept)
@@ -370,9 +370,9 @@ def test_fills_can_be_names_colours_pictures_or_rules():
     ruled = behind(lambda some, mask: some * mask[:, None])(everyone[1:2], kept[1:2])
     assert torch.equal(ruled, images[1:2] * kept[1:2, None])
     with pytest.raises(UsageError, match="fill"):
-        behind("balck")
+        how({"fill": "balck"})
     with pytest.raises(UsageError, match="does not fit"):
-        behind(torch.zeros(7))
+        behind(torch.zeros(7))(everyone, kept)
     with pytest.raises(UsageError, match="masking"):
         how({"masking": "during"})
 

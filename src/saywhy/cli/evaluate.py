@@ -42,9 +42,7 @@ def evaluate(
     sanity_limit: Annotated[
         int | None, typer.Option(min=1, help="The same, for metrics such as weight-randomisation.")
     ] = None,
-    fill: Annotated[
-        str, typer.Option(help="What stands in for hidden pixels: black, mean, blur or inpaint.")
-    ] = "black",
+    fill: Annotated[str, typer.Option(help="What stands in for hidden pixels: a fill of `saywhy methods`.")] = "black",
     masking: Annotated[str, typer.Option(help="Pixels are hidden before or after normalisation.")] = "before",
     drop: Annotated[str, typer.Option(help="The average drop is relative or absolute.")] = "relative",
     steps: Annotated[

@@ -45,10 +45,7 @@ class Masked:
     def keys(self, rows: Tensor, masks: Tensor) -> list[Hashable]:
         """What tells each of these apart from all others."""
         own = [0] * len(rows) if self.owners is None else self.owners[rows].tolist()
-        return [
-            (self._contents[i], content(mask.to(self.images.dtype)), *self._filled)
-            for i, mask in zip(own, masks, strict=True)
-        ]
+        return [(self._contents[i], content(mask), *self._filled) for i, mask in zip(own, masks, strict=True)]
 
     @cached_property
     def _behind(self) -> Filler:
@@ -162,7 +159,9 @@ def _picked(pieces: Sequence[_Piece], places: Sequence[int]) -> list[_Piece]:
     out, first = [], 0
     for part, rows, masks in pieces:
         at = [p - first for p in places if first <= p < first + len(rows)]
-        if at:
+        if len(at) == len(rows):  # most often: nothing is known
+            out.append((part, rows, masks))
+        elif at:
             out.append((part, rows[at], masks[at]))
         first += len(rows)
     return out

@@ -44,7 +44,7 @@ class Fill:
 Choice = (
     str | Tensor | Fill
 )  # a row's name; a colour (3,), picture (3, H, W) or pictures (N, 3, H, W); a row of one's own
-Filler = Callable[[Tensor, Tensor], Tensor]  # which images (m,), keep (m, H, W) -> what shows behind (m, 3, H, W)
+Filler = Callable[[Tensor, Tensor], Tensor]  # which images (m,), keep (m, H, W) -> what shows behind, as a row gives it
 
 
 # --------------------------------------------------------------------------------------------------
@@ -146,9 +146,9 @@ def hide(images: Tensor, keep: Tensor, fill: Choice = "black", seed: int = 0) ->
 
 
 def blend(images: Tensor, keep: Tensor, behind: Tensor) -> Tensor:
-    """Images (1 or M, 3, H, W) where masks (M, H, W) are 1, and what is behind (1 or M, 3, H, W) where they are 0."""
+    """Images (1 or M, 3, H, W) where masks (M, H, W) are 1, what is behind (of any fitting shape) where they are 0."""
     weight = keep[:, None]
-    return images * weight + behind * (1 - weight)
+    return (images * weight).add_(behind * (1 - weight))  # in place: one more copy of a batch costs as much as both
 
 
 def filler(images: Tensor, fill: Choice, seed: int = 0) -> Filler:
@@ -185,10 +185,11 @@ def of(images: Tensor, rows: Tensor) -> Tensor:
 
 def _fit(made: Tensor, images: Tensor, count: int) -> Tensor:
     shown = made.to(images.device, images.dtype)
-    if shown.ndim == 1:
-        shown = shown[:, None, None]
+    shown = shown[:, None, None] if shown.ndim == 1 else shown
+    shown = shown[None] if shown.ndim == 3 else shown
     try:
-        return shown.expand(count, *images.shape[1:])
+        shown.expand(count, *images.shape[1:])
+        return shown  # as small as it is: black is one number, not a batch of pictures
     except RuntimeError as error:
         raise UsageError(
             f"a fill of shape {tuple(made.shape)} does not fit images {tuple(images.shape)}; "

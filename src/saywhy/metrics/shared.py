@@ -38,7 +38,7 @@ class Case:
 
     def hiding(self, fill: str = "fill") -> Hiding:
         """How pixels are hidden; `fill` names the setting that says what stands in for them."""
-        names = {"fill": fill, "masking": "masking", "mean": "mean", "batch_size": "batch_size"}
+        names = {name: name for name in ("seed", "masking", "mean", "batch_size")} | {"fill": fill}
         return cast(Hiding, {k: self.settings[name] for k, name in names.items() if name in self.settings})
 
 
