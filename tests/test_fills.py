@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from saywhy.evaluate.asking import conventions
 from typer.testing import CliRunner
 
 import oracles
