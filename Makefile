@@ -16,7 +16,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := examples
+EXTRAS :=
 
 # A stamp carries the hash of what it was made from: change pyproject.toml or constraints.txt and pip runs again.
 HASH := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)

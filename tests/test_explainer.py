@@ -119,7 +119,7 @@ def test_the_record_survives_json_and_keeps_to_its_schema(found: Explanation) ->
     record = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert Explanation.from_dict(record).to_dict() == found.to_dict()
     assert set(record) == set(json_schema()["properties"])
-    assert record["schema"] == 2
+    assert record["schema"] == 3
     assert "thumbnail" not in record
 
 

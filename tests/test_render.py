@@ -135,7 +135,7 @@ def test_json_gives_back_the_record(case: Explanation) -> None:
 
 def test_a_record_of_another_schema_is_refused_in_one_sentence() -> None:
     old = record().to_dict() | {"schema": 1}
-    with pytest.raises(InputError, match=r"of schema 1, .* reads schema 2: explain the photo again, or read") as caught:
+    with pytest.raises(InputError, match=r"of schema 1, .* reads schema 3: explain the photo again, or read") as caught:
         Explanation.from_dict(old)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="schema None"):

@@ -16,7 +16,7 @@ import saywhy
 from saywhy.errors import InputError
 from saywhy.image import Bools, decode_mask, encode_mask
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 
 Place = Literal[
     "top left",
@@ -30,6 +30,7 @@ Place = Literal[
     "bottom right",
 ]
 Size = Literal["small", "large"]
+Unit = Literal["probability", "log-odds"]
 SaliencyStatus = Literal["ok", "flat", "all_negative", "not_finite"]
 
 
@@ -86,8 +87,10 @@ class SaliencyRecord(Record):
 class Effect(Record):
     """What an intervention did to the asked score.
 
-    `change` is after minus before (hiding what supports a class gives a negative change); `low` and `high` bound
-    it over `runs` confirming runs, `passes` is what they cost, `fill` names what was put in place.
+    `change` is after minus before (hiding what supports a class gives a negative change), the mean over `runs`
+    confirming runs in `unit`; `low` and `high` bound what it would be with a fill that was not used, `level` of the
+    time. `disagree` are the fills whose change had the other sign; `passes` is what the runs cost, `fill` names what
+    was put in place.
     """
 
     change: float
@@ -96,6 +99,9 @@ class Effect(Record):
     runs: int
     passes: int
     fill: str
+    unit: Unit = "probability"
+    level: float = 0.9
+    disagree: tuple[str, ...] = ()
 
 
 class Mask(Record):
@@ -134,8 +140,10 @@ class ConceptRecord(Record):
 
     `look` is what the sentences say before "patch", made of `size` and of `colours`, the largest share first; `beside`
     tells it from another one of the same look and place. `appearance` is `colours` and `size` as words.
-    `contribution` is its Shapley value for the target, `contrast` for target minus versus; `importance` is the
-    share of the probability that hiding it takes away, clipped to [0, 1]; `effect` is that of hiding it.
+    `contribution` is what hiding it alone takes away from the target, `contrast` from target minus versus, in the
+    effect's unit; `share` is its Shapley value in the game, None where it did not play. `importance` is the share of the
+    probability that hiding it takes away, clipped to [0, 1]; `effect` is that of hiding it. Only where it is `confirmed`
+    is it known to count, for or against.
     """
 
     id: str
@@ -155,6 +163,8 @@ class ConceptRecord(Record):
     contrast: float | None
     importance: float
     effect: Effect
+    share: float | None = None
+    confirmed: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -173,14 +183,17 @@ class ConceptRecord(Record):
 class GameRecord(Record):
     """The coalition game: the score with all regions, with none, and the fills that stood in for what was hidden."""
 
-    unit: Literal["probability", "log-odds"]
+    unit: Unit
     full: float
     empty: float
     fills: tuple[str, ...]
 
 
 class EdgeRecord(Record):
-    """How two concepts stand to each other, and their pairwise interaction (positive: they need each other)."""
+    """How two concepts stand to each other, and their pairwise interaction (positive: they need each other).
+
+    The interaction is known only where other runs `confirmed` it.
+    """
 
     id: str
     source: str
@@ -189,6 +202,7 @@ class EdgeRecord(Record):
     distance: float
     contribution: float
     contrast: float | None
+    confirmed: bool = True
 
 
 class GraphRecord(Record):
@@ -288,7 +302,7 @@ class Explanation(Record):
         frozen=True, extra="forbid", allow_inf_nan=False, json_schema_extra=_without_page_only_fields
     )
 
-    schema_: Literal[2] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal[3] = Field(default=SCHEMA, alias="schema")
     image: ImageRecord
     model: ModelRecord
     prediction: Prediction
