@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from saywhy.audit.run import audit
 from torch import Tensor, nn
 
+from saywhy.audit import audit
 from saywhy.classifier import Classifier
 from saywhy.errors import ModelError, UsageError
 from saywhy.image import Preprocess, read

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saywhy import explain, explainer, load_classifier
+from saywhy import explain, load_classifier
 from saywhy.aviary import NULL_PARTS, SPECIES, remove, render
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
@@ -11,6 +11,7 @@ from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
 from saywhy.evaluate.aviary_benchmark import _regions
 from saywhy.evaluate.part_effects import Bird, spoiled_birds, test_birds
 from saywhy.image import read
+from saywhy.regions import part
 from tiny import build, classifier
 
 test_birds.__test__ = False  # type: ignore[attr-defined]  # a function of the package, not a test
@@ -127,13 +128,13 @@ def test_wrong_questions_are_errors(clf: Classifier) -> None:
 def test_regions_are_exactly_those_that_explain_finds(
     name: str, birds: list[Bird], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, find = [], explainer.find_regions
+    found, find = [], part.find_regions
 
     def noted(*given: object, **options: object) -> torch.Tensor:
         found.append(find(*given, **options))  # type: ignore[arg-type]
         return found[-1]
 
-    monkeypatch.setattr(explainer, "find_regions", noted)
+    monkeypatch.setattr(part, "find_regions", noted)
     clf, bird = load_classifier(name), birds[0]
     explain(clf, read(bird.rendered.pixels), bird.target, bird.sibling, seed=5)
     assert torch.equal(_regions(clf, bird.image, bird.target, bird.sibling, 5), found[0])

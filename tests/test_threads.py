@@ -17,8 +17,9 @@ from saywhy import classifier as classifiers
 from saywhy.classifier import Classifier
 from saywhy.errors import ModelError, UsageError
 from saywhy.image import Preprocess
+from saywhy.lcam import heads as lcam
 from saywhy.passes import counting
-from saywhy.saliency import METHODS, lcam, saliency
+from saywhy.saliency import METHODS, saliency
 from test_contract import SMALL, TRANSFORMERS, same, snapshot
 
 THREADS = 8

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from saywhy import files
 from saywhy.classifier import Classifier
 from saywhy.errors import InputError, UsageError
 from saywhy.parts import PARTS
@@ -66,7 +67,7 @@ def _write(draft: Path, clf: Classifier, parts: Mapping[str, Any]) -> None:
             raise UsageError(f"the part {name} has nothing to save")
         rows[name] = dict(save(part, draft))
     listing = {"format": FORMAT, "parts": rows, "fingerprint": clf.fingerprint, "classifier": clf.name}
-    (draft / LISTING).write_text(json.dumps(listing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.write(draft / LISTING, json.dumps(listing, indent=1, ensure_ascii=False) + "\n")
 
 
 def listing(folder: Path) -> Listing:
