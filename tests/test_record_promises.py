@@ -12,6 +12,7 @@ import saywhy
 import tiny
 from saywhy.classifier import Classifier
 from saywhy.explanation import Explanation, GraphRecord
+from saywhy.graph.build import spatial_relation
 from saywhy.passes import counting
 from test_explainer import PLAIN, Colours, colours, patches
 
@@ -242,3 +243,15 @@ def test_the_runs_are_numbered_and_every_one_is_kept(found: Explanation) -> None
     assert found.versus is not None
     assert all(r.contrast is not None and r.score - r.contrast >= 0 for r in found.runs)
     assert {c.id for c in found.concepts} == {"1", "2", "3"}
+
+
+def test_relations_hold_for_offsets_of_less_than_a_pixel() -> None:
+    def mask(*cells: tuple[int, int]) -> np.ndarray:
+        out = np.zeros((10, 10), dtype=bool)
+        for y, x in cells:
+            out[y, x] = True
+        return out
+
+    one, lower, further = mask((4, 4)), mask((4, 4), (5, 4)), mask((4, 4), (4, 5))
+    assert [spatial_relation(a, one)[0] for a in (lower, further)] == ["below", "right of"]
+    assert [spatial_relation(one, a)[0] for a in (lower, further)] == ["above", "left of"]

@@ -605,3 +605,9 @@ def test_the_lightest_sentences_stay_unsaid_and_the_order_of_reading_is_kept() -
     assert order == [
         "prediction", "counted_most", "came_next", "against", "alone", "contrast", "flip", "context_little",
     ] or order[:4] == ["prediction", "counted_most", "came_next", "against"]  # fmt: skip
+
+
+def test_two_points_against_are_worth_saying_and_one_is_not() -> None:
+    e = evidence(additive)
+    assert "against" in said(replace(e, shapley=np.array([[0.4, 0.2, -0.02]])))
+    assert "against" not in said(replace(e, shapley=np.array([[0.4, 0.2, -0.014]])))
