@@ -10,6 +10,7 @@ from torch import nn
 
 import saywhy
 import tiny
+from saywhy import explainer
 from saywhy.classifier import Classifier
 from saywhy.image import Preprocess
 from saywhy.intervene import FILLS, Fill, Memory, experiment, masked_scores, play, remembering
@@ -122,6 +123,23 @@ def test_a_second_explanation_of_the_same_photo_costs_one_look(clf):
             again = saywhy.explain(clf, picture, regions=3)
     assert meter.forward_passes == 1
     assert first.game == again.game == plain.game and first.concepts == again.concepts == plain.concepts
+
+
+def test_within_one_explanation_what_parts_ask_alike_is_asked_once(clf, monkeypatch):
+    settle, passes = explainer.settle, []
+
+    def twice(*given):
+        for _ in range(2):
+            with counting() as meter:
+                found = settle(*given)
+            passes.append(meter.forward_passes)
+        return found
+
+    monkeypatch.setattr(explainer, "settle", twice)
+    picture = (tiny.images(1, side=64)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    for _ in range(2):
+        saywhy.explain(clf, picture, regions=3)
+    assert passes[0] > 16 and passes == [passes[0], 0] * 2, "and the next explanation asks anew"
 
 
 def test_a_memory_forgets_what_was_needed_least_recently_and_stays_small(clf):

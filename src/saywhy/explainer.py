@@ -18,6 +18,7 @@ from saywhy.collection import Item, find_images
 from saywhy.errors import SaywhyError, UsageError, unknown
 from saywhy.explanation import ClassScore, Explanation
 from saywhy.image import Picture, Source, read
+from saywhy.intervene import remembering
 from saywhy.language import prediction, tell
 from saywhy.parts import PARTS, Fitting, Made, Request
 from saywhy.passes import counting
@@ -195,7 +196,8 @@ def explain(
         picture, options = read(source), fitted.options
         method = method or fitted.method
         seen = look(clf, picture, target, versus, method=method, options=options, seed=seed, tell=asked.tell)
-        confirmed, runs = settle(seen, fitted.parts, asked)
+        with remembering():  # parts that ask the same thing pay once
+            confirmed, runs = settle(seen, fitted.parts, asked)
     told = [prediction(_answer(seen), seen.score(seen.target), _rival(seen))]
     said = tell([*told, *(found for c in confirmed.values() for found in c.said)])
     skipped, seconds = sum(c.skipped for c in confirmed.values()), time.perf_counter() - start
