@@ -15,8 +15,9 @@ import tiny
 from saywhy import Explainer
 from saywhy.errors import InputError, UsageError
 from saywhy.image import read
+from saywhy.language import Claim, Found
 from saywhy.lcam.heads import start
-from saywhy.parts import PARTS, Confirmed, Kind, Part, Proposal, Sections
+from saywhy.parts import PARTS, Confirmed, Face, Kind, Part, Proposal, Sections
 from saywhy.passes import counting
 from saywhy.regions.part import find_in
 from saywhy.seen import look
@@ -214,3 +215,71 @@ def test_regions_are_found_where_explain_finds_them(clf):
     record = saywhy.explain(clf, picture(), regions=3)
     masks = {seen.on_photo(region).tobytes() for region in again}
     assert masks == {c.mask.array().tobytes() for c in record.concepts}
+
+
+# --------------------------------------------------------------------------------------------------
+# What a part may not do is told in a sentence that names it.
+
+TWO = torch.ones(2, 32, 32, dtype=torch.bool)
+WRONG = {
+    "no such kind": ({"said": [Found(Claim("odd"), (), None)]}, None, "kind of claim of the part mine"),
+    "no such field": ({"fields": {"colour": 1}}, None, "colour, which no Explanation has"),
+    "a tensor as record": ({"record": torch.ones(1)}, None, "record of the part mine is not JSON"),
+    "no number as record": ({"record": {"change": float("nan")}}, None, "record of the part mine is not JSON"),
+    "fewer ids than players": ({}, Proposal(TWO, ("a",), []), "the part mine proposes players"),
+    "players of another size": ({}, Proposal(TWO[:, :8], ("a", "b"), []), "the part mine proposes players"),
+    "players that are soft": ({}, Proposal(TWO.float(), ("a", "b"), []), "the part mine proposes players"),
+    "an act on nobody": ({}, Proposal(TWO, ("a", "b"), [("hide", (2,))]), "the part mine proposes .*players 0 to 1"),
+    "an act of another kind": ({}, Proposal(TWO, ("a", "b"), [("swap", (0,))]), "to hide or to keep"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_a_part_does_wrong_is_told_by_its_name_and_leaves_the_next_explanation_right(what, clf, monkeypatch):
+    confirmed, proposal, words = WRONG[what]
+    before = saywhy.explain(clf, picture(), regions=2)
+    face = Face(
+        find=lambda *given: True,
+        propose=None if proposal is None else lambda *given: proposal,
+        confirm=lambda *given: Confirmed(**confirmed),
+    )
+    with monkeypatch.context() as patched:
+        patched.setitem(PARTS, "mine", Part("does it wrong", lambda: face, Sections))
+        with pytest.raises(UsageError, match=words):
+            saywhy.explain(clf, picture(), regions=2)
+    after = saywhy.explain(clf, picture(), regions=2)
+    assert (after.text, after.runs, after.cost.forward_passes) == (
+        before.text, before.runs, before.cost.forward_passes
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["lcam.safetensors", "explainer.json"])
+def test_a_part_cannot_write_over_the_file_of_another(file, clf, tmp_path, monkeypatch):
+    def save(part, folder):
+        (folder / file).write_bytes(b"mine")
+        return {"file": file}
+
+    monkeypatch.setitem(PARTS, "mine", Part("writes", lambda: Face(save=save), Sections))
+    with pytest.raises(UsageError, match="the part mine saves a file"):
+        Explainer(clf, {"lcam": head(clf), "mine": 1}).save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_part_tells_the_listing_is_json(clf, tmp_path, monkeypatch):
+    face = Face(save=lambda part, folder: {"mean": torch.ones(1)})
+    monkeypatch.setitem(PARTS, "mine", Part("writes", lambda: face, Sections))
+    with pytest.raises(UsageError, match="the part mine tells the listing"):
+        Explainer(clf, {"mine": 1}).save(tmp_path)
+
+
+def test_a_preset_of_a_part_that_is_not_fitted_and_an_unknown_part_are_wrong_usage(clf, photos):
+    with pytest.raises(UsageError, match="lcma"):
+        Explainer.fit(clf, photos, ["lcam"], presets={"lcma": "fast"})
+    with pytest.raises(UsageError, match="lcma"):
+        Explainer(clf, {"lcma": head(clf)})
+
+
+def test_parts_of_another_classifier_are_not_kept(halves, clf, photos):
+    other = tiny.classifier(tiny.build("cnn", seed=9))
+    with pytest.raises(UsageError, match="belongs to the classifier"):
+        Explainer.fit(clf, photos, ["halves"], init=Explainer(other, {"lcam": head(other)}))

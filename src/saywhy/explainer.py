@@ -45,6 +45,11 @@ class Explainer:
     parts: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Made] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in self.parts:
+            if name not in PARTS:
+                raise unknown("part", name, PARTS)
+
     @classmethod
     def fit(
         cls,
@@ -65,11 +70,14 @@ class Explainer:
         `folder` an interrupted run goes on where it was. `made` names the pictures that could not be read.
 
         Raises:
-            UsageError: an unknown part or preset, one that does not learn, a classifier that it cannot learn from.
+            UsageError: an unknown part or preset, one that does not learn, a classifier that it cannot learn from, an
+                `init` of another classifier.
             InputError: no picture can be read.
         """
         names = fittable(parts)
-        given = {name: _preset(name, (presets or {}).get(name)) for name in names}
+        given = _presets(names, presets or {})
+        if init is not None:
+            _check_owner(init, clf)
         known: Sequence[Any] = [images] if isinstance(images, (str, Path)) else images
         items = list(known) if all(isinstance(i, Item) for i in known) else find_images(known)
         made = {}
@@ -133,14 +141,23 @@ def fittable(parts: Sequence[str] | None = None) -> list[str]:
     for name in parts or ():
         if name not in known:
             raise unknown("part to fit", name, known)
-    return known if parts is None else list(parts)
+    return known if parts is None else list(dict.fromkeys(parts))
 
 
-def _preset(part: str, name: str | None) -> str:
-    known = PARTS[part].presets
-    if name is not None and name not in known:
-        raise unknown(f"preset of {part}", name, known)
-    return name or known[0]
+def _presets(parts: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """The preset of each of these parts, its first where none is given."""
+    for part, name in given.items():
+        if part not in parts:
+            raise unknown("part to fit", part, parts)
+        if name not in PARTS[part].presets:
+            raise unknown(f"preset of {part}", name, PARTS[part].presets)
+    return {part: given.get(part) or PARTS[part].presets[0] for part in parts}
+
+
+def _check_owner(explainer: Explainer, clf: Classifier) -> None:
+    own = explainer.clf
+    if own is not clf and own.fingerprint != clf.fingerprint:
+        raise UsageError(f"the explainer belongs to the classifier {own.fingerprint}, not to {clf.fingerprint}")
 
 
 def _named(found: storage.Listing) -> Classifier:
@@ -188,8 +205,7 @@ def explain(
     if unit not in ("probability", "log-odds"):
         raise UsageError(f"unit is 'probability' or 'log-odds', not {unit!r}")
     fitted = explainer or Explainer(clf)
-    if fitted.clf is not clf and fitted.clf.fingerprint != clf.fingerprint:
-        raise UsageError(f"the explainer belongs to the classifier {fitted.clf.fingerprint}, not to {clf.fingerprint}")
+    _check_owner(fitted, clf)
     asked = Request(regions, unit, seed, progress or _silent)
     start = time.perf_counter()
     with counting() as meter:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from saywhy.render.pages import Drawing
     from saywhy.seen import Seen
 
-Act = tuple[Literal["hide", "keep"], tuple[int, ...]]
+What = Literal["hide", "keep"]
+Act = tuple[What, tuple[int, ...]]
 Column = Literal["photo", "words", "below"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ def to_explanation(
     """The Explanation of what was seen, of what each part has confirmed by name, and of what is said.
 
     Raises:
-        UsageError: two parts fill one field.
+        UsageError: two parts fill one field, or one a field that there is not, or its record is not JSON.
     """
     clf, method = seen.tap.clf, seen.attention.method
     own = {
@@ -72,7 +73,7 @@ def to_explanation(
         ),
         "thumbnail": thumbnail(seen.picture),
         "runs": tuple(runs),
-        "parts": {name: c.record for name, c in confirmed.items() if c.record is not None},
+        "parts": {name: _checked(name, c.record) for name, c in confirmed.items() if c.record is not None},
     }
     return Explanation(**_together(own, confirmed))
 
@@ -82,8 +83,19 @@ def _together(own: dict[str, Any], confirmed: Mapping[str, Confirmed]) -> dict[s
     for name, part in confirmed.items():
         if twice := sorted(fields.keys() & part.fields.keys()):
             raise UsageError(f"the part {name} fills {', '.join(twice)}, which is filled already; use its `record`")
+        if strange := sorted(part.fields.keys() - Explanation.model_fields.keys()):
+            raise UsageError(f"the part {name} fills {', '.join(strange)}, which no Explanation has; use its `record`")
         fields |= part.fields
     return fields
+
+
+def _checked(name: str, record: Any) -> Any:
+    """The record of a part, if it is JSON: told here, where the part is known, and not by whoever writes it."""
+    try:
+        json.dumps(record, allow_nan=False)
+    except (TypeError, ValueError) as e:
+        raise UsageError(f"the record of the part {name} is not JSON: {e}") from e
+    return record
 
 
 def _prediction(seen: Seen) -> Prediction:

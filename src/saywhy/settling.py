@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
+from saywhy.errors import UsageError, unknown
 from saywhy.explanation import Run
 from saywhy.intervene import Experiment, experiment
-from saywhy.language import Confirming
-from saywhy.parts import PARTS, Act, Confirmed, Proposal, Request
+from saywhy.language import Confirming, kinds
+from saywhy.parts import PARTS, Act, Confirmed, Proposal, Request, What
 from saywhy.seen import Seen
 
 
@@ -19,6 +20,9 @@ def settle(seen: Seen, fitted: Mapping[str, Any], asked: Request) -> tuple[dict[
     """What each part finds and the experiments confirm, by name, and the runs of all of them.
 
     `fitted` holds the parts that were fitted, by name.
+
+    Raises:
+        UsageError: a part proposes what cannot be tried, or claims what no sentence says.
     """
     faces = {name: row.face() for name, row in PARTS.items()}
     found: dict[str, Any] = {}
@@ -26,9 +30,26 @@ def settle(seen: Seen, fitted: Mapping[str, Any], asked: Request) -> tuple[dict[
         mine = None if face.find is None else face.find(fitted.get(name), seen, found, asked)
         found |= {} if mine is None else {name: mine}
     proposed = {name: p(found[name], seen) for name in found if (p := faces[name].propose) is not None}
+    for name, p in proposed.items():
+        _check(name, p, tuple(seen.image.shape[1:]))
     runs = _tried(seen, proposed, asked)
     confirmed = {name: c(found[name], seen, runs.get(name, ())) for name in found if (c := faces[name].confirm)}
+    for name, own in confirmed.items():
+        if nameless := [f.claim.kind for f in own.said if f.claim.kind not in kinds()]:
+            raise unknown(f"kind of claim of the part {name}", nameless[0], kinds())
     return confirmed, list(dict.fromkeys(c.run for own in runs.values() for c in own))
+
+
+def _check(name: str, p: Proposal, size: tuple[int, ...]) -> None:
+    k = len(p.ids)
+    if p.players.dtype != torch.bool or tuple(p.players.shape) != (k, *size):
+        raise UsageError(
+            f"the part {name} proposes players {tuple(p.players.shape)} {p.players.dtype} with {k} ids; they are "
+            f"boolean masks ({k}, {', '.join(map(str, size))})"
+        )
+    wrong = [act for act in p.acts if act[0] not in get_args(What) or not all(0 <= i < k for i in act[1])]
+    if wrong:
+        raise UsageError(f"the part {name} proposes {wrong[0]}: to hide or to keep players 0 to {k - 1} is what can be")
 
 
 def _tried(seen: Seen, proposed: Mapping[str, Proposal], asked: Request) -> dict[str, tuple[Confirming, ...]]:

@@ -39,6 +39,7 @@ def write(folder: Path, clf: Classifier, parts: Mapping[str, Any]) -> Path:
 
     Raises:
         InputError: the folder cannot be written; what was there is there still.
+        UsageError: a part has nothing to save, or what it saves cannot stand beside the others.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,9 +66,23 @@ def _write(draft: Path, clf: Classifier, parts: Mapping[str, Any]) -> None:
         save = PARTS[name].face().save
         if save is None:
             raise UsageError(f"the part {name} has nothing to save")
-        rows[name] = dict(save(part, draft))
+        own = Path(tempfile.mkdtemp(dir=draft))
+        rows[name] = _as_json(name, save(part, own))
+        for file in own.iterdir():
+            if file.name == LISTING or (draft / file.name).exists():
+                raise UsageError(f"the part {name} saves a file {file.name}, a name that is taken: call it {name}.*")
+            file.rename(draft / file.name)
+        own.rmdir()
     listing = {"format": FORMAT, "parts": rows, "fingerprint": clf.fingerprint, "classifier": clf.name}
     files.write(draft / LISTING, json.dumps(listing, indent=1, ensure_ascii=False) + "\n")
+
+
+def _as_json(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        read_back: dict[str, Any] = json.loads(json.dumps(dict(row)))
+    except (TypeError, ValueError) as e:
+        raise UsageError(f"what the part {name} tells the listing is not an object of JSON: {e}") from e
+    return read_back
 
 
 def listing(folder: Path) -> Listing:
