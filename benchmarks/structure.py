@@ -1,9 +1,10 @@
 """How the code is built, in figures: files, functions, names that stand twice, circles, and the way of one photo.
 
-    python benchmarks/structure.py [--root src/saywhy] [--hops] [-o FILE.json]
+    python benchmarks/structure.py [--root src/saywhy] [--hops] [-o FILE.json [--under after]]
 
 A circle counts imports inside functions too, but not those for the type checker alone. `--hops` runs one explanation
-and counts the modules whose functions it called.
+and counts the modules whose functions it called. `--under` puts the figures under that key of the file, beside those
+that stand there under others; benchmarks/results/structure.json holds "before" and "after".
 """
 
 from __future__ import annotations
@@ -136,11 +137,15 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=ROOT)
     parser.add_argument("--hops", action="store_true")
     parser.add_argument("-o", type=Path)
+    parser.add_argument("--under")
     given = parser.parse_args()
     found = figures(given.root)
     if given.hops:
         way = hops()
         found |= {"hops": len(way), "way_of_one_photo": way}
+    if given.under:
+        known = json.loads(given.o.read_text()) if given.o.is_file() else {}
+        found = known | {given.under: known.get(given.under, {}) | found}
     text = json.dumps(found, indent=1)
     if given.o:
         given.o.write_text(text + "\n")

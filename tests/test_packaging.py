@@ -51,22 +51,27 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     assert imported(ROOT / "src") == set(declared)
 
 
-def test_extras_are_those_with_code_and_the_photos_of_the_examples():
-    assert set(EXTRAS) == {*PARTS, "examples", "all", "test"}
-    assert set(bounds(EXTRAS["examples"])) <= imported(ROOT / "examples")
-    assert set(re.findall(r"[a-z]+", EXTRAS["all"][0].split("[")[1])) == {*PARTS, "examples"}
+def test_extras_are_those_with_code_and_the_documents_name_no_other():
+    assert set(EXTRAS) == {*PARTS, "all", "test"}
+    assert set(re.findall(r"[a-z]+", EXTRAS["all"][0].split("[")[1])) == set(PARTS)
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for line in re.findall(r"pip install.*", page.read_text(encoding="utf-8")):
+            asked = {
+                name.strip() for names in re.findall(r"(?:\.|saywhy)\[([a-z, ]+)\]", line) for name in names.split(",")
+            }
+            assert asked <= set(EXTRAS), (page.name, line)
 
 
-@pytest.mark.parametrize("extra", [*PARTS, "examples"])
+@pytest.mark.parametrize("extra", PARTS)
 def test_an_error_about_a_missing_package_names_an_extra_that_exists(extra):
     text = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*.py"))
     named = set(re.findall(r'ExtraMissing\([^,]+, "([a-z]+)"', text))
-    assert named <= set(EXTRAS) and (extra == "examples" or extra in named)
+    assert named <= set(EXTRAS) and extra in named
 
 
 def test_the_lowest_versions_that_are_tested_are_the_lowest_that_are_allowed():
     allowed = bounds(PROJECT["dependencies"])
-    for part in (*PARTS, "examples"):
+    for part in PARTS:
         allowed |= bounds(EXTRAS[part])
     lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
     tested = bounds(line for line in lines if not line.startswith("#"))
@@ -117,3 +122,6 @@ def test_the_version_stands_once_and_the_wheel_has_it_and_the_list_of_public_nam
     shutil.unpack_archive(wheel, wheel.parent / "open", "zip")
     held = {str(p.relative_to(wheel.parent / "open" / "saywhy")) for p in (wheel.parent / "open" / "saywhy").rglob("*")}
     assert {"__init__.pyi", "py.typed", "aviary/weights/cnn.safetensors", "render/templates/explanation.html"} <= held
+    source = ROOT / "src" / "saywhy"
+    files = {str(p.relative_to(source)) for p in source.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    assert files <= held  # the templates of the parts, too
