@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from saywhy.regions.extract import attention_mask, find_regions, guided_filter
 from scipy import ndimage
 
 from saywhy.errors import UsageError
-from saywhy.regions.extract import attention_mask, find_regions, guided_filter
 
 
 def scene(side: int = 96) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
