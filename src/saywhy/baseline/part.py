@@ -17,7 +17,7 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.language import Claim, Confirming, Found
 from saywhy.language.verify import points
-from saywhy.parts import Request, Confirmed, Face
+from saywhy.parts import Confirmed, Face, Request
 from saywhy.seen import Seen
 
 BLANKS = ("grey", "mean colour", "noise")

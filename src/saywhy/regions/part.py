@@ -20,7 +20,7 @@ from saywhy.explanation import Unit, place_word
 from saywhy.intervene import CONFIRMING, play, seeded
 from saywhy.language import Confirming
 from saywhy.language.verify import runs_of, scores
-from saywhy.parts import Request, Confirmed, Face, Proposal
+from saywhy.parts import Confirmed, Face, Proposal, Request
 from saywhy.regions.choice import LEADING, Hidden, ask, chosen, hide_each
 from saywhy.regions.describe import describe
 from saywhy.regions.players import LEAVES, players
