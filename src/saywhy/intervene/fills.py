@@ -123,14 +123,14 @@ def _donor(images: Tensor, keep: Tensor, seed: int, rank: int = 0) -> Tensor:
     """
     H, W = images.shape[2:]
     offsets, order = _donors(images, keep, (DONOR_ROWS, max(8, round(DONOR_ROWS * W / H))))
-    out = _inpaint(images, keep, seed)
+    behind, out = _inpaint(images, keep, seed), []
     for m, ranked in enumerate(order.tolist()):
         dy, dx = _apart([offsets[i] for i in ranked], rank, DONOR_ROWS // 8)
         dy, dx = round(dy * H / DONOR_ROWS), round(dx * H / DONOR_ROWS)
         image = images[m if len(images) > 1 else 0]
         there = _moved(keep[m].round(), dy, dx)
-        out[m] = _moved(image, dy, dx) * there + out[m] * (1 - there)
-    return out
+        out.append(_moved(image, dy, dx) * there + behind[m] * (1 - there))
+    return torch.stack(out)
 
 
 def _donors(images: Tensor, keep: Tensor, size: tuple[int, int]) -> tuple[list[tuple[int, int]], Tensor]:

@@ -133,7 +133,7 @@ def tenths(loss: float) -> int:
     factor = math.exp(min(max(loss, -20.0), 20.0))
     if factor < 9.95:
         return round(10 * factor)
-    digits = int(10 ** (math.floor(math.log10(factor)) - 1))
+    digits = max(1, int(10 ** (math.floor(math.log10(factor)) - 1)))
     return 10 * round(factor / digits) * digits
 
 

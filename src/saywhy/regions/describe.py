@@ -143,7 +143,7 @@ def _contrast(e: Evidence) -> Said:
         if m is None or lost is None:
             continue
         gained = [a - b for a, b in zip(m.values, lost.values, strict=True)]
-        if all_but_one(m.values) >= least and all_but_one(gained) >= least:
+        if m.low > 0 and all_but_one(m.values) >= least and all_but_one(gained) >= least:
             found.append((m.value, i, m))
     if not found:
         return [], 0
@@ -153,11 +153,11 @@ def _contrast(e: Evidence) -> Said:
 
 
 def _flip(e: Evidence) -> Said:
-    """Of one region, of a pair, or of all that count, the first without which the answer is another."""
+    """Of one region, of a pair, or of all three that count, the first without which the answer is another."""
     if e.target.class_index != e.predicted.class_index:
         return [], 0
     said = counted(e)
-    for which in [*((i,) for i in said), *combinations(said[:PAIRED], 2), *([tuple(said)] if len(said) > 2 else [])]:
+    for which in [*((i,) for i in said), *combinations(said[:PAIRED], 2), *([tuple(said)] if len(said) == 3 else [])]:
         runs, lost = e.hidden(*which), e.lost(*which)
         if lost is None or any(c.winner == e.target.class_index for c in runs):
             continue

@@ -94,7 +94,7 @@ KINDS: dict[str, Kind] = {
         4,
     ),
     "text": Kind(
-        ("What these sentences name gives {class0} {share0} when it alone is seen, and {share1} is left without it.",),
+        ("Alone, what these sentences name keeps {class0} at {share0}; without it, {share1} is left.",),
         8,
         2,
     ),

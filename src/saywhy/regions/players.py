@@ -55,7 +55,8 @@ def players(image: Tensor, *, leaves: int = LEAVES, most: float = MOST) -> Tree:
     atoms = felzenszwalb(x, scale=ATOM_SCALE, sigma=0, min_size=ATOM_CELLS)
     labels = ward(*_described(x, atoms), touching(atoms), leaves)[0][atoms]
     _, nodes, joined = ward(*_described(x, labels), touching(labels), 1, most * h * w)
-    rows, columns = (np.arange(H) * h // H)[:, None], np.arange(W) * w // W
+    # The cell that a pixel's middle lies in, so that a mirrored picture has mirrored cells.
+    rows, columns = ((2 * np.arange(H) + 1) * h // (2 * H))[:, None], (2 * np.arange(W) + 1) * w // (2 * W)
     return Tree(labels[rows, columns], nodes, joined)
 
 
