@@ -230,7 +230,9 @@ def test_one_claim_is_one_and_more_are_counted() -> None:
 def test_what_was_not_confirmed_is_marked_in_text_page_and_panel() -> None:
     e = record(regions=3)
     unsure = with_first(e, confirmed=False)
-    assert "not confirmed" not in RENDERERS["text"].function(e).decode() + flat(page(e).text.split("pairs in")[0])
+    assert "not confirmed" not in RENDERERS["text"].function(e).decode() + "".join(
+        wording.label_of(c) for c in e.concepts
+    )
     assert RENDERERS["text"].function(unsure).decode().count("(not confirmed)") == 1
     assert "Grey: not confirmed." in wording.bars_are(unsure) and "Grey" not in wording.bars_are(e)
     greys = [a for tag, a in page(unsure).tags if tag == "b" and "unsure" in a.get("class", "")]

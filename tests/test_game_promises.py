@@ -88,8 +88,8 @@ def test_hiding_fills_the_region_and_keeping_fills_everything_else() -> None:
 
 
 def test_the_seed_changes_the_noise_alone() -> None:
-    acts = [("hide", (0,))]
-    one, other = (experiment(clf(), IMAGE, two(), acts, seed=s) for s in (0, 1))  # type: ignore[arg-type]
+    acts, uneven = [("hide", (0,))], torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(0))
+    one, other = (experiment(clf(), uneven, two(), acts, seed=s) for s in (0, 1))  # type: ignore[arg-type]
     assert [(r.fill, r.seed) for r in other] == [(f, s + 1000 if f == "noise" else s) for f, s in CONFIRMING]
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a.probabilities, b.probabilities) == (a.fill != "noise")

@@ -41,7 +41,10 @@ def evidence(
         RegionWords(str(i + 1), area, Appearance((ColourShare(term=colours[i], share=0.9),)), get_args(Place)[i])
         for i in range(k)
     )
-    best, most = int(np.argmax(full)), max([0.02, *(abs(full[target] - model(everyone - {i})[target]) for i in range(k))])
+    best, most = (
+        int(np.argmax(full)),
+        max([0.02, *(abs(full[target] - model(everyone - {i})[target]) for i in range(k))]),
+    )
     bare = Evidence(
         score(best, full[best]), score(target, full[target]), None if versus is None else score(versus, full[versus]),
         NAMES, words, {"inpaint": null, "mean": null}, most=float(most), tried=30, unit=unit, fast=fast,
