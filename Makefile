@@ -16,8 +16,6 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS :=
-
 # A stamp carries the hash of what it was made from: change pyproject.toml or constraints.txt and pip runs again.
 HASH := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 FOR_USE := $(VENV)/.for-use-$(HASH)
@@ -45,13 +43,13 @@ $(BIN)/python:
 
 # A virtual environment that someone else has made is used as it is.
 $(FOR_USE): | $(BIN)/python
-	@echo "installing saywhy [$(EXTRAS)]: a minute or two, once (PyTorch is large; README.md: how to get its CPU build)"
-	@$(PIP) -e '.[$(EXTRAS)]'
+	@echo "installing saywhy: a minute or two, once (PyTorch is large; README.md: how to get its CPU build)"
+	@$(PIP) -e .
 	@rm -f $(VENV)/.for-use-* && touch $@
 
 $(FOR_TESTS): | $(BIN)/python
-	@echo "installing saywhy [$(EXTRAS),test]: some minutes, once"
-	@$(PIP) -e '.[$(EXTRAS),test]'
+	@echo "installing saywhy [test]: some minutes, once"
+	@$(PIP) -e '.[test]'
 	@rm -f $(VENV)/.for-tests-* $(VENV)/.for-use-* && touch $@ $(FOR_USE)
 
 demo: $(FOR_USE)

@@ -51,22 +51,21 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     assert imported(ROOT / "src") == set(declared)
 
 
-def test_extras_are_those_with_code_and_the_photos_of_the_examples():
-    assert set(EXTRAS) == {*PARTS, "examples", "all", "test"}
-    assert set(bounds(EXTRAS["examples"])) <= imported(ROOT / "examples")
-    assert set(re.findall(r"[a-z]+", EXTRAS["all"][0].split("[")[1])) == {*PARTS, "examples"}
+def test_extras_are_those_with_code():
+    assert set(EXTRAS) == {*PARTS, "all", "test"}
+    assert set(re.findall(r"[a-z]+", EXTRAS["all"][0].split("[")[1])) == set(PARTS)
 
 
-@pytest.mark.parametrize("extra", [*PARTS, "examples"])
+@pytest.mark.parametrize("extra", PARTS)
 def test_an_error_about_a_missing_package_names_an_extra_that_exists(extra):
     text = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*.py"))
     named = set(re.findall(r'ExtraMissing\([^,]+, "([a-z]+)"', text))
-    assert named <= set(EXTRAS) and (extra == "examples" or extra in named)
+    assert named <= set(EXTRAS) and extra in named
 
 
 def test_the_lowest_versions_that_are_tested_are_the_lowest_that_are_allowed():
     allowed = bounds(PROJECT["dependencies"])
-    for part in (*PARTS, "examples"):
+    for part in PARTS:
         allowed |= bounds(EXTRAS[part])
     lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
     tested = bounds(line for line in lines if not line.startswith("#"))
