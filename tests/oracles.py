@@ -306,14 +306,144 @@ def enlarged(maps: np.ndarray, H: int, W: int) -> np.ndarray:
     return out
 
 
+def kept_blur_fill(image: np.ndarray, keep: np.ndarray, seed: int) -> np.ndarray:
+    """A blur of what is kept alone; where under a fiftieth of it reaches, in-painting takes over in proportion."""
+    weight = blur_fill(keep[None], keep, seed)
+    own = blur_fill(image * keep, keep, seed) / np.maximum(weight, 1e-6)
+    share = np.clip(weight / 0.02, 0, 1)
+    return np.clip((1 - share) * inpaint_fill(image, keep, seed) + share * own, 0, 1)
+
+
+def averaged(maps: np.ndarray, h: int, w: int) -> np.ndarray:
+    """The mean over each cell of a grid, every pixel that it touches with the same weight."""
+    _, H, W = maps.shape
+    out = np.zeros((len(maps), h, w))
+    for y in range(h):
+        for x in range(w):
+            rows, columns = slice(y * H // h, -(-(y + 1) * H // h)), slice(x * W // w, -(-(x + 1) * W // w))
+            out[:, y, x] = maps[:, rows, columns].mean((1, 2))
+    return out
+
+
+def donor_fill(image: np.ndarray, keep: np.ndarray, seed: int, rank: int = 0) -> np.ndarray:
+    """Every second offset of a grid of 32 rows is tried: how unlike is the ring of two cells around the hole there?"""
+    _, H, W = image.shape
+    h, w = 32, max(8, round(32 * W / H))
+    small, seen = averaged(image, h, w), averaged(keep[None], h, w)[0] > 0.5
+    hole = [(y, x) for y in range(h) for x in range(w) if not seen[y, x]]
+    ring = {
+        (y, x)
+        for a, b in hole
+        for y in range(max(0, a - 2), min(h, a + 3))
+        for x in range(max(0, b - 2), min(w, b + 3))
+        if seen[y, x]
+    }
+
+    def there(y: int, x: int) -> bool:
+        return 0 <= y < h and 0 <= x < w and bool(seen[y, x])
+
+    costs = []
+    for dy in range(-h // 2, h - h // 2 + 1, 2):
+        for dx in range(-w // 2, w - w // 2 + 1, 2):
+            if not (dy or dx):
+                continue
+            both = [(y, x) for y, x in ring if there(y + dy, x + dx)]
+            unlike = sum(((small[:, y + dy, x + dx] - small[:, y, x]) ** 2).sum() for y, x in both)
+            lost = sum(not there(y + dy, x + dx) for y, x in hole) / max(1, len(hole))
+            cost = unlike / max(len(both), 1e-6) + 10 * (len(both) < 0.5 * max(1, len(ring)))
+            costs.append((cost + 10 * lost * (lost > 0.02), dy, dx))
+    picks: list[tuple[int, int]] = []
+    for _, dy, dx in sorted(costs, key=lambda row: row[0]):
+        if all(abs(dy - a) + abs(dx - b) > 4 for a, b in picks):
+            picks.append((dy, dx))
+    dy, dx = picks[min(rank, len(picks) - 1)]
+    dy, dx = round(dy * H / 32), round(dx * H / 32)
+    out = inpaint_fill(image, keep, seed)
+    for y in range(H):
+        for x in range(W):
+            if 0 <= y + dy < H and 0 <= x + dx < W and keep[y + dy, x + dx] > 0.5:
+                out[:, y, x] = image[:, y + dy, x + dx]
+    return out
+
+
 FILLS = {
     "black": black_fill,
     "mean": mean_fill,
     "image-mean": image_mean_fill,
     "noise": noise_fill,
-    "blur": blur_fill,
+    "image-blur": blur_fill,
+    "blur": kept_blur_fill,
     "inpaint": inpaint_fill,
+    "donor": donor_fill,
+    "donor2": lambda image, keep, seed: donor_fill(image, keep, seed, rank=1),
 }
+
+
+# --------------------------------------------------------------------------------------------------
+# Regions: players, the null, the interval, the verdict.
+
+
+def ward(
+    means: np.ndarray, sizes: np.ndarray, labels: np.ndarray, until: int, most: float
+) -> tuple[set[frozenset[int]], list[tuple[int, ...]]]:
+    """Of all pairs of groups that touch, the one whose union adds least variance is joined, again and again.
+
+    The groups that are left, and which nodes each step joined (nodes are numbered as they come).
+    """
+    near = {
+        (int(labels[y, x]), int(labels[v, u]))
+        for y in range(labels.shape[0])
+        for x in range(labels.shape[1])
+        for v, u in ((y + 1, x), (y, x + 1))
+        if v < labels.shape[0] and u < labels.shape[1]
+    }
+    groups = {i: frozenset([i]) for i in range(len(means))}
+    steps: list[tuple[int, ...]] = []
+
+    def added(a: frozenset[int], b: frozenset[int]) -> float:
+        n, m = sum(sizes[i] for i in a), sum(sizes[i] for i in b)
+        one, other = (sum(sizes[i] * means[i] for i in g) / sum(sizes[i] for i in g) for g in (a, b))
+        return float(n * m / (n + m) * ((one - other) ** 2).sum())
+
+    while len(groups) > until:
+        pairs = [
+            (added(a, b), i, j)
+            for i, a in groups.items()
+            for j, b in groups.items()
+            if i < j
+            and any((p in a and q in b) or (p in b and q in a) for p, q in near)
+            and sum(sizes[n] for n in a | b) <= most
+        ]
+        if not pairs:
+            break
+        _, i, j = min(pairs)
+        groups[len(means) + len(steps)] = groups.pop(i) | groups.pop(j)
+        steps.append((i, j))
+    return set(groups.values()), steps
+
+
+def null(lost: np.ndarray, areas: np.ndarray) -> float:
+    """The middle one of what the leaves cost for each share of the picture."""
+    rows = sorted(abs(v) / a for v, a in zip(lost, areas, strict=True))
+    n = len(rows)
+    return rows[n // 2] if n % 2 else (rows[n // 2 - 1] + rows[n // 2]) / 2
+
+
+def interval(values: list[float], least: float) -> tuple[float, float]:
+    """Five values: mean and standard deviation by hand, Student's t of four degrees at 95 % from a table."""
+    assert len(values) == 5
+    mean = sum(values) / 5
+    spread = max(least, math.sqrt(sum((v - mean) ** 2 for v in values) / 4))
+    return mean - 2.132 * spread * math.sqrt(1.2), mean + 2.132 * spread * math.sqrt(1.2)
+
+
+def holds(values: list[float], beyond: list[float], sign: int) -> bool:
+    """In words: all but one fill beyond the null and the interval above 0, or all but one three times beyond it."""
+    most_lose, most_exceed = sum(v >= 0.02 for v in values) >= 4, sum(b >= 1 for b in beyond) >= 4
+    thrice = sum(b >= 3 for b in beyond) >= 4
+    every = all(v >= 0.03 for v in values) and sum(b >= 2 for b in beyond) >= 4
+    said = (interval(values, 0.03)[0] > 0 and most_exceed) or (thrice and most_lose)
+    return said and (sign == 1 or every)
 
 
 # --------------------------------------------------------------------------------------------------

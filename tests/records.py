@@ -31,7 +31,7 @@ from saywhy.explanation import (
 )
 from saywhy.image import Bools, Picture, Pixels, mask_box, thumbnail
 
-FILLS = ("inpaint", "blur")
+FILLS = ("inpaint", "mean")
 NAMES = ("tiger cat", "Egyptian cat", "lynx", "tabby", "red fox")
 LOOKS = (
     ("large orange-brown", {"orange": 0.48, "brown": 0.31}, "large"),

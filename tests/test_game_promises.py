@@ -67,7 +67,6 @@ def test_every_act_is_tried_in_every_way_and_the_runs_come_act_by_act() -> None:
     runs = experiment(clf(), IMAGE, two(), acts)  # type: ignore[arg-type]
     assert [(r.act, r.regions) for r in runs] == [act for act in acts for _ in CONFIRMING]
     assert [(r.fill, r.seed) for r in runs] == list(CONFIRMING) * 3
-    assert not {fill for fill, _ in CONFIRMING} & {"inpaint", "blur"}, "other fills than the game's"
     assert experiment(clf(), IMAGE, two(), acts, ways=()) == []  # type: ignore[arg-type]
 
 
@@ -85,36 +84,12 @@ def test_hiding_fills_the_region_and_keeping_fills_everything_else() -> None:
     hidden, alone = (x[0] for x in seen[-2:])
     assert float(hidden[14:26, 14:26].abs().max()) == 0 and torch.equal(hidden[:6], IMAGE[0, :6])
     assert float(alone[:6].abs().max()) == 0 and torch.equal(alone[14:26, 14:26], IMAGE[0, 14:26, 14:26])
-    assert torch.equal(hidden + alone, IMAGE[0]), "both acts of a way move the mask alike"
+    assert torch.equal(hidden + alone, IMAGE[0])
 
 
-def test_a_seed_moves_and_widens_the_mask_by_one_per_cent_at_most_and_no_two_ways_alike() -> None:
-    image = torch.full((3, 400, 400), 0.75)
-    regions = torch.zeros(1, 400, 400, dtype=torch.bool)
-    regions[0, 100:300, 100:300] = True
-    seen: list[Tensor] = []
-
-    def watching(x: Tensor) -> Tensor:
-        seen.extend(x[:, 0] == 0)
-        return x.mean((2, 3))
-
-    box = Classifier(watching, activation="none", preprocess=Preprocess(size=(400, 400)))
-    ways = [("black", s) for s in range(1, 13)]
-    experiment(box, image, regions, [("hide", (0,))], ways=ways)
-    masks = seen[-12:]
-    extents = []
-    for mask in masks:
-        ys, xs = mask.nonzero().unbind(1)
-        y0, y1, x0, x1 = (int(v) for v in (ys.min(), ys.max() + 1, xs.min(), xs.max() + 1))
-        extents.append((y0, y1, x0, x1))
-        assert mask[y0:y1, x0:x1].all() and y1 - y0 == x1 - x0
-        assert abs(y0 - 100) <= 8 and abs(y1 - 300) <= 8 and abs(x0 - 100) <= 8 and abs(x1 - 300) <= 8
-        assert abs((y0 + y1) / 2 - 200) <= 4 and abs((x0 + x1) / 2 - 200) <= 4
-    sizes, middles = {y1 - y0 for y0, y1, _, _ in extents}, {(y0 + y1, x0 + x1) for y0, y1, x0, x1 in extents}
-    assert min(sizes) < 200 < max(sizes) and len(middles) > 6 and len(set(extents)) > 8
-    assert any(a != b for a, b in middles), "across and down are drawn apart"
-    seen.clear()
-    experiment(box, image, regions, [("hide", (0,))], ways=ways)
-    assert all(torch.equal(a, b) for a, b in zip(masks, seen[-12:], strict=True)), "the same seed, the same mask"
-    experiment(box, image, regions, [("hide", (0,))], ways=ways, seed=1)
-    assert any(not torch.equal(a, b) for a, b in zip(masks, seen[-12:], strict=True))
+def test_the_seed_changes_the_noise_alone() -> None:
+    acts, uneven = [("hide", (0,))], torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(0))
+    one, other = (experiment(clf(), uneven, two(), acts, seed=s) for s in (0, 1))  # type: ignore[arg-type]
+    assert [(r.fill, r.seed) for r in other] == [(f, s + 1000 if f == "noise" else s) for f, s in CONFIRMING]
+    for a, b in zip(one, other, strict=True):
+        assert torch.equal(a.probabilities, b.probabilities) == (a.fill != "noise")

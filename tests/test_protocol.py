@@ -11,7 +11,6 @@ from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
 from saywhy.evaluate.aviary_benchmark import _regions
 from saywhy.evaluate.part_effects import Bird, spoiled_birds, test_birds
 from saywhy.image import read
-from saywhy.regions import part as regions_part
 from tiny import build, classifier
 
 test_birds.__test__ = False  # type: ignore[attr-defined]  # a function of the package, not a test
@@ -125,16 +124,12 @@ def test_wrong_questions_are_errors(clf: Classifier) -> None:
 
 
 @pytest.mark.parametrize("name", ["aviary:cnn", "aviary:vit"])
-def test_regions_are_exactly_those_that_explain_finds(
-    name: str, birds: list[Bird], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found, find = [], regions_part.find_regions
-
-    def noted(*given: object, **options: object) -> torch.Tensor:
-        found.append(find(*given, **options))  # type: ignore[arg-type]
-        return found[-1]
-
-    monkeypatch.setattr(regions_part, "find_regions", noted)
+def test_regions_are_exactly_those_that_explain_finds(name: str, birds: list[Bird]) -> None:
     clf, bird = load_classifier(name), birds[0]
-    explain(clf, read(bird.rendered.pixels), bird.target, bird.sibling, seed=5)
-    assert torch.equal(_regions(clf, bird.image, bird.target, bird.sibling, 5), found[0])
+    e = explain(clf, read(bird.rendered.pixels), bird.target, bird.sibling, regions=5, seed=5)
+    assert e.image.width == 2 * bird.image.shape[2]
+    found = _regions(clf, bird.image, bird.target, 5)
+    assert len(found) == len(e.concepts) > 0
+    for region, concept in zip(found.numpy(), e.concepts, strict=True):
+        shown = concept.mask.array()[::2, ::2]
+        assert (region & shown).sum() / (region | shown).sum() > 0.9

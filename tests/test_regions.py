@@ -1,104 +1,265 @@
+"""Players that are parts, a null by size, and the verdict: against plain re-implementations and planted pictures."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
+from torch import Tensor
 
+import oracles as oracle
+from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
-from saywhy.regions.extract import attention_mask, find_regions, guided_filter
+from saywhy.explanation import ColourShare
+from saywhy.image import Preprocess
+from saywhy.intervene import remembering
+from saywhy.language import Appearance
+from saywhy.language.verify import interval
+from saywhy.passes import counting
+from saywhy.regions.choice import chosen, hide_each
+from saywhy.regions.part import find_in
+from saywhy.regions.players import players, touching, ward
+from saywhy.regions.propose import RegionWords
+from saywhy.regions.verdict import holds, null
+from saywhy.regions.words import seen_as, told_apart
+
+SIDE = 96
 
 
-def scene(side: int = 96) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Three coloured patches with channels of their own, the attention on them, and their masks."""
-    masks = torch.zeros(3, side, side, dtype=torch.bool)
-    masks[0, 10:45, 10:45] = True
-    masks[1, 10:45, 50:85] = True
-    masks[2, 52:88, 20:75] = True
-    colours = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.8, 0.2], [0.2, 0.2, 0.9]])
-    image = torch.full((3, side, side), 0.6)
-    for mask, colour in zip(masks, colours, strict=True):
-        image[:, mask] = colour[:, None]
-    maps = torch.nn.functional.interpolate(masks[None].float(), (12, 12), mode="area")[0]
-    maps = torch.cat([maps, 0.1 * torch.rand(5, 12, 12, generator=torch.Generator().manual_seed(0))])
-    return image, maps, maps[:3].sum(0), masks
+def scene() -> tuple[Tensor, Tensor]:
+    """Three coloured patches on an uneven grey, and their masks."""
+    masks = torch.zeros(3, SIDE, SIDE, dtype=torch.bool)
+    masks[0, 12:44, 12:44] = True
+    masks[1, 12:44, 52:84] = True
+    masks[2, 56:88, 20:76] = True
+    g = torch.Generator().manual_seed(1)
+    image = 0.5 + 0.2 * torch.nn.functional.interpolate(torch.rand(1, 1, 6, 6, generator=g), (SIDE, SIDE))[0]
+    image = image.expand(3, SIDE, SIDE).clone()
+    for mask, colour in zip(masks, ((0.9, 0.1, 0.1), (0.1, 0.8, 0.2), (0.2, 0.2, 0.9)), strict=True):
+        image[:, mask] = torch.tensor(colour)[:, None]
+    return image, masks
 
 
-@pytest.mark.parametrize("with_maps", [True, False])
-def test_planted_patches_are_found(with_maps: bool) -> None:
-    image, maps, attention, masks = scene()
-    found = find_regions(image, [maps] if with_maps else [], attention, count=3)
-    for mask in masks:
-        best = max(float((mask & f).sum() / (mask | f).sum()) for f in found)
-        assert best > 0.75
+def looks_at(mask: Tensor, colour: int, sharpness: float = 12.0) -> Classifier:
+    """Class 0: how much of one colour shows inside a mask; class 1: the rest."""
+
+    def scores(x: Tensor) -> Tensor:
+        shown = (x[:, colour] - x.mean(1))[:, mask].mean(1)
+        return torch.stack([sharpness * shown - 1, torch.zeros(len(x))], 1)
+
+    return Classifier(scores, preprocess=Preprocess(size=(SIDE, SIDE), resize=None), activation="softmax", name="one")
 
 
-def test_the_number_is_chosen_between_three_and_five_by_default() -> None:
-    image, maps, attention, _ = scene()
-    assert 3 <= len(find_regions(image, [maps], attention)) <= 5
+def asked(clf: Classifier, image: Tensor) -> Tensor:
+    return clf.probabilities(image[None])[0]
 
 
-@pytest.mark.parametrize("count", [None, 1, 2, 5, 6])
-def test_regions_are_disjoint_and_not_empty(count: int | None) -> None:
-    image, maps, attention, _ = scene()
-    found = find_regions(image, [maps], attention, count=count)
-    assert found.dtype == torch.bool
-    assert found.shape[1:] == image.shape[1:]
-    assert int(found.sum(0).max()) == 1
-    assert bool(found.flatten(1).any(1).all())
-    for region in found:
-        assert ndimage.label(region.numpy())[1] <= 4, "a region is a few patches, not dust"
+# --------------------------------------------------------------------------------------------------
+# Players.
 
 
-def test_the_same_seed_gives_the_same_regions() -> None:
-    image, maps, attention, _ = scene()
-    assert torch.equal(find_regions(image, [maps], attention, seed=3), find_regions(image, [maps], attention, seed=3))
+def test_leaves_cover_the_picture_and_joins_are_the_union_of_what_they_join() -> None:
+    tree = players(scene()[0])
+    k = tree.nodes.shape[1]
+    assert set(np.unique(tree.leaves)) == set(range(k)) and k <= 24
+    assert (tree.nodes[:k] == np.eye(k, dtype=bool)).all() and (tree.joined[:k] == -1).all()
+    for node, (a, b) in zip(tree.nodes[k:], tree.joined[k:], strict=True):
+        assert (node == (tree.nodes[a] | tree.nodes[b])).all() and not (tree.nodes[a] & tree.nodes[b]).any()
+    assert tree.areas[k:].max(initial=0) <= 0.21
+    assert tree.masks([0, k - 1]).sum((1, 2)).tolist() == pytest.approx((tree.areas[[0, k - 1]] * SIDE**2).tolist())
 
 
-@pytest.mark.parametrize("attention", [torch.zeros(7, 7), torch.full((7, 7), float("nan")), -torch.rand(7, 7)])
-def test_without_attention_the_whole_image_is_searched(attention: torch.Tensor) -> None:
-    image, maps, _, _ = scene()
-    assert bool(attention_mask(attention).all())
-    assert len(find_regions(image, [maps], attention)) >= 1
+def test_each_planted_patch_is_a_player() -> None:
+    image, masks = scene()
+    tree = players(image)
+    every = tree.masks(range(len(tree.nodes)))
+    for mask in masks.numpy():
+        assert max((mask & node).sum() / (mask | node).sum() for node in every) > 0.9
 
 
-def test_the_attention_mask_is_the_threshold_of_the_patent() -> None:
-    attention = torch.arange(16.0).reshape(4, 4)
-    assert torch.equal(attention_mask(attention, keep=0.5), attention >= 7.5)
-    assert torch.equal(attention_mask(attention, keep=0.5, relative=0.9), attention >= 13.5)
+def test_the_players_of_a_mirrored_picture_are_mirrored() -> None:
+    image, _ = scene()
+    one, other = players(image), players(image.flip(2))
+    mine = one.masks(range(one.nodes.shape[1]))
+    leaves = other.masks(range(other.nodes.shape[1]))[..., ::-1]
+    again = [max((leaf & m).sum() / (leaf | m).sum() for m in mine) for leaf in leaves]
+    assert np.mean(np.array(again) >= 0.5) >= 0.8
 
 
-def test_a_one_coloured_image_still_gives_regions() -> None:
-    found = find_regions(torch.full((3, 64, 64), 0.5), [torch.zeros(4, 7, 7)], torch.zeros(7, 7))
-    assert len(found) >= 1
+@pytest.mark.parametrize("seed", range(5))
+def test_ward_joins_as_the_plain_search_over_all_pairs_does(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(30).reshape(5, 6)
+    means, sizes = rng.normal(0, 1, (30, 3)), rng.integers(1, 9, 30).astype(float)
+    for until, most in ((4, np.inf), (1, 40.0)):
+        found, _, joined = ward(means, sizes, touching(labels), until, most)
+        groups, steps = oracle.ward(means, sizes, labels, until, most)
+        assert {frozenset(np.flatnonzero(found == g).tolist()) for g in np.unique(found)} == groups
+        assert [tuple(sorted(pair)) for pair in joined[30:].tolist()] == steps
 
 
-@pytest.mark.parametrize("size", [(40, 90), (90, 40), (33, 47)])
-def test_images_need_not_be_square(size: tuple[int, int]) -> None:
-    image = torch.rand(3, *size, generator=torch.Generator().manual_seed(1))
-    assert find_regions(image, [], torch.ones(5, 9)).shape[1:] == size
+def test_the_smallest_and_a_plain_picture_have_players() -> None:
+    assert players(torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))).leaves.shape == (8, 8)
+    assert players(torch.full((3, 40, 60), 0.5)).nodes.shape == (1, 1)
 
 
-def test_seven_regions_are_too_many() -> None:
-    image, maps, attention, _ = scene()
-    with pytest.raises(UsageError, match="1 to 6"):
-        find_regions(image, [maps], attention, count=7)
+# --------------------------------------------------------------------------------------------------
+# The null, the interval, the verdict.
 
 
-def test_the_guided_filter_is_the_papers() -> None:
-    """He et al. 2013, equations 5 to 8, window by window."""
-    rng = np.random.default_rng(0)
-    guide, plane, r, eps = rng.random((9, 11)), rng.random((9, 11)), 2, 2e-3
-    g, p = (np.pad(v, r, mode="edge") for v in (guide, plane))
-    a, b = np.zeros((9, 11)), np.zeros((9, 11))
-    for y in range(9):
-        for x in range(11):
-            wg, wp = g[y : y + 2 * r + 1, x : x + 2 * r + 1], p[y : y + 2 * r + 1, x : x + 2 * r + 1]
-            a[y, x] = ((wg * wp).mean() - wg.mean() * wp.mean()) / (wg.var() + eps)
-            b[y, x] = wp.mean() - a[y, x] * wg.mean()
-    a, b = np.pad(a, r, mode="edge"), np.pad(b, r, mode="edge")
-    expected = np.zeros((9, 11))
-    for y in range(9):
-        for x in range(11):
-            window = (slice(y, y + 2 * r + 1), slice(x, x + 2 * r + 1))
-            expected[y, x] = a[window].mean() * guide[y, x] + b[window].mean()
-    got = guided_filter(torch.from_numpy(guide), torch.from_numpy(plane)[None], r, eps)[0]
-    np.testing.assert_allclose(got.numpy(), expected, atol=1e-10)
+@pytest.mark.parametrize("seed", range(20))
+def test_null_interval_and_verdict_are_those_of_the_plain_formulas(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lost, areas = rng.normal(0, 1, 24), rng.uniform(0.01, 0.1, 24)
+    assert null(lost, areas) == pytest.approx(oracle.null(lost, areas))
+    values, beyond = rng.normal(0.08, 0.08, 5).tolist(), rng.normal(2, 2, 5).tolist()
+    assert interval(values) == pytest.approx(oracle.interval(values, 0.03), abs=1e-4)
+    assert interval(values, "log-odds") == pytest.approx(oracle.interval(values, 0.3), abs=1e-3)
+    for sign in (1, -1):
+        assert holds(values, beyond, "probability", sign) == oracle.holds(values, beyond, sign)
+
+
+def test_one_fill_that_disagrees_does_not_decide_and_two_do() -> None:
+    strong = [9.0] * 5
+    assert holds([0.3, 0.3, 0.3, 0.3, 0.0], strong)
+    assert not holds([0.3, 0.3, 0.3, 0.0, 0.0], strong)
+    assert holds([0.3, 0.3, 0.3, 0.3, 0.3], [1.1] * 5), "the interval leaves out nothing"
+    assert not holds([0.3, 0.3, 0.3, 0.3, 0.3], [0.9] * 5), "no more than hiding something of its size does"
+    assert not holds([0.3, 0.3, 0.3, 0.3, 0.02], strong, sign=-1), "against only if every fill gains"
+
+
+def test_of_a_network_that_looks_at_one_spot_the_null_is_next_to_nothing_and_never_zero() -> None:
+    assert 0 < null(np.zeros(24), np.full(24, 1 / 24)) < 1e-5
+
+
+# --------------------------------------------------------------------------------------------------
+# What is chosen and found.
+
+
+def test_the_part_that_decides_is_found_alone_and_first() -> None:
+    image, masks = scene()
+    clf = looks_at(masks[2], 2)
+    found = find_in(clf, image, asked(clf, image), 0)
+    assert found.fors >= 1
+    best = found.regions[0]
+    assert float((best & masks[2]).sum() / (best | masks[2]).sum()) > 0.8
+    assert int(found.regions.sum(0).max()) == 1, "regions are disjoint"
+
+
+def test_what_hinders_comes_after_what_counts() -> None:
+    image, masks = scene()
+
+    def scores(x: Tensor) -> Tensor:
+        red, green = ((x[:, c] - x.mean(1))[:, masks[c]].mean(1) for c in (0, 1))
+        return torch.stack([8 * red - 3 * green, torch.ones(len(x))], 1)
+
+    clf = Classifier(scores, preprocess=Preprocess(size=(SIDE, SIDE), resize=None), activation="softmax", name="two")
+    found = find_in(clf, image, asked(clf, image), 0)
+    assert (found.fors, found.against) == (1, 1)
+    for region, mask in zip(found.regions, masks, strict=False):
+        assert float((region & mask).sum() / (region | mask).sum()) > 0.8
+
+
+def test_a_model_that_sees_nothing_has_no_region() -> None:
+    image, _ = scene()
+    clf = Classifier(
+        lambda x: torch.tensor([[2.0, 0.0]]).expand(len(x), 2),
+        preprocess=Preprocess(size=(SIDE, SIDE), resize=None),
+        name="deaf",
+    )
+    assert len(find_in(clf, image, asked(clf, image), 0).regions) == 0
+
+
+def test_a_saturated_probability_is_tested_in_log_odds() -> None:
+    image, masks = scene()
+    clf = looks_at(masks[0], 0, sharpness=30.0)
+
+    def scores(x: Tensor) -> Tensor:
+        return torch.stack([clf.net(x)[:, 0] * 0.2 + 6, torch.zeros(len(x))], 1)
+
+    sure = Classifier(scores, preprocess=clf.preprocess, activation="softmax", name="sure")
+    assert float(asked(sure, image)[0]) > 0.99
+    found = find_in(sure, image, asked(sure, image), 0)
+    assert found.unit == "log-odds" and found.fors == 1
+    assert float((found.regions[0] & masks[0]).sum() / (found.regions[0] | masks[0]).sum()) > 0.8
+    assert find_in(clf, image, asked(clf, image), 0).unit == "probability", "where the probability falls, it is told"
+
+
+def test_a_join_that_could_not_be_chosen_is_not_asked_about_twice() -> None:
+    image, masks = scene()
+    clf = looks_at(masks[2], 2)
+    whole = asked(clf, image).double().numpy()
+    tree = players(image)
+    k = tree.nodes.shape[1]
+    hidden = hide_each(clf, image, tree, whole, 0, ("probability",))
+    first, second = hidden.answers["inpaint"], hidden.answers["mean"]
+    small = np.abs(whole[0] - first[:, 0]) < 0.03
+    assert np.isnan(second[k:][small[k:], 0]).all() and not np.isnan(second[:k]).any()
+    full = hide_each(clf, image, tree, whole, 0, ("probability", "log-odds"))
+    assert chosen(full) == chosen(hidden)
+
+
+def test_how_many_regions_is_asked_for_at_most_and_never_beyond_eight() -> None:
+    image, masks = scene()
+    clf = looks_at(masks.any(0), 2)
+    for count in (1, 2, 3):
+        assert len(find_in(clf, image, asked(clf, image), 0, count=count).regions) <= count
+    for wrong in (0, 9):
+        with pytest.raises(UsageError, match="1 to 8"):
+            find_in(clf, image, asked(clf, image), 0, count=wrong)
+
+
+def test_fast_asks_at_most_sixty_times() -> None:
+    image, masks = scene()
+    clf = looks_at(masks[2], 2)
+    whole = asked(clf, image)
+    with counting() as meter, remembering():
+        find_in(clf, image, whole, 0, fast=True)
+    assert 0 < meter.forward_passes <= 56
+
+
+# --------------------------------------------------------------------------------------------------
+# What regions are called.
+
+
+def test_a_small_sign_is_called_by_its_own_colour() -> None:
+    pixels = np.full((100, 100, 3), (60, 130, 60), dtype=np.uint8)
+    pixels[20:32, 20:32] = (200, 30, 160)
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[19:33, 19:33] = True
+    seen, shade = seen_as(pixels, mask)
+    assert (seen.size, seen.colours[0].term, shade) == ("small", "purple", None) or seen.colours[0].term == "pink"
+
+
+def test_a_patch_is_named_by_what_sets_it_off_from_what_is_around_it() -> None:
+    pixels = np.full((100, 100, 3), (90, 140, 220), dtype=np.uint8)
+    pixels[30:70, 30:52] = (250, 210, 20)
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[30:70, 30:80] = True
+    seen, _ = seen_as(pixels, mask)
+    assert [c.term for c in seen.colours] == ["yellow", "blue"], "though most of it is blue, as its surroundings"
+
+
+def test_a_darker_patch_of_the_same_colour_is_called_dark() -> None:
+    pixels = np.full((100, 100, 3), (110, 170, 110), dtype=np.uint8)
+    pixels[30:70, 30:70] = (40, 90, 40)
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[30:70, 30:70] = True
+    assert seen_as(pixels, mask)[1] == "dark"
+    assert seen_as(255 - pixels, mask)[1] == "light"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_two_regions_are_called_alike(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((8, 40, 40), dtype=bool)
+    for m, (y, x) in zip(masks, rng.integers(0, 36, (8, 2)), strict=True):
+        m[y : y + 4, x : x + 3] = True
+    red = Appearance((ColourShare(term="red", share=1.0),))
+    words = told_apart([RegionWords(str(i + 1), 0.01, red, "centre") for i in range(8)], masks)
+    told = [None if w.beside is None else (w.beside.relation, w.beside.region) for w in words]
+    assert told[0] is None and len(set(told)) == 8
+    for w, mask in zip(words[1:], masks[1:], strict=True):
+        assert w.beside is not None
+        (y0, x0), (y1, x1) = (np.argwhere(m).mean(0) for m in (mask, masks[int(w.beside.region) - 1]))
+        assert {"left of": x0 < x1, "right of": x0 > x1, "above": y0 < y1, "below": y0 > y1}[w.beside.relation]

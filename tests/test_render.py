@@ -196,13 +196,12 @@ def test_sentences_stand_in_order_and_word_for_word(case: Explanation) -> None:
         assert -1 not in places and places == sorted(places)
 
 
-def test_page_says_to_what_the_contributions_add_up() -> None:
-    e = record()
-    assert e.game is not None
-    assert sum(c.contribution for c in e.concepts) + e.game.empty == pytest.approx(e.game.full)
-    assert "hidden (by inpaint and blur) 3 %, from the regions together +36, with all of them in view 39 %" in flat(
-        page(e).text
-    )
+def test_page_and_text_say_what_all_that_counts_does_together() -> None:
+    found = {"alone": {"value": 0.71, "low": 0.5, "high": 0.9}, "without": {"value": 0.04, "low": 0, "high": 0.1}}
+    e = record().model_copy(update={"parts": {"regions": {"sufficiency": {"regions": ["1"], **found}}}})
+    line = "All that counts for tiger cat together: 71 % when it alone is seen, 4 % without it."
+    assert line in flat(page(e).text) and line in flat(RENDERERS["text"].function(e).decode())
+    assert line not in flat(page(record()).text)
 
 
 @pytest.mark.parametrize(
@@ -220,11 +219,10 @@ def test_percentages_are_never_certain(value: float, text: str) -> None:
     assert wording.percent(value).replace("\u00a0", " ") == text
 
 
-def test_evidence_names_regions_the_ends_of_edges_and_the_context() -> None:
+def test_evidence_names_regions_and_the_ends_of_edges() -> None:
     e = record(regions=3)
     assert wording.regions_of(("1-3", "2"), e) == ["1", "3", "2"]
     assert wording.regions_of(("prediction",), e) == []
-    assert wording.regions_of(("context",), e) == ["1", "2", "3"]
     assert wording.regions_of(("1", "2"), record(regions=0)) == []
 
 
@@ -362,12 +360,11 @@ def test_saliency_is_off_until_it_is_switched_on_and_absent_where_there_is_none(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"skipped": 3}, "3 claims were dropped"),
+        ({"skipped": 3}, "3 parts were tried and not confirmed"),
         ({"skipped": 0}, "No claim was dropped"),
-        ({"empty": 0.3}, "The surroundings alone suffice"),
         ({"saliency": "flat"}, "the map is flat"),
         ({}, "the model saw 51 % of the photo"),
-        ({"regions": 0}, "no regions were measured"),
+        ({"regions": 0}, "none is known to"),
     ],
 )
 def test_page_says_what_it_does_not_say(options: dict[str, object], said: str) -> None:
@@ -461,7 +458,7 @@ def test_panel_is_a_picture_of_one_width(case: Explanation) -> None:
 def test_panel_shows_for_in_blue_and_against_in_orange() -> None:
     e = record(regions=3, versus=False)
     for sign, shown, hidden in ((1, FOR, AGAINST), (-1, AGAINST, FOR)):
-        rows = tuple(c.model_copy(update={"contribution": sign * 0.1}) for c in e.concepts)
+        rows = tuple(c.model_copy(update={"contribution": sign * 0.5}) for c in e.concepts)
         bars = panel(e.model_copy(update={"concepts": rows, "thumbnail": b""}))
         # The key at the foot has a small bar of either colour; the bars are much more.
         count = {

@@ -16,7 +16,7 @@ from saywhy import storage
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.errors import SaywhyError, UsageError, unknown
-from saywhy.explanation import ClassScore, Explanation
+from saywhy.explanation import ClassScore, Explanation, Unit
 from saywhy.image import Picture, Source, read
 from saywhy.intervene import remembering
 from saywhy.language import prediction, tell
@@ -182,19 +182,21 @@ def explain(
     *,
     method: str | None = None,
     regions: int | None = None,
-    unit: str = "probability",
+    unit: Unit = "probability",
     explainer: Explainer | None = None,
+    fast: bool = False,
     seed: int = 0,
     progress: Tell | None = None,
 ) -> Explanation:
     """Explains why the classifier gives one image a class, and why not another.
 
-    `target` is the class to explain (the predicted one by default), `versus` the class to compare it with (the
-    runner-up by default), `method` the saliency method whose map leads attention (by default the one that suits the
-    network), `regions` their number (1 to 6; by default 3 to 5, chosen by coherence), `unit` of contributions
-    "probability" or "log-odds". `explainer` holds parts that were fitted to this classifier (`saywhy.Explainer.load`):
+    `target` is the class to explain (the predicted one by default), `versus` the class to compare it with (the runner-
+    up by default), `method` the saliency method of the map (by default the one that suits the network), `regions` their
+    number at most (1 to 8), `unit` of contributions "probability" or "log-odds"; where the probability is saturated and
+    hardly moves, it is log-odds anyway. `fast` asks the classifier at most 60 times for regions, and says less: nothing
+    of how they work together. `explainer` holds parts that were fitted to this classifier (`saywhy.Explainer.load`):
     what it has is used unless `method` says otherwise. `progress` is told each step in words. Same seed, same
-    explanation.
+    explanation; the seed changes only what is drawn: one of five fills, and saliency methods that draw masks.
 
     Raises:
         InputError: the picture cannot be read.
@@ -206,9 +208,9 @@ def explain(
         raise UsageError(f"unit is 'probability' or 'log-odds', not {unit!r}")
     fitted = explainer or Explainer(clf)
     _check_owner(fitted, clf)
-    asked = Request(regions, unit, seed, progress or _silent)
+    asked = Request(regions, unit, seed, fast, progress or _silent)
     start = time.perf_counter()
-    with counting() as meter:
+    with counting() as meter, remembering():
         picture, options = read(source), fitted.options
         method = method or fitted.method
         seen = look(clf, picture, target, versus, method=method, options=options, seed=seed, tell=asked.tell)

@@ -30,6 +30,7 @@ Place = Literal[
     "bottom right",
 ]
 Size = Literal["small", "large"]
+Shade = Literal["light", "dark"]
 Unit = Literal["probability", "log-odds"]
 SaliencyStatus = Literal["ok", "flat", "all_negative", "not_finite"]
 
@@ -138,12 +139,13 @@ class Beside(Record):
 class ConceptRecord(Record):
     """A concept or region found in the image: what it looks like, where it is, what it counted.
 
-    `look` is what the sentences say before "patch", made of `size` and of `colours`, the largest share first; `beside`
-    tells it from another one of the same look and place. `appearance` is `colours` and `size` as words.
+    `look` is what the sentences say before "patch", made of `size`, of `shade` (where it differs from its surroundings
+    in nothing but lightness) and of `colours`, the largest share first; `beside` tells it from another one of the same
+    look and place. `appearance` is `colours` and `size` as words.
     `contribution` is what hiding it alone takes away from the target, `contrast` from target minus versus, in the
-    effect's unit; `share` is its Shapley value in the game, None where it did not play. `importance` is the share of the
-    probability that hiding it takes away, clipped to [0, 1]; `effect` is that of hiding it. Only where it is `confirmed`
-    is it known to count, for or against.
+    effect's unit; `share` is its Shapley value in the game, None where it did not play. `importance` is the share of
+    the probability that hiding it takes away, clipped to [0, 1]; `effect` is that of hiding it. Only where it is
+    `confirmed` is it known to count, for or against.
     """
 
     id: str
@@ -165,6 +167,7 @@ class ConceptRecord(Record):
     effect: Effect
     share: float | None = None
     confirmed: bool = True
+    shade: Shade | None = None
 
     @model_validator(mode="before")
     @classmethod

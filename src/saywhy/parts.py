@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from saywhy.classifier import Classifier
     from saywhy.collection import Item
-    from saywhy.explanation import Explanation
+    from saywhy.explanation import Explanation, Unit
     from saywhy.language import Confirming, Found
     from saywhy.render.pages import Drawing
     from saywhy.seen import Seen
@@ -67,11 +67,13 @@ class Made:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked of an explanation beyond its two classes: number of regions, unit of contributions, seed."""
+    """What was asked of an explanation beyond its two classes: at most how many regions, the unit of contributions, the
+    seed, and whether it should be `fast` (fewer passes, less said)."""
 
     regions: int | None = None
-    unit: str = "probability"
+    unit: Unit = "probability"
     seed: int = 0
+    fast: bool = False
     tell: Callable[[str], None] = _silent
 
 
@@ -176,5 +178,6 @@ def _row(folder: str, summary: str, presets: tuple[str, ...] = ()) -> Part:
 # In the order in which they look, and are shown; a part knows what those before it found.
 PARTS: dict[str, Part] = {
     "lcam": _row("lcam", "a saliency head that says where a class is seen, in one pass", ("refined", "fast", "paper")),
-    "regions": _row("regions", "3 to 6 coherent regions, what each counts, and how they work together"),
+    "baseline": _row("baseline", "what the classifier says of a blank picture"),
+    "regions": _row("regions", "the parts of the picture that count, what each counts, and how they work together"),
 }

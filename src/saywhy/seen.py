@@ -31,7 +31,7 @@ Options = Mapping[str, Mapping[str, Any]]
 @dataclass(frozen=True, eq=False)
 class Seen:
     """One image (3, H, W), which part of the picture it is (`box`), the one forward pass (`tap`) and its probabilities
-    (C,), the class asked for and the one it is compared with, and where both are seen."""
+    (C,), the class asked for and the one it is compared with, and where the first is seen."""
 
     picture: Picture
     image: Tensor
@@ -58,11 +58,10 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Attended:
-    """The saliency `method` that leads, its raw map (h, w) of the target, and `both`, where target or rival is seen."""
+    """The saliency `method` and its raw map (h, w) of the target."""
 
     method: str
     raw: Tensor
-    both: Tensor
 
 
 def look(
@@ -90,7 +89,7 @@ def look(
     asked, other = _classes(clf, probabilities, target, versus)
     method = method or leading_method(tap)
     tell(f"looking where: {method}")
-    attention = attend(tap, asked, other, method=method, options=options, seed=seed)
+    attention = attend(tap, asked, method=method, options=options, seed=seed)
     return Seen(picture, images[0], boxes[0], tap, probabilities, asked, other, attention)
 
 
@@ -126,7 +125,7 @@ def _classes(
 
 
 def leading_method(tap: Tap) -> str:
-    """The saliency method that says where regions are looked for, where none is asked for.
+    """The saliency method that says where a class is seen, where none is asked for.
 
     In front of a class-token transformer's last block, gradients rank the parts of a bird worse than chance
     (docs/aviary-benchmark.md): there the attention itself leads, if the network's attention can be recorded.
@@ -143,20 +142,11 @@ def leading_method(tap: Tap) -> str:
 
 
 def attend(
-    tap: Tap, target: int, versus: int | None, *, method: str | None = None, options: Options | None = None,
-    seed: int = 0,
-) -> Attended:  # fmt: skip
-    """Where a class, and where it costs nothing also its rival, is seen in the first image of a tap."""
+    tap: Tap, target: int, *, method: str | None = None, options: Options | None = None, seed: int = 0
+) -> Attended:
+    """Where a class is seen in the first image of a tap."""
     method = method or leading_method(tap)
-    given = (options or {}).get(method, {})
-    raw = _map(tap, target, method, given, seed)
-    # What speaks against the target lies where the rival looks; asked only where a second class costs no further
-    # passes through the whole network (gradients or a head on the same tap).
-    if versus is None or METHODS[method].needs not in ("gradients", "head"):
-        return Attended(method, raw, raw)
-    maps = [m.clamp_min(0) for m in (raw, _map(tap, versus, method, given, seed))]
-    both = [m / m.max() for m in maps if bool(torch.isfinite(m).all()) and m.max() > 0]
-    return Attended(method, raw, torch.stack(both or [raw]).sum(0))
+    return Attended(method, _map(tap, target, method, (options or {}).get(method, {}), seed))
 
 
 def _map(tap: Tap, index: int, method: str, given: Mapping[str, Any], seed: int) -> Tensor:

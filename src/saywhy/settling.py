@@ -93,4 +93,5 @@ def _run(seen: Seen, n: int, trial: Experiment, ids: Sequence[str]) -> Confirmin
         score=score,
         contrast=None if seen.versus is None else score - float(trial.probabilities[seen.versus]),
     )
-    return Confirming(run, int(trial.probabilities.argmax()))
+    first, second = (*trial.probabilities.topk(min(2, len(trial.probabilities))).values.tolist(), 0.0)[:2]
+    return Confirming(run, int(trial.probabilities.argmax()), first - second)

@@ -53,7 +53,7 @@ class Swaps:
 
 def ask(clf: Classifier, cutout: Cutout, index: int, own: Sequence[Cutout], other: Sequence[Cutout]) -> Swaps:
     """Puts the object of a recognised picture of class `index` before other surroundings."""
-    alone = hide(cutout.image, cutout.mask[None].to(cutout.image.dtype), "blur")
+    alone = hide(cutout.image, cutout.mask[None].to(cutout.image.dtype), "image-blur")
     moved = [placed(cutout.image, cutout.mask, donor.surroundings) for donor in (*own, *other)]
     p: Tensor = clf.probabilities(torch.stack([cutout.image, alone[0], *moved]))
     rows = [(d.colour, bool(q.argmax() == index)) for d, q in zip((*own, *other), p[2:], strict=True)]

@@ -21,7 +21,7 @@ Side = Literal["true", "predicted", "other"]
 SIDES: tuple[Side, ...] = ("true", "predicted", "other")
 SHARE = 0.25  # of the picture: a class's region is this much of its map's highest pixels
 WINDOWS = ((0.55, 3), (0.75, 2))  # side of a window, and how many along each side
-FILL = "blur"  # the gentlest: with others small networks see nothing at all in what is left
+FILL = "image-blur"  # the gentlest: with others small networks see nothing at all in what is left
 
 ACTS = {
     "without_predicted": "the predicted class's region hidden, where it is not the true class's too",

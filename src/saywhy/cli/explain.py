@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,7 +16,7 @@ from saywhy.cli.output import notes, progress
 from saywhy.errors import SaywhyError, UsageError, unknown
 
 if TYPE_CHECKING:
-    from saywhy.explanation import Explanation
+    from saywhy.explanation import Explanation, Unit
 
 
 @takes_model
@@ -27,14 +27,15 @@ def explain(
         str | None, typer.Option(help="The class to explain: index or name; default: the predicted.")
     ] = None,
     versus: Annotated[str | None, typer.Option(help="The class to compare it with; default: the runner-up.")] = None,
-    method: Annotated[str | None, typer.Option(help="The saliency method that leads attention.")] = None,
+    method: Annotated[str | None, typer.Option(help="The saliency method of the map.")] = None,
     explainer: Annotated[Path | None, typer.Option(help="A folder of fitted parts, made by `saywhy fit`.")] = None,
-    regions: Annotated[
-        int | None, typer.Option(help="Number of regions, 1 to 6; default: 3 to 5, by coherence.")
-    ] = None,
+    regions: Annotated[int | None, typer.Option(help="Number of regions at most, 1 to 8; default: 8.")] = None,
     unit: Annotated[str, typer.Option(help="Unit of contributions: probability or log-odds.")] = "probability",
     format: Annotated[str | None, typer.Option(help="One or several of text,json,png,html.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the files.")] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="At most 60 passes for the regions; nothing of how they work together.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
@@ -56,8 +57,8 @@ def explain(
         for n, item in enumerate(items):
             try:
                 found = saywhy.explain(
-                    clf, item.path, target, versus, method=method, regions=regions, unit=unit,
-                    explainer=fitted, seed=seed,
+                    clf, item.path, target, versus, method=method, regions=regions, unit=cast("Unit", unit),
+                    explainer=fitted, fast=fast, seed=seed,
                     progress=lambda step, n=n, item=item: tell(n, f"{item.path.name}: {step}"),  # type: ignore[misc]
                 )  # fmt: skip
                 writer.write(item.path, found)

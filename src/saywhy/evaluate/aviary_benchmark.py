@@ -26,16 +26,16 @@ from saywhy.evaluate.part_effects import PLAYERS, Bird, Spoiled, check_classes, 
 from saywhy.evaluate.presets import WORDS, methods_for
 from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
 from saywhy.evaluate.runner import Progress, chosen
-from saywhy.intervene import Game, interaction_indices, play, shapley_values
+from saywhy.intervene import Game, interaction_indices, play, remembering, shapley_values
 from saywhy.metrics import CONTROLS, METRICS, Values, map_status, spearman
 from saywhy.passes import Meter, counting
 from saywhy.regions.part import find_in
 from saywhy.saliency import METHODS, display, saliency, saliency_of
-from saywhy.seen import attend, tapped
 from saywhy.targets import Targets
 
 TELLING = 0.02  # an effect below this share of probability is taken for none
 PICTURES, SPOILED = 120, 24
+MOST_PLAYERS = 5
 GAMES = ("game-parts", "game-regions")
 
 BIRD_COLUMNS: dict[str, Column] = {
@@ -251,7 +251,7 @@ def _by_regions(clf: Classifier, birds: Sequence[Bird], seed: int) -> list[Answe
     """The coalition game on saywhy's own regions, each one's contribution shared out over the parts by overlap."""
     out = []
     for b in birds:
-        regions = _regions(clf, b.image, b.target, b.sibling, seed)
+        regions = _regions(clf, b.image, b.target, seed)
         overlap = torch.einsum("khw,rhw->kr", b.masks.double(), regions.double())
         shares = overlap / regions.double().sum((1, 2)).clamp_min(1)
         phi, contrast, together = _solved(play(clf, b.image, regions, seed=seed), b)
@@ -261,10 +261,12 @@ def _by_regions(clf: Classifier, birds: Sequence[Bird], seed: int) -> list[Answe
     return out
 
 
-def _regions(clf: Classifier, image: Tensor, target: int, versus: int | None, seed: int) -> Tensor:
-    """Regions (k, H, W) as `saywhy.explain` finds them."""
-    tap = tapped(clf, image[None])
-    return find_in(tap, attend(tap, target, versus, seed=seed), seed=seed)
+def _regions(clf: Classifier, image: Tensor, target: int, seed: int) -> Tensor:
+    """Regions (k, H, W) as `saywhy.explain` finds them, as many as a game can have; where none may count, the whole
+    picture is the only one."""
+    with remembering():
+        found = find_in(clf, image, clf.probabilities(image[None])[0], target, count=MOST_PLAYERS, seed=seed).regions
+    return found if len(found) else torch.ones(1, *image.shape[1:], dtype=torch.bool)
 
 
 def _pair_of_regions(together: Tensor, overlap: Tensor, b: Bird) -> frozenset[str]:
@@ -328,7 +330,7 @@ def _blames_by_masks(clf: Classifier, case: Spoiled, seed: int) -> bool:
 def _blames_by_regions(clf: Classifier, case: Spoiled, seed: int) -> bool:
     """Whether the strongest region holds the shortcut; what stays when all regions are hidden is the surroundings."""
     b = case.bird
-    regions = _regions(clf, b.image, b.target, None, seed)
+    regions = _regions(clf, b.image, b.target, seed)
     values = play(clf, b.image, regions, seed=seed).values(b.target).mean(0)
     phi = shapley_values(values)
     best = int(phi.argmax())

@@ -28,7 +28,7 @@ class Conventions:
     normalisation, a "relative" or "absolute" drop, and the steps of the curves."""
 
     fill: str = "black"
-    insertion_fill: str = "blur"
+    insertion_fill: str = "image-blur"
     masking: Masking = "before"
     drop: Drop = "relative"
     steps: int = 32

@@ -46,10 +46,11 @@ def region_graph(
     interactions: Reals,
     contrasts: Reals | None,
     fidelity: dict[str, float],
+    confirmed: frozenset[str] = frozenset(),
 ) -> GraphRecord:
     """The graph of one class: every pair of regions is an edge with its relation and its interaction.
 
-    `places[i][j]` is `spatial_relation` of region i to region j.
+    `places[i][j]` is `spatial_relation` of region i to region j; `confirmed` names the edges whose sign is known.
     """
     edges = [
         EdgeRecord(
@@ -60,6 +61,7 @@ def region_graph(
             distance=places[i][j][1],
             contribution=float(interactions[i, j]),
             contrast=None if contrasts is None else float(contrasts[i, j]),
+            confirmed=f"{ids[i]}-{ids[j]}" in confirmed,
         )
         for i, j in combinations(range(len(ids)), 2)
     ]

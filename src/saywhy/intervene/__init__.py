@@ -8,7 +8,7 @@ asked before is asked again.
 N images (N, 3, H, W) in [0, 1]; M masks (M, H, W) in [0, 1], 1 keeps a pixel; k regions (k, H, W); F fills.
 """
 
-from saywhy.intervene.acts import CONFIRMING, Act, Experiment, experiment
+from saywhy.intervene.acts import CONFIRMING, Act, Experiment, experiment, seeded
 from saywhy.intervene.engine import (
     Masked,
     MaskMaker,
@@ -50,5 +50,6 @@ __all__ = [
     "named",
     "play",
     "remembering",
+    "seeded",
     "shapley_values",
 ]

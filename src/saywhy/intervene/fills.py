@@ -11,7 +11,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import torch
@@ -21,6 +21,9 @@ from torch import Tensor
 from saywhy.errors import UsageError, unknown
 
 Need = Literal["kept", "seed"]
+
+REACHED = 0.02  # of a blur's weight on kept pixels: with less, what it carries is no more than their last trace
+DONOR_ROWS = 32  # of the grid on which donors are compared
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,21 @@ def _grain(seed: int, C: int, H: int, W: int) -> Tensor:
     return F.interpolate(coarse, (H, W), mode="bilinear") + 0.3 * fine
 
 
-def _blur(images: Tensor, keep: Tensor, seed: int) -> Tensor:
+def _image_blur(images: Tensor, keep: Tensor, seed: int) -> Tensor:
     """Sigma: a twelfth of the short side, so that only colours are left."""
     return gaussian_blur(images, min(images.shape[2:]) / 12)
+
+
+def _blur(images: Tensor, keep: Tensor, seed: int) -> Tensor:
+    """As above with a picture of what is kept alone (normalised convolution, Knutsson and Westin 1993).
+
+    Where the blur reaches next to nothing that is kept, the colours carried into the hole take over.
+    """
+    sigma = min(images.shape[2:]) / 12
+    weight = gaussian_blur(keep, sigma).clamp(0, 1)
+    near = gaussian_blur(images * keep, sigma) / weight.clamp_min(1e-6)
+    reached = (weight / REACHED).clamp(0, 1)
+    return torch.lerp(_inpaint(images, keep, seed), near, reached).clamp(0, 1)
 
 
 def _inpaint(images: Tensor, keep: Tensor, seed: int) -> Tensor:
@@ -99,13 +114,83 @@ def _inpaint(images: Tensor, keep: Tensor, seed: int) -> Tensor:
     return filled.clamp(0, 1)
 
 
+def _donor(images: Tensor, keep: Tensor, seed: int, rank: int = 0) -> Tensor:
+    """The place of the picture whose surroundings match the hole's best, copied in (He and Sun 2012).
+
+    The ring of two cells around the hole is compared with the same ring elsewhere on a grid of `DONOR_ROWS` rows;
+    `rank` 1 takes the second best, at least an eighth of the picture away from the first. Pixels whose donor is hidden
+    too, or outside, are in-painted.
+    """
+    H, W = images.shape[2:]
+    offsets, order = _donors(images, keep, (DONOR_ROWS, max(8, round(DONOR_ROWS * W / H))))
+    behind, out = _inpaint(images, keep, seed), []
+    for m, ranked in enumerate(order.tolist()):
+        dy, dx = _apart([offsets[i] for i in ranked], rank, DONOR_ROWS // 8)
+        dy, dx = round(dy * H / DONOR_ROWS), round(dx * H / DONOR_ROWS)
+        image = images[m if len(images) > 1 else 0]
+        there = _moved(keep[m].round(), dy, dx)
+        out.append(_moved(image, dy, dx) * there + behind[m] * (1 - there))
+    return torch.stack(out)
+
+
+def _donors(images: Tensor, keep: Tensor, size: tuple[int, int]) -> tuple[list[tuple[int, int]], Tensor]:
+    """Every offset of the grid (dy, dx), and for each mask their order (M, O), the best match first."""
+    small = F.interpolate(images, size, mode="area")
+    seen = (F.interpolate(keep, size, mode="area") > 0.5).to(images.dtype)
+    hole = 1 - seen
+    ring = F.max_pool2d(hole, 5, 1, 2) * seen
+    unlike = (_shifts(small) - small[:, :, None, None]).square().sum(1).flatten(3)
+    there = _shifts(seen)[:, 0].flatten(3)
+    both = ring.flatten(2)[:, :, None] * there
+    matched, wanted = both.sum(3), ring.sum((1, 2, 3)).clamp_min(1)[:, None, None]
+    bad = (hole.flatten(2)[:, :, None] * (1 - there)).sum(3) / hole.sum((1, 2, 3)).clamp_min(1)[:, None, None]
+    costs = (both * unlike).sum(3) / matched.clamp_min(1e-6)
+    costs = costs + 10 * (matched < 0.5 * wanted) + 10 * bad * (bad > 0.02)
+    rows, columns = (range(-n // 2, n - n // 2 + 1, 2) for n in size)
+    offsets = [(y, x) for y in rows for x in columns]
+    kept = [i for i, offset in enumerate(offsets) if offset != (0, 0)]
+    return [offsets[i] for i in kept], costs.flatten(1)[:, kept].argsort(stable=True, dim=1)
+
+
+def _shifts(x: Tensor) -> Tensor:
+    """x (B, C, h, w) moved by every second offset up to half its size: (B, C, rows, columns, h, w), 0 outside."""
+    h, w = x.shape[2:]
+    padded = F.pad(x, (-(-w // 2), w - w // 2, -(-h // 2), h - h // 2))
+    return padded.unfold(2, h, 2).unfold(3, w, 2)
+
+
+def _moved(x: Tensor, dy: int, dx: int) -> Tensor:
+    """x[..., y + dy, x + dx], 0 outside."""
+    H, W = x.shape[-2:]
+    out = torch.zeros_like(x)
+    to = (..., slice(max(0, -dy), min(H, H - dy)), slice(max(0, -dx), min(W, W - dx)))
+    out[to] = x[..., max(0, dy) : min(H, H + dy), max(0, dx) : min(W, W + dx)]
+    return out
+
+
+def _apart(offsets: list[tuple[int, int]], rank: int, least: int) -> tuple[int, int]:
+    """The offset of this rank among those that lie more than `least` apart from all better ones."""
+    picks: list[tuple[int, int]] = []
+    for y, x in offsets:
+        if all(abs(y - a) + abs(x - b) > least for a, b in picks):
+            picks.append((y, x))
+        if len(picks) > rank:
+            break
+    return picks[-1]
+
+
 FILLS: dict[str, Fill] = {
     "black": Fill(_black, "black pixels (0 before normalisation)"),
     "mean": Fill(_mean, "the mean colour of what stays visible", ("kept",)),
     "image-mean": Fill(_image_mean, "the mean colour of the whole picture, what is hidden included"),
     "noise": Fill(_noise, "seeded noise around the mean colour of what stays visible", ("kept", "seed")),
-    "blur": Fill(_blur, "the picture itself, blurred away"),
+    "image-blur": Fill(_image_blur, "the picture itself, blurred away, what is hidden included"),
+    "blur": Fill(_blur, "what stays visible, blurred into the hole", ("kept",)),
     "inpaint": Fill(_inpaint, "colours of what stays visible, carried into the hole", ("kept",)),
+    "donor": Fill(_donor, "the place of the picture whose surroundings match the hole's best, copied in", ("kept",)),
+    "donor2": Fill(
+        partial(_donor, rank=1), "the second best such place, an eighth of the picture or more from it", ("kept",)
+    ),
 }
 
 

@@ -43,7 +43,7 @@ def play(
     image: Tensor,
     regions: Tensor,
     *,
-    fills: Sequence[str] = ("inpaint", "blur"),
+    fills: Sequence[str] = ("inpaint", "image-blur"),
     seed: int = 0,
 ) -> Game:
     """Measures all 2^k keep/hide combinations of k <= 6 regions (k, H, W) of one image (3, H, W), once for each fill.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saywhy.errors import InputError
-from saywhy.explanation import ColourShare, Size
+from saywhy.explanation import ColourShare, Shade, Size
 from saywhy.image import Bools, Pixels
 from saywhy.language.colour_terms import shares
 
@@ -66,10 +66,12 @@ def _size(share: float) -> Size | None:
     return "large" if share >= LARGE else "small" if share < SMALL else None
 
 
-def look(seen: Appearance) -> str:
-    """It as one would say it before 'patch': 'large orange-brown', 'black-and-white', 'multicoloured'."""
-    colour = _colour([(c.term, c.share) for c in seen.colours])
-    return f"{seen.size} {colour}" if seen.size else colour
+def look(seen: Appearance, shade: Shade | None = None) -> str:
+    """It as one would say it before 'patch': 'large orange-brown', 'black-and-white', 'small dark green'.
+
+    `shade` is told where a region is much lighter or darker than what surrounds it and of no other colour.
+    """
+    return " ".join(word for word in (seen.size, shade, _colour([(c.term, c.share) for c in seen.colours])) if word)
 
 
 def _colour(colours: list[tuple[str, float]]) -> str:

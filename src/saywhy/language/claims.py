@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from saywhy.errors import UsageError
-from saywhy.explanation import Beside
+from saywhy.explanation import Beside, Unit
 from saywhy.parts import PARTS, Kind
 
 
@@ -30,8 +30,8 @@ class Region:
 class Claim:
     """What a sentence says. Numbers are whole points or per cents, None where the sentence has no such number.
 
-    `classes` are class names and `percents` their probabilities, in the order of the sentence; `value` lies between
-    `low` and `high`, which were measured in `runs` runs.
+    `classes` are class names and `percents` probabilities, in the order of the sentence; `value` lies between `low` and
+    `high`. In the unit "log-odds" they are factors of the evidence, in tenths.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Claim:
     value: int | None = None
     low: int | None = None
     high: int | None = None
-    runs: int | None = None
+    unit: Unit = "probability"
 
 
 GENERAL: dict[str, Kind] = {

@@ -24,8 +24,6 @@ from saywhy.explanation import Beside, Place
 from saywhy.language.appearance import at
 from saywhy.language.claims import Claim, Region, kinds
 
-INTERVAL_RUNS = 4  # fewer runs give no interval: "range of n"
-
 # --------------------------------------------------------------------------------------------------
 # Slots: how a part of a claim is written, and what it is read from.
 
@@ -34,14 +32,15 @@ _PLAIN = rf"{_WORD}(?: {_WORD})*"
 _NAME = rf"(?:“[^“”]*”|{_PLAIN})"
 _PERCENT = r"(?:under 1|over 99|[1-9]\d?) %"
 _NUMBER = r"(?:under 1|over 99|\d+)"
+_SIGNED = r"−?\d+"
+_FACTOR = r"\d+(?:\.\d)?"
+_WHICHEVER = ", whichever way it is hidden"
 _PLACES = "|".join(at(place) for place in sorted(get_args(Place), key=len, reverse=True))
 _ID = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
 _BESIDE = rf"(left of|right of|above|below) region ({_ID})"
 _REGION = rf"[Rr]egion ({_ID})(?:, the ([a-z]+(?:[- ][a-z]+)*) patch ({_PLACES})(?:, {_BESIDE})?,)?"
 _ONE = re.sub(r"\((?!\?)", "(?:", _REGION)
 _MANY = rf"{_ONE}(?:,? (?:and )?{_ONE})+"
-_RANGE = rf"(?:{_NUMBER} to {_NUMBER} in \d+ runs|in all \d+ runs|range of \d+: {_NUMBER}(?: to {_NUMBER})?)"
-_EACH = r"\((?:\d+ runs each|range of \d+ each)\)"
 
 
 @dataclass(frozen=True)
@@ -129,54 +128,74 @@ def _points(n: int) -> str:
     return f"{n} point" if n == 1 else f"{n} points"
 
 
-def _range(claim: Claim, unit: str) -> str:
-    low, high = (_number(n or 0, unit) for n in (claim.low, claim.high))
-    n = claim.runs or 0
-    if n < INTERVAL_RUNS:
-        return f"range of {n}: {low}" + (f" to {high}" if low != high else "")
-    return f"{low} to {high} in {n} runs" if low != high else f"in all {n} runs"
+def _signed(n: int) -> str:
+    return f"−{-n}" if n < 0 else str(n)
 
 
-def _read_range(text: str) -> dict[str, Any]:
-    value, inner = text[:-1].split(" (", 1)
-    amount = _read_number(re.match(_NUMBER, value)[0])  # type: ignore[index]
-    out: dict[str, Any] = {"value": amount, "low": amount, "high": amount}
-    if m := re.search(rf"({_NUMBER}) to ({_NUMBER})", inner):
-        out |= {"low": _read_number(m[1]), "high": _read_number(m[2])}
-    return out | {"runs": _runs(inner)}
+def _between(claim: Claim, write: Callable[[int], str], tail: str) -> str:
+    return f"(between {write(claim.low or 0)} and {write(claim.high or 0)}{tail})"
 
 
-def _runs(text: str) -> int:
-    return int(re.search(r"range of (\d+)|(\d+) runs", text).expand(r"\1\2"))  # type: ignore[union-attr]
+def _read_points(text: str) -> dict[str, Any]:
+    value, low, high = (int(n.replace("−", "-")) for n in re.findall(_SIGNED, text)[:3])
+    return {"value": value, "low": low, "high": high}
 
 
-def _each(claim: Claim) -> str:
-    n = claim.runs or 0
-    return f"({n} runs each)" if n >= INTERVAL_RUNS else f"(range of {n} each)"
+def _factor(n: int) -> str:
+    return str(n // 10) if n % 10 == 0 else f"{n / 10:.1f}"
+
+
+def _read_factor(text: str) -> dict[str, Any]:
+    value, low, high = (round(10 * float(n)) for n in re.findall(_FACTOR, text)[:3])
+    return {"value": value, "low": low, "high": high, "unit": "log-odds"}
+
+
+def _points_slot(tail: str) -> Slot:
+    return Slot(
+        rf"\d+ points? \(between {_SIGNED} and {_SIGNED}{tail}\)",
+        _plain(lambda c: f"{_points(c.value or 0)} {_between(c, _signed, tail)}"),
+        _read_points,
+        _FULL,
+    )
+
+
+def _factor_slot(tail: str) -> Slot:
+    return Slot(
+        rf"a factor of {_FACTOR} \(between {_FACTOR} and {_FACTOR}{tail}\)",
+        _plain(lambda c: f"a factor of {_factor(c.value or 0)} {_between(c, _factor, tail)}"),
+        _read_factor,
+        _FULL,
+    )
+
+
+def _share_slot(i: int) -> Slot:
+    def write(claim: Claim) -> str:
+        value, low, high = (_number(n, "%") for n in claim.percents[i : i + 3])
+        return f"{value} % (between {low} and {high})"
+
+    def read(text: str) -> dict[str, Any]:
+        return {f"percent {i + n}": _read_number(t) for n, t in enumerate(re.findall(_NUMBER, text)[:3])}
+
+    pattern = rf"{_NUMBER} % \(between {_NUMBER} and {_NUMBER}\)"
+    return Slot(pattern, _plain(write), read, frozenset(f"percent {i + n}" for n in range(3)))
 
 
 def _reach(claim: Claim) -> str:
     same = claim.low == claim.high
-    return (_points(claim.high or 0) if same else f"{claim.low} to {_points(claim.high or 0)}") + f" {_each(claim)}"
+    return _points(claim.high or 0) if same else f"{claim.low} to {_points(claim.high or 0)}"
 
 
 def _read_reach(text: str) -> dict[str, Any]:
-    numbers = [int(n) for n in re.findall(r"\d+", text.split(" (")[0])]
-    return {"low": numbers[0], "high": numbers[-1], "runs": _runs(text)}
+    numbers = [int(n) for n in re.findall(r"\d+", text)]
+    return {"low": numbers[0], "high": numbers[-1]}
 
 
 def _limit(claim: Claim) -> str:
-    amount = f"at most {_points(claim.high)}" if claim.high else "less than 1 point"
-    return f"{amount} {_each(claim)}"
+    return f"at most {_points(claim.high)}" if claim.high else "less than 1 point"
 
 
 def _read_limit(text: str) -> dict[str, Any]:
-    return {"high": 0 if text.startswith("less") else _read_reach(text)["high"], "runs": _runs(text)}
-
-
-def _all_runs(claim: Claim) -> str:
-    n = claim.runs or 0
-    return f"in all {n} runs" if n >= INTERVAL_RUNS else f"range of {n}"
+    return {"high": 0 if text.startswith("less") else _read_reach(text)["high"]}
 
 
 def _any(claim: Claim) -> str:
@@ -188,8 +207,7 @@ def _ahead(claim: Claim) -> str:
     return "just ahead of" if first == second else "ahead of"
 
 
-_FULL = frozenset({"value", "low", "high", "runs"})
-_SPAN = frozenset({"low", "high", "runs"})
+_FULL = frozenset({"value", "low", "high"})
 _ONE_REGION, _REGIONS, _BOTH = frozenset({"1 region"}), frozenset({"regions"}), frozenset({"2 regions"})
 
 
@@ -221,29 +239,17 @@ SLOTS: dict[str, Slot] = {
     "region,": Slot(rf"{_ONE},?", lambda c: _one(c.regions[0], comma=True), _read_regions, _ONE_REGION),
     "regions": Slot(_MANY, _list, _read_regions, _REGIONS),
     "both": Slot(_MANY, _list, _read_regions, _BOTH),
-    "both,": Slot(rf"{_MANY},?", lambda c: _list(c, comma=True), _read_regions, _BOTH),
+    "regions,": Slot(rf"{_MANY},?", lambda c: _list(c, comma=True), _read_regions, _REGIONS),
     "ahead": Slot("(?:just )?ahead of", _plain(_ahead), lambda t: {}, frozenset()),
     "any": Slot("either|any one of them", _plain(_any), lambda t: {}, frozenset()),
-    "points": Slot(
-        rf"\d+ points? \({_RANGE}\)",
-        _plain(lambda c: f"{_points(c.value or 0)} ({_range(c, '')})"),
-        _read_range,
-        _FULL,
-    ),
-    "share": Slot(
-        rf"{_NUMBER} % \({_RANGE}\)",
-        _plain(lambda c: f"{_number(c.value or 0, '%')} % ({_range(c, '%')})"),
-        _read_range,
-        _FULL,
-    ),
-    "reach": Slot(rf"\d+(?: to \d+)? points? {_EACH}", _plain(_reach), _read_reach, _SPAN),
-    "limit": Slot(
-        rf"(?:at most \d+ points?|less than 1 point) {_EACH}",
-        _plain(_limit),
-        _read_limit,
-        frozenset({"high", "runs"}),
-    ),
-    "runs": Slot(r"in all \d+ runs|range of \d+", _plain(_all_runs), lambda t: {"runs": _runs(t)}, frozenset({"runs"})),
+    "points": _points_slot(""),
+    "points, whichever": _points_slot(_WHICHEVER),
+    "factor": _factor_slot(""),
+    "factor, whichever": _factor_slot(_WHICHEVER),
+    "share0": _share_slot(0),
+    "share1": _share_slot(3),
+    "reach": Slot(r"\d+(?: to \d+)? points?", _plain(_reach), _read_reach, frozenset({"low", "high"})),
+    "limit": Slot(r"at most \d+ points?|less than 1 point", _plain(_limit), _read_limit, frozenset({"high"})),
 }
 
 
@@ -329,7 +335,7 @@ def parse(text: str) -> Claim:
 
 def _has(claim: Claim) -> frozenset[str]:
     count = len(claim.regions)
-    have = {name for name in ("value", "low", "high", "runs") if getattr(claim, name) is not None}
+    have = {name for name in ("value", "low", "high") if getattr(claim, name) is not None}
     have |= {f"class {i}" for i in range(len(claim.classes))} | {f"percent {i}" for i in range(len(claim.percents))}
     have |= {"1 region"} if count == 1 else {"regions"} if count else set()
     return frozenset(have | ({"2 regions"} if count == 2 else set()))
@@ -355,7 +361,7 @@ def _read(text: str) -> Claim | None:
             for slot, found in zip(form.parts[1::2], m.groups(), strict=True):
                 got |= SLOTS[slot].read(found)
             classes, percents = (
-                tuple(got.pop(f"{what} {i}") for i in range(3) if f"{what} {i}" in got) for what in ("class", "percent")
+                tuple(got.pop(f"{what} {i}") for i in range(6) if f"{what} {i}" in got) for what in ("class", "percent")
             )
             return Claim(form.kind, classes=classes, percents=percents, **got)
     return None
@@ -398,7 +404,7 @@ def parse_all(text: str) -> list[Claim]:
 
 
 def _sentences(text: str) -> Sequence[str]:
-    found = re.findall(r"(?:“[^“”]*”|[^“”.])+\.", text)
+    found = re.findall(r"(?:“[^“”]*”|[^“”.]|\.(?=\d))+\.", text)
     if "".join(found) != text:
         raise UsageError(f"not a text that saywhy writes: {text!r}")
     return [s.removeprefix(" ") if i else s for i, s in enumerate(found)]

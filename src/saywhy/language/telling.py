@@ -15,12 +15,14 @@ MOST_SENTENCES = 8
 
 @dataclass(frozen=True)
 class Found:
-    """A confirmed claim, the ids that it rests on, what was measured for it, and the indices of its classes."""
+    """A claim, the ids that it rests on, what was measured for it, the indices of its classes; `confirmed` is false of
+    one that says that nothing was."""
 
     claim: Claim
     evidence: tuple[str, ...]
     effect: Effect | None
     classes: tuple[int, ...] = ()
+    confirmed: bool = True
 
 
 def prediction(predicted: ClassScore, target: ClassScore, versus: ClassScore | None) -> Found:
@@ -56,7 +58,7 @@ def _statement(f: Found, sentence: Written) -> Statement:
         for m in sentence.marks
     )
     return Statement(
-        text=sentence.text, kind=f.claim.kind, spans=spans, evidence=f.evidence, effect=f.effect, verified=True
+        text=sentence.text, kind=f.claim.kind, spans=spans, evidence=f.evidence, effect=f.effect, verified=f.confirmed
     )
 
 

@@ -1,73 +1,140 @@
-"""Does an experiment confirm a claim? Pure decisions on measured runs; nothing here calls a model.
+"""What experiments measured, and in which interval another way of hiding would fall. Nothing here calls a model.
 
-The runs are others than those that produced the claim: another fill, another seed. Every decision is taken on whole
-points (per cents), the numbers that are printed, so that no sentence rests on digits that the reader cannot see.
-An interval is the range of all confirming runs, from the smallest to the largest: nothing is trimmed or modelled.
+A quantity (a change, a loss) has one value for each run; what is said is their mean, and the 90 % prediction interval
+for a run with a fill that was not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from saywhy.explanation import Effect, Run
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
 
+from saywhy.explanation import Effect, Run, Unit
+
+Reals = NDArray[np.float64]
 Way = tuple[str, int]  # fill and seed: runs of the same way can be compared one by one
 
-COUNTS = 2  # points: the median change from which a region is said to count
-AT_LEAST = 1  # point: what every single run must show, in the claimed direction
-NOTICEABLE = 5  # points: below this in every run, a change is not noticeable
-ENOUGH = 0.5  # of the full probability: what remains still suffices
-LITTLE = 0.2  # of the full probability: below this in every run, little remains
+LEVEL = 0.9  # of the prediction intervals
+TINY = 1e-6  # probabilities nearer to 0 and 1 are not told apart
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From which loss a region is tried and from which it is said, what a join must add, the least spread between
+    fills that is believed, and the gain in every fill from which a region counts against."""
+
+    proposes: float
+    says: float
+    join: float
+    spread: float
+    hinders: float
+
+
+THRESHOLDS: dict[Unit, Thresholds] = {
+    "probability": Thresholds(0.03, 0.02, 0.05, 0.03, 0.03),
+    "log-odds": Thresholds(0.5, 0.4, 0.5, 0.3, 0.5),
+}
 
 
 @dataclass(frozen=True)
 class Confirming:
-    """A confirming run, the class that won in it, and the forward passes it cost."""
+    """A confirming run, the class that won in it, by how much it led, and the forward passes it cost."""
 
     run: Run
     winner: int
+    lead: float = 1.0
     passes: int = 1
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The values of a quantity (a change or a probability) over confirming runs, and the way each was run."""
+    """The values of a quantity over confirming runs, the way each was run, and the unit they are in."""
 
     values: tuple[float, ...]
     ways: tuple[Way, ...]
     passes: int
+    unit: Unit = "probability"
+    most: float = math.inf
 
     @property
     def value(self) -> float:
-        """The median over the runs."""
-        return float(median(self.values))
+        """The mean over the runs."""
+        return float(np.mean(self.values))
 
     @property
     def low(self) -> float:
-        """The smallest value of any run."""
-        return min(self.values)
+        """The lower end of the interval."""
+        return interval(self.values, self.unit)[0]
 
     @property
     def high(self) -> float:
-        """The largest value of any run."""
-        return max(self.values)
+        """The upper end of the interval, at most `most`: more than all of it cannot be lost."""
+        return min(self.most, interval(self.values, self.unit)[1])
 
     def times(self, factor: float) -> Measured:
         """Every value multiplied, for instance by -1 to speak of a loss as a positive number."""
-        return Measured(tuple(factor * v for v in self.values), self.ways, self.passes)
+        return replace(self, values=tuple(factor * v for v in self.values), most=math.inf)
 
-    def effect(self, offset: float = 0.0) -> Effect:
-        """As an Effect; `offset` is subtracted from each value (a probability becomes a change)."""
-        change, low, high = (v - offset for v in (self.value, self.low, self.high))
-        fill = ", ".join(sorted({fill for fill, _ in self.ways}))
-        return Effect(change=change, low=low, high=high, runs=len(self.values), passes=self.passes, fill=fill)
+    def effect(self) -> Effect:
+        """The change (after minus before) of which these values are the loss."""
+        return Effect(
+            change=-self.value,
+            low=-self.high,
+            high=-self.low,
+            runs=len(self.values),
+            passes=self.passes,
+            fill=", ".join(sorted({fill for fill, _ in self.ways})),
+            unit=self.unit,
+            level=LEVEL,
+            disagree=self.disagree,
+        )
+
+    @property
+    def disagree(self) -> tuple[str, ...]:
+        """The fills whose value has another sign than the mean."""
+        sign = math.copysign(1, self.value)
+        return tuple(fill for (fill, _), v in zip(self.ways, self.values, strict=True) if v * sign < 0)
+
+
+def interval(values: Sequence[float], unit: Unit = "probability") -> tuple[float, float]:
+    """The 90 % prediction interval (Student) for the value under a fill that was not used, from those that were."""
+    n = len(values)
+    if n < 2:
+        return -math.inf, math.inf
+    spread = max(float(np.std(values, ddof=1)), THRESHOLDS[unit].spread)
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * spread * (1 + 1 / n) ** 0.5
+    middle = float(np.mean(values))
+    return middle - half, middle + half
+
+
+def log_odds(p: float) -> float:
+    """log(p / (1 - p)), probabilities nearer to 0 or 1 than `TINY` moved there."""
+    p = min(max(p, TINY), 1 - TINY)
+    return math.log(p / (1 - p))
+
+
+def in_unit(p: float, unit: Unit) -> float:
+    """A probability as it is, or as log-odds."""
+    return p if unit == "probability" else log_odds(p)
 
 
 def points(x: float) -> int:
     """A probability or a change of one in whole points."""
     return round(100 * x)
+
+
+def tenths(loss: float) -> int:
+    """A loss in log-odds as the factor by which the evidence falls, in tenths; from 10 on two digits count."""
+    factor = math.exp(min(max(loss, -20.0), 20.0))
+    if factor < 9.95:
+        return round(10 * factor)
+    digits = max(1, int(10 ** (math.floor(math.log10(factor)) - 1)))
+    return 10 * round(factor / digits) * digits
 
 
 # --------------------------------------------------------------------------------------------------
@@ -82,20 +149,32 @@ def runs_of(runs: Iterable[Confirming], act: str, regions: Iterable[str]) -> lis
 
 def scores(runs: Sequence[Confirming]) -> Measured | None:
     """The probability of the target in these runs; None without runs."""
-    return _measured([(c.run.score, c) for c in runs])
+    return _measured([(c.run.score, c) for c in runs], "probability", 1.0)
 
 
-def changes(runs: Sequence[Confirming], full: float) -> Measured | None:
-    """After minus before, of the target's probability; None without runs."""
-    return _measured([(c.run.score - full, c) for c in runs])
+def losses(runs: Sequence[Confirming], full: float, unit: Unit = "probability") -> Measured | None:
+    """Before minus after, of the target's probability or log-odds; None without runs."""
+    most = full if unit == "probability" else math.inf
+    return _measured([(in_unit(full, unit) - in_unit(c.run.score, unit), c) for c in runs], unit, most)
 
 
-def contrast_changes(runs: Sequence[Confirming], full: float) -> Measured | None:
-    """After minus before, of target minus versus; None without runs that measured it."""
-    return _measured([(c.run.contrast - full, c) for c in runs if c.run.contrast is not None])
+def contrast_losses(
+    runs: Sequence[Confirming], full: float, other: float, unit: Unit = "probability"
+) -> Measured | None:
+    """Before minus after, of target minus versus; None without runs that measured it."""
+
+    def difference(target: float, versus: float) -> float:
+        return in_unit(target, unit) - in_unit(versus, unit)
+
+    rows = [
+        (difference(full, other) - difference(c.run.score, c.run.score - c.run.contrast), c)
+        for c in runs
+        if c.run.contrast is not None
+    ]
+    return _measured(rows, unit, math.inf)
 
 
-def joint(runs: Sequence[Confirming], one: str, other: str, full: float) -> Measured | None:
+def joint(runs: Sequence[Confirming], one: str, other: str, full: float, unit: Unit = "probability") -> Measured | None:
     """What two regions add together beyond one by one, with all others seen; None without runs to compare.
 
     full - (one hidden) - (other hidden) + (both hidden), each time in runs with the same fill and seed: the
@@ -105,81 +184,45 @@ def joint(runs: Sequence[Confirming], one: str, other: str, full: float) -> Meas
     by_way = [{_way(c): c for c in runs_of(runs, "hide", regions)} for regions in sets]
     shared = [way for way in by_way[2] if way in by_way[0] and way in by_way[1]]
     rows = [[ways[way] for ways in by_way] for way in shared]
-    values = tuple(full - a.run.score - b.run.score + both.run.score for a, b, both in rows)
-    return Measured(values, tuple(shared), sum(c.passes for row in rows for c in row)) if rows else None
-
-
-def together(parts: Sequence[Measured]) -> Measured:
-    """Several measurements as one, with the values of all."""
-    return Measured(
-        tuple(v for m in parts for v in m.values),
-        tuple(w for m in parts for w in m.ways),
-        sum(m.passes for m in parts),
+    start = in_unit(full, unit)
+    values = tuple(
+        start - in_unit(a.run.score, unit) - in_unit(b.run.score, unit) + in_unit(both.run.score, unit)
+        for a, b, both in rows
     )
+    return Measured(values, tuple(shared), sum(c.passes for row in rows for c in row), unit) if rows else None
 
 
 def _way(c: Confirming) -> Way:
     return (c.run.fill, c.run.seed)
 
 
-def _measured(rows: Sequence[tuple[float, Confirming]]) -> Measured | None:
+def _measured(rows: Sequence[tuple[float, Confirming]], unit: Unit, most: float) -> Measured | None:
     if not rows:
         return None
-    return Measured(tuple(v for v, _ in rows), tuple(_way(c) for _, c in rows), sum(c.passes for _, c in rows))
+    values, ways = tuple(v for v, _ in rows), tuple(_way(c) for _, c in rows)
+    return Measured(values, ways, sum(c.passes for _, c in rows), unit, most)
 
 
 # --------------------------------------------------------------------------------------------------
 # Decisions.
 
 
-def holds(m: Measured | None) -> bool:
-    """A positive quantity is confirmed: at least `AT_LEAST` points in every run and `COUNTS` in the median."""
-    return m is not None and points(m.low) >= AT_LEAST and points(m.value) >= COUNTS
-
-
-def unnoticeable(m: Measured | None) -> bool:
-    """No run changed the probability by `NOTICEABLE` points or more, in either direction."""
-    return m is not None and max(abs(points(m.low)), abs(points(m.high))) < NOTICEABLE
-
-
-def ranks(measured: Mapping[str, Measured]) -> list[list[str]]:
-    """Ids by median, largest first, in groups; those of one group are a tie.
-
-    A tie is everything whose interval overlaps that of the group's first, and whatever the runs have not settled
-    against a member of it. So between groups the intervals of the first are apart, and the order holds in every run.
-    """
-    left = sorted(measured, key=lambda id: (-measured[id].value, id))
-    groups: list[list[str]] = []
-    while left:
-        first, group = measured[left[0]], left[:1]
-        group += [id for id in left[1:] if points(measured[id].high) >= points(first.low)]
-        while more := [
-            id for id in left if id not in group and not all(settled(measured[g], measured[id]) for g in group)
-        ]:
-            group += more
-        groups.append([id for id in left if id in group])
-        left = [id for id in left if id not in group]
-    return groups
+def all_but_one(values: Iterable[float]) -> float:
+    """The second smallest: what all runs but one reach, so that no single fill decides."""
+    return sorted(values)[1]
 
 
 def settled(more: Measured, less: Measured) -> bool:
-    """Whether one quantity exceeds another in every run: by intervals apart, or run by run of the same way."""
-    if points(more.low) > points(less.high):
-        return True
+    """Whether one quantity exceeds another, in whole points or tenths, in every run of the same way."""
     other = dict(zip(less.ways, less.values, strict=True))
+    told = points if more.unit == "probability" else tenths
     pairs = [(v, other[way]) for way, v in zip(more.ways, more.values, strict=True) if way in other]
-    return len(pairs) == len(more.values) and all(points(a) > points(b) for a, b in pairs)
+    return bool(pairs) and len(pairs) == len(more.values) and all(told(a) > told(b) for a, b in pairs)
 
 
-def level(share: float) -> str:
-    """How much of the full probability remains: 'suffices', 'part' or 'little'."""
-    return "suffices" if share >= ENOUGH else "little" if share < LITTLE else "part"
-
-
-def one_level(m: Measured | None, full: float) -> str | None:
-    """The level that every run agrees on, None where they differ."""
-    levels = {level(v / full) for v in m.values} if m is not None and full > 0 else set()
-    return levels.pop() if len(levels) == 1 else None
+def alike(parts: Sequence[Measured]) -> bool:
+    """Whether the value of each lies in the interval of every other."""
+    return all(a.low <= b.value <= a.high for a in parts for b in parts)
 
 
 def winner(runs: Sequence[Confirming]) -> int | None:

@@ -91,7 +91,7 @@ def ask(
         generator = torch.Generator().manual_seed(content_seed(image, seed))
         masks, blurred = draw_masks(cam, count, generator)
         # Two owners, the same image twice, with the two fills.
-        behind = torch.cat([hide(image, torch.zeros(1, *size), fill) for fill in ("black", "blur")])
+        behind = torch.cat([hide(image, torch.zeros(1, *size), fill) for fill in ("black", "image-blur")])
         asked = Masked(torch.stack([image, image]), count, _scaled(masks, size), behind, owners=blurred.long())
         found = masked_answers([asked], scores, size=DEFAULT_BATCH).log_softmax(dim=1)[:, y]
         whole = tap.logits.log_softmax(dim=1)[0, y]

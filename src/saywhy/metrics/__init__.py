@@ -138,7 +138,7 @@ METRICS: dict[str, Row] = {
         passes="1, and a map of the masked image", shares={"known": whole, "kept": Kept()},
     ),
     "insertion": Row(
-        insertion, "faithfulness", True, "model", MASKED, {"fill": "blur", "masking": "before", "steps": 32},
+        insertion, "faithfulness", True, "model", MASKED, {"fill": "image-blur", "masking": "before", "steps": 32},
         "area under the score while pixels appear, highest first", _RISE,
         passes="1 a step", shares={"curve": insertion_scores}, fill="insertion_fill",
     ),
@@ -149,7 +149,7 @@ METRICS: dict[str, Row] = {
     ),
     "insertion-deletion": Row(
         insertion_minus_deletion, "faithfulness", True, "model", MASKED,
-        {**_HIDING, "insertion_fill": "blur", "steps": 32},
+        {**_HIDING, "insertion_fill": "image-blur", "steps": 32},
         "insertion minus deletion", _RISE, low=-1.0,
         passes="2 a step", shares={"inserted": insertion_scores, "deleted": deletion_scores},
     ),

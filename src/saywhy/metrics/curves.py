@@ -39,7 +39,7 @@ def insertion(
 ) -> Tensor:
     """Insertion area (N,) in [0, 1], higher is better: pixels appear on the fill, most important first.
 
-    `steps` passes an image; the fill is "blur" unless asked otherwise; options as in
+    `steps` passes an image; the fill is "image-blur" unless asked otherwise; options as in
     `faithfulness.average_drop`. `curve` is the curve, where it is measured already.
     """
     if curve is None:
@@ -77,7 +77,7 @@ def insertion_minus_deletion(
     targets: Tensor | None = None,
     *,
     steps: int = 32,
-    insertion_fill: Fill = "blur",
+    insertion_fill: Fill = "image-blur",
     known: Reference | None = None,
     inserted: Tensor | None = None,
     deleted: Tensor | None = None,
@@ -105,7 +105,7 @@ def insertion_curve(
     **hiding: Unpack[Hiding],
 ) -> Tensor:
     """Scores (N, S + 1) float64 from the bare fill to the whole image; NaN rows for maps without an order."""
-    hiding.setdefault("fill", "blur")
+    hiding.setdefault("fill", "image-blur")
     inner = _walk(probabilities, images, maps, known, step_counts(steps, _pixels(maps))[:-1], hiding, shows=True)
     whole = known.scores.to(inner.device)[:, None].where(inner[:, :1].isfinite(), torch.nan)
     return torch.cat([inner, whole], dim=1)

@@ -27,20 +27,18 @@ def graph_rows(e: Explanation, layout: Layout, names: dict[str, str]) -> Row | N
         return None
     unit = wording.unit_of(e)
     edges = [edge for edge in e.graph.edges if edge.source in at and edge.target in at]
-    strongest = max([abs(edge.contribution) for edge in edges], default=0.0)
     # Under half a point an edge is no more than the noise of the fills; the list below the picture has them all.
-    least = 0.005 if unit == "probability" else 0.05 * strongest
+    least = 0.005 * wording.BAR_ENDS[unit]
     order = sorted(edges, key=lambda edge: -abs(edge.contribution))
-    drawn = [_edge(edge, at, names, unit, strongest) for edge in order if abs(edge.contribution) >= least]
+    drawn = [_edge(edge, at, names, unit) for edge in order if abs(edge.contribution) >= least]
     _place_values(drawn[:3], [s.at for s in shapes])
-    most = max([abs(s.concept.contribution) for s in shapes], default=0.0) or 1.0
     return {
         "edges": drawn[::-1],
         "small": len(edges) - len(drawn),
-        "all": [_edge(edge, at, names, unit, strongest) for edge in order],
+        "all": [_edge(edge, at, names, unit) for edge in order],
         "box": _graph_box(layout, k),
         "photo": {"w": round(layout.view[0] * k, 1), "h": round(layout.view[1] * k, 1)},
-        "nodes": [_node(s, names, unit, most) for s in shapes],
+        "nodes": [_node(s, names, unit) for s in shapes],
         "fidelity": _fidelity(e.graph),
     }
 
@@ -51,20 +49,21 @@ def _graph_box(layout: Layout, k: float) -> str:
     return f"{x0:.1f} {y0:.1f} {x1 - x0:.1f} {y1 - y0:.1f}"
 
 
-def _edge(edge: EdgeRecord, at: dict[str, Shape], names: dict[str, str], unit: str, strongest: float) -> Row:
+def _edge(edge: EdgeRecord, at: dict[str, Shape], names: dict[str, str], unit: str) -> Row:
     (x1, y1), (x2, y2) = at[edge.source].at, at[edge.target].at
     return {
         "a": edge.source,
         "b": edge.target,
         "lights": f"{names[edge.source]} {names[edge.target]}",
-        "side": "for" if edge.contribution >= 0 else "against",
+        "side": ("for" if edge.contribution >= 0 else "against") + ("" if edge.confirmed else " unsure"),
+        "note": "" if edge.confirmed else " (not confirmed)",
         "x1": round(x1, 1),
         "y1": round(y1, 1),
         "x2": round(x2, 1),
         "y2": round(y2, 1),
         "x": None,
         "y": None,
-        "thick": f"{2 + 8 * abs(edge.contribution) / (strongest or 1.0):.1f}",
+        "thick": f"{2 + 8 * min(1.0, abs(edge.contribution) / wording.BAR_ENDS[unit]):.1f}",
         "relation": wording.clean(edge.relation),
         "number": wording.points(edge.contribution, unit),
         "contrast": "" if edge.contrast is None else wording.points(edge.contrast, unit),
@@ -81,15 +80,15 @@ def _place_values(edges: list[Row], taken: list[tuple[float, float]]) -> None:
         edge["x"], edge["y"] = round(best[0], 1), round(best[1], 1)
 
 
-def _node(s: Shape, names: dict[str, str], unit: str, most: float) -> Row:
+def _node(s: Shape, names: dict[str, str], unit: str) -> Row:
     value = s.concept.contribution
     return {
         "id": s.concept.id,
         "light": names[s.concept.id],
         "x": round(s.at[0], 1),
         "y": round(s.at[1], 1),
-        "r": f"{13 + 14 * (abs(value) / most) ** 0.5:.1f}",
-        "side": "for" if value >= 0 else "against",
+        "r": f"{13 + 14 * min(1.0, abs(value) / wording.BAR_ENDS[unit]) ** 0.5:.1f}",
+        "side": ("for" if value >= 0 else "against") + ("" if s.concept.confirmed else " unsure"),
         "path": svg_path(s.rings),
         "label": f"Region {s.concept.id}, {wording.points(value, unit)}",
     }

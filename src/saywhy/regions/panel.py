@@ -9,13 +9,15 @@ from saywhy.explanation import ConceptRecord, Explanation
 from saywhy.render import palette, wording
 from saywhy.render.canvas import INK, MARGIN, PAPER, SLOT, SOFT, paragraph, short, small_badge, wrap, write
 
+UNSURE = "#b4bac0"
+
 
 def panel(canvas: Image.Image, e: Explanation, y: int) -> int:
     """Draws below y; gives the y below the bars."""
     unit = wording.unit_of(e)
-    write(canvas, (MARGIN, y), f"Contribution, in {wording.unit_name(unit)}", 17, SOFT)
+    write(canvas, (MARGIN, y), f"What hiding each takes away, in {wording.unit_name(unit)}", 17, SOFT)
     if not e.concepts:
-        return paragraph(canvas, (MARGIN, y + 30), "No regions were measured.", 16, SLOT)
+        return paragraph(canvas, (MARGIN, y + 30), "No part of the picture is known to count.", 16, SLOT)
     heads = [f"for {short(e.target.class_name)}"]
     if e.versus is not None:
         heads.append(f"rather than {short(e.versus.class_name)}")
@@ -27,8 +29,8 @@ def panel(canvas: Image.Image, e: Explanation, y: int) -> int:
     y = max(ends) + 6
     for concept in e.concepts:
         y = _bar_row(canvas, concept, wording.label_of(concept), y, columns, width, (low, high), unit)
-    y = paragraph(canvas, (MARGIN, y + 10), wording.game_sum(e), 15, SLOT, SOFT)
-    return _bar_key(canvas, y + 4, len(e.concepts))
+    y = paragraph(canvas, (MARGIN, y + 10), wording.together(e), 15, SLOT, SOFT)
+    return _bar_key(canvas, y + 4, e)
 
 
 def _bar_row(
@@ -50,8 +52,8 @@ def _bar_row(
     values = [(c.contribution, (-c.effect.high, -c.effect.low)), (c.contrast, None)]
     for x, (value, span) in zip(columns, values, strict=False):
         if value is not None:
-            _bar(canvas, (x, middle), width, value, span, limits)
-            write(canvas, (x + width + 44, middle), wording.points(value, unit), 15, anchor="rm")
+            _bar(canvas, (x, middle), width, value, span, limits, c.confirmed)
+            write(canvas, (x + width + 44, middle), wording.points(value, unit), 15, INK if c.confirmed else SOFT, "rm")
     return y + height
 
 
@@ -62,15 +64,15 @@ def _bar(
     value: float,
     span: tuple[float, float] | None,
     limits: tuple[float, float],
+    known: bool,
 ) -> None:
     x, middle = at
-    low, high = limits
 
     def place(v: float) -> int:
-        return round(x + width * (v - low) / (high - low))
+        return round(x + width * wording.on_axis(v, limits))
 
     a, b = sorted((place(0), place(value)))
-    _fill(canvas, (a, middle - 7, max(b, a + 1), middle + 7), value)
+    _fill(canvas, (a, middle - 7, max(b, a + 1), middle + 7), value, known)
     draw = ImageDraw.Draw(canvas)
     draw.line((place(0), middle - 12, place(0), middle + 12), fill=SOFT)
     if span:
@@ -79,10 +81,10 @@ def _bar(
         draw.rectangle((ends[0], middle - 1, ends[1], middle + 1), fill=INK)
 
 
-def _fill(canvas: Image.Image, box: tuple[int, int, int, int], value: float) -> None:
-    """A plain bar for what speaks for, a hatched one for what speaks against."""
+def _fill(canvas: Image.Image, box: tuple[int, int, int, int], value: float, known: bool = True) -> None:
+    """A plain bar for what speaks for, a hatched one for what speaks against, a grey one for what is not confirmed."""
     x0, y0, x1, y1 = box
-    bar = Image.new("RGB", (x1 - x0, y1 - y0), palette.sign_colour(value))
+    bar = Image.new("RGB", (x1 - x0, y1 - y0), palette.sign_colour(value) if known else UNSURE)
     if value < 0:
         y, x = np.mgrid[y0:y1, x0:x1]
         stripes = Image.fromarray((((x + y) % 6) >= 4).astype(np.uint8) * 170)
@@ -90,11 +92,11 @@ def _fill(canvas: Image.Image, box: tuple[int, int, int, int], value: float) -> 
     canvas.paste(bar, (x0, y0))
 
 
-def _bar_key(canvas: Image.Image, y: int, regions: int) -> int:
+def _bar_key(canvas: Image.Image, y: int, e: Explanation) -> int:
     x = MARGIN
     for value, what in ((1.0, "speaks for"), (-1.0, "speaks against")):
         _fill(canvas, (x, y + 4, x + 28, y + 16), value)
         x += 36 + round(write(canvas, (x + 34, y + 10), what, 15, SOFT, "lm")) + 22
     ImageDraw.Draw(canvas).rectangle((x, y + 9, x + 28, y + 11), fill=INK)
-    write(canvas, (x + 34, y + 10), "hiding it alone, all runs", 15, SOFT, "lm")
-    return paragraph(canvas, (MARGIN, y + 26), wording.bars_are(regions), 15, SLOT, SOFT)
+    write(canvas, (x + 34, y + 10), "90 %, whichever way", 15, SOFT, "lm")
+    return paragraph(canvas, (MARGIN, y + 26), wording.bars_are(e), 15, SLOT, SOFT)

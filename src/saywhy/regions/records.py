@@ -1,23 +1,26 @@
 """Regions, their game and their graphs as records of the explanation: arithmetic only, no classifier is asked.
 
-k regions (k, H, W) in the model's view, numbered by contribution; F fills, C classes.
+k regions (k, H, W) in the model's view, the first of them the players of the game; C classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from saywhy.explanation import ConceptRecord, Effect, GameRecord, GraphRecord, Mask, place_word
+from saywhy.explanation import ConceptRecord, GameRecord, GraphRecord, Mask, place_word
 from saywhy.graph.build import region_graph, spatial_relation
 from saywhy.image import mask_box
-from saywhy.intervene import Game, interaction_indices, shapley_values
-from saywhy.language import look
-from saywhy.regions.propose import Evidence
+from saywhy.intervene import Game, shapley_values
+from saywhy.language import look, verify
+from saywhy.regions.describe import paired
+from saywhy.regions.propose import Evidence, verdict
 from saywhy.seen import Seen
 
 CANDIDATES = 5
@@ -26,23 +29,24 @@ ALL_CLASSES = 20  # up to here every class is a candidate and gets its graph
 
 @dataclass(frozen=True, eq=False)
 class RegionsFound:
-    """The regions of one image, the game on them, what is known of them, and the unit that was asked for."""
+    """The regions of one image, which of them count for the target, the game on the first of them (None: not played),
+    and what is known of them."""
 
     regions: Tensor
-    game: Game
+    fors: Sequence[int]
+    game: Game | None
     evidence: Evidence
-    unit: str
 
 
 def records(seen: Seen, found: RegionsFound) -> dict[str, Any]:
     """The fields of the Explanation that regions fill."""
-    graphs = _graphs(seen, found)
-    return {
-        "concepts": _concepts(seen, found),
-        "game": _game(found.game, seen.target, found.unit),
-        "graph": graphs[seen.target],
-        "graphs": tuple(graphs.values()),
-    }
+    concepts = _concepts(seen, found)
+    if found.game is None:
+        return {"concepts": concepts}
+    graphs = {c: _graph(seen, found, found.game, c) for c in _candidates(seen)}
+    values = found.game.values(seen.target, unit=found.evidence.unit)[0]
+    game = GameRecord(unit=found.evidence.unit, full=float(values[-1]), empty=float(values[0]), fills=found.game.fills)
+    return {"concepts": concepts, "game": game, "graph": graphs[seen.target], "graphs": tuple(graphs.values())}
 
 
 def _candidates(seen: Seen) -> list[int]:
@@ -53,83 +57,79 @@ def _candidates(seen: Seen) -> list[int]:
 
 
 def _concepts(seen: Seen, found: RegionsFound) -> tuple[ConceptRecord, ...]:
-    regions, game, evidence, unit = found.regions, found.game, found.evidence, found.unit
-    phi = shapley_values(game.values(seen.target, unit=unit)).mean(dim=0)
-    contrast = None
-    if seen.versus is not None:
-        contrast = shapley_values(game.values(seen.target, seen.versus, unit=unit)).mean(dim=0)
+    e, game = found.evidence, found.game
+    phi = [] if game is None else shapley_values(game.values(seen.target, unit=e.unit))[0].tolist()
     attention = seen.attention.raw[None, None].clamp_min(0)
-    positive = F.interpolate(attention, regions.shape[1:], mode="bilinear")[0, 0]
+    positive = F.interpolate(attention, seen.image.shape[1:], mode="bilinear")[0, 0]
     total = float(positive.sum()) or 1.0
     rows = []
-    for i, region in enumerate(regions):
-        mask, words = seen.on_photo(region), evidence.regions[i]
-        effect = _hiding(evidence, evidence.regions[i].id)
-        lost = -effect.change / max(evidence.target.probability, 1e-12)
+    for i, region in enumerate(found.regions):
+        mask, words, lost = seen.on_photo(region), e.regions[i], e.lost(i)
+        assert lost is not None, "each region is hidden by itself"
+        share = e.lost(i, unit="probability")
         rows.append(
             ConceptRecord(
-                id=evidence.regions[i].id,
+                id=words.id,
                 name=None,
                 name_confidence=None,
                 hypothesis=seen.target,
                 present=True,
-                look=look(words.appearance),
+                look=look(words.appearance, words.shade),
                 colours=words.appearance.colours,
                 size=words.appearance.size,
+                shade=words.shade,
                 beside=words.beside,
                 mask=Mask.of(mask),
                 box=mask_box(mask),
                 place=place_word(mask),
                 score=float(positive[region].sum()) / total,
-                contribution=float(phi[i]),
-                contrast=None if contrast is None else float(contrast[i]),
-                importance=min(1.0, max(0.0, lost)),
-                effect=effect,
+                contribution=lost.value,
+                contrast=_contrast(e, i),
+                importance=min(1.0, max(0.0, (share.value if share else 0.0) / max(e.target.probability, 1e-12))),
+                effect=lost.effect(),
+                share=phi[i] if i < len(phi) else None,
+                confirmed=verdict(e, i) != 0,
             )
         )
     return tuple(rows)
 
 
-def _hiding(evidence: Evidence, region: str) -> Effect:
-    runs = [c for c in evidence.runs if c.run.act == "hide" and c.run.regions == (region,)]
-    changes = sorted(c.run.score - evidence.target.probability for c in runs)
-    return Effect(
-        change=float(np.median(changes)),
-        low=changes[0],
-        high=changes[-1],
-        runs=len(runs),
-        passes=sum(c.passes for c in runs),
-        fill=", ".join(sorted({c.run.fill for c in runs})),
-    )
+def _contrast(e: Evidence, i: int) -> float | None:
+    if e.versus is None:
+        return None
+    m = verify.contrast_losses(e.hidden(i), e.target.probability, e.versus.probability, e.unit)
+    return None if m is None else m.value
 
 
-def _game(game: Game, target: int, unit: str) -> GameRecord:
-    values = game.values(target, unit=unit).mean(dim=0)
-    return GameRecord(unit=unit, full=float(values[-1]), empty=float(values[0]), fills=game.fills)  # type: ignore[arg-type]
+def _graph(seen: Seen, found: RegionsFound, game: Game, index: int) -> GraphRecord:
+    """The graph of one candidate class: what each pair adds together at the whole picture.
 
-
-def _graphs(seen: Seen, found: RegionsFound) -> dict[int, GraphRecord]:
-    """One graph for each candidate class; the regions lie the same way in all of them."""
-    masks = [region.numpy() for region in found.regions]
+    Of the target's pairs that were hidden in five ways it is their mean, as it is said; else it comes from the game.
+    """
+    e, k = found.evidence, game.k
+    masks = [region.numpy() for region in found.regions[:k]]
     places = [tuple(spatial_relation(a, b) for b in masks) for a in masks]
-    return {c: _graph(seen, found, places, c) for c in _candidates(seen)}
-
-
-def _graph(seen: Seen, found: RegionsFound, places: list[tuple[tuple[str, float], ...]], index: int) -> GraphRecord:
-    game, unit = found.game, found.unit
-    values = game.values(index, unit=unit)
-    phi = shapley_values(values)
+    values = game.values(index, unit=e.unit)[0].numpy()
     rival = seen.versus if index == seen.target else seen.target
-    contrasts = None
-    if rival is not None:
-        contrasts = interaction_indices(game.values(index, rival, unit=unit)).mean(dim=0).numpy()
-    error = (phi.sum(dim=-1) - (values[:, -1] - values[:, 0])).abs().max()
-    spread = (phi.max(dim=0).values - phi.min(dim=0).values).max()
-    return region_graph(
-        index,
-        [str(i + 1) for i in range(game.k)],
-        places,
-        interaction_indices(values).mean(dim=0).numpy(),
-        contrasts,
-        {"additivity_error": float(error), "largest_difference_between_fills": float(spread)},
-    )
+    pairs = _at_the_whole(values, k)
+    contrasts = None if rival is None else _at_the_whole(game.values(index, rival, unit=e.unit)[0].numpy(), k)
+    confirmed: frozenset[str] = frozenset()
+    if index == seen.target:
+        confirmed = frozenset("-".join(e.regions[n].id for n in pair) for _, pair, _ in paired(e))
+        for i, j in combinations(range(k), 2):
+            m = verify.joint(e.runs, e.regions[i].id, e.regions[j].id, e.target.probability, e.unit)
+            if m is not None:
+                pairs[i, j] = pairs[j, i] = m.value
+    phi = shapley_values(game.values(index, unit=e.unit))
+    error = float((phi.sum() - (values[-1] - values[0])).abs())
+    ids = [e.regions[i].id for i in range(k)]
+    return region_graph(index, ids, places, pairs, contrasts, {"additivity_error": error}, confirmed)
+
+
+def _at_the_whole(values: Any, k: int) -> Any:
+    """What each pair (k, k) of a game's values (2^k,) adds together beyond one by one, all others seen."""
+    full, out = 2**k - 1, np.zeros((k, k))
+    for i, j in combinations(range(k), 2):
+        one, other = full & ~(1 << i), full & ~(1 << j)
+        out[i, j] = out[j, i] = values[full] - values[one] - values[other] + values[one & other]
+    return out

@@ -7,11 +7,11 @@ from saywhy.parts import Sections
 from saywhy.regions.kinds import KINDS
 from saywhy.regions.page import page
 from saywhy.regions.panel import panel
-from saywhy.render.wording import clean, game_sum, label_of, points, unit_name, unit_of
+from saywhy.render.wording import clean, label_of, points, together, unit_name, unit_of
 
 
 def text(explanation: Explanation) -> str:
-    """A table of regions and what each counts, and to what that adds up."""
+    """A table of regions and what hiding each takes away, and what all that count do together."""
     if not explanation.concepts:
         return ""
     unit, versus = unit_of(explanation), explanation.versus
@@ -29,7 +29,7 @@ def text(explanation: Explanation) -> str:
         ).rstrip()
         for row in [heads, *rows]
     ]
-    return "\n".join([*lines, f"In {unit_name(unit)}. {game_sum(explanation)}".rstrip()])
+    return "\n".join([*lines, f"What hiding each takes away, in {unit_name(unit)}. {together(explanation)}".rstrip()])
 
 
 def _short(name: str, longest: int = 24) -> str:

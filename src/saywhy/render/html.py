@@ -38,7 +38,6 @@ def _content(e: Explanation) -> Row:
     layout = layout_of(e)
     names = {c.id: f"r{i}" for i, c in enumerate(e.concepts, start=1)}
     title, rest = wording.title(e)
-    unit = wording.unit_of(e)
     uid = "sw" + hashlib.sha256(e.model_dump_json().encode()).hexdigest()[:8]
     return {
         "uid": uid,
@@ -56,7 +55,7 @@ def _content(e: Explanation) -> Row:
         "blocks": _blocks(Drawing(e, layout, names, uid)),
         "unsaid": wording.not_said(e),
         "steps": wording.next_steps(e),
-        "runs": [run_row(r, names, unit) for r in e.runs],
+        "runs": [run_row(r, names) for r in e.runs],
         "cost": wording.cost_line(e),
         "layer": wording.layer_line(e.model),
     }

@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageFilter
 
 from saywhy.explanation import ConceptRecord, Explanation
 from saywhy.image import Bools, Floats
@@ -91,15 +91,6 @@ def apart(places: list[tuple[float, float]], view: tuple[int, int]) -> list[tupl
             break
     points = np.clip(points, edge, np.array(view) - edge)
     return [(float(x), float(y)) for x, y in points]
-
-
-def kept_alone(layout: Layout, shape: Shape, side: int) -> Image.Image | None:
-    """An illustration of keeping a region alone: everything else blurred and darkened."""
-    if layout.photo is None:
-        return None
-    blurred = _blurred(layout, layout.photo)
-    rest = ImageEnhance.Brightness(ImageEnhance.Color(blurred).enhance(0.3)).enhance(0.45)
-    return _fit(Image.composite(layout.photo, rest, _stencil(shape)), side)
 
 
 def hidden(layout: Layout, shape: Shape, side: int) -> Image.Image | None:

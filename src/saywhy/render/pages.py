@@ -55,7 +55,7 @@ def checked(effect: Effect | None) -> str:
     return f"{runs} with {wording.clean(effect.fill)}"
 
 
-def run_row(r: Run, names: Mapping[str, str], unit: str) -> dict[str, Any]:
+def run_row(r: Run, names: Mapping[str, str]) -> dict[str, Any]:
     """A run as a row of `runtable.html`; `names` are the lights of regions."""
     return {
         "id": r.id,
@@ -64,8 +64,8 @@ def run_row(r: Run, names: Mapping[str, str], unit: str) -> dict[str, Any]:
         "lights": " ".join(names[i] for i in r.regions if i in names),
         "fill": wording.clean(r.fill),
         "seed": r.seed,
-        "score": f"{100 * r.score:.1f}\u00a0%" if unit == "probability" else f"{r.score:.2f}",
-        "contrast": "" if r.contrast is None else wording.points(r.contrast, unit),
+        "score": f"{100 * r.score:.1f}\u00a0%",
+        "contrast": "" if r.contrast is None else wording.points(r.contrast),
     }
 
 

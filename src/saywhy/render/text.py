@@ -24,8 +24,8 @@ def _said(explanation: Explanation) -> str:
 def _last_lines(explanation: Explanation) -> list[str]:
     lines = []
     if explanation.skipped_claims:
-        claims = "1 claim" if explanation.skipped_claims == 1 else f"{explanation.skipped_claims} claims"
-        lines.append(f"Not said, because the runs did not confirm it: {claims}.")
+        parts = "1 part" if explanation.skipped_claims == 1 else f"{explanation.skipped_claims} parts"
+        lines.append(f"Not said to count, because the runs did not confirm it: {parts}.")
     if explanation.saliency and explanation.saliency.status != "ok":
         lines.append(f"Saliency ({explanation.saliency.method}): {explanation.saliency.status.replace('_', ' ')}.")
     return [*lines, cost_line(explanation)]

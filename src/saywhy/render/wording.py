@@ -13,8 +13,8 @@ SURROUNDINGS_SUFFICE = 0.5
 # A first and second class closer than this are a close race.
 CLOSE_RACE = 0.1
 
-# Up to here all combinations of regions are measured, beyond it orders are sampled.
-MOST_EXACT = 6
+# Bars of all pictures have one scale, so that a small number looks small.
+BAR_ENDS = {"probability": 1.0, "log-odds": 10.0}
 
 STATUS = {
     "flat": "is flat: it does not say where the model looked, so it is not drawn",
@@ -39,11 +39,6 @@ def percent(probability: float) -> str:
     return {0: "under 1", 100: "over 99"}.get(whole, str(whole)) + "\u00a0%"
 
 
-def score(value: float, unit: str) -> str:
-    """A score in the unit of the game: "39 %", or log-odds as "+1.25"."""
-    return percent(value) if unit == "probability" else points(value, unit)
-
-
 def points(value: float, unit: str = "probability") -> str:
     """A signed difference: whole points of probability (tenths where that is none), or log-odds with two decimals."""
     if unit == "probability":
@@ -63,13 +58,16 @@ def unit_name(unit: str) -> str:
 
 
 def unit_of(explanation: Explanation) -> str:
-    """The unit that contributions are in; probability where no game was played."""
-    return explanation.game.unit if explanation.game else "probability"
+    """The unit that contributions are in; probability where there are none."""
+    return next((c.effect.unit for c in explanation.concepts), "probability")
 
 
 def label_of(concept: ConceptRecord) -> str:
-    """What a region is called, by its name or as the sentences do, and where it is: "orange patch, centre left"."""
-    return f"{clean(concept.name or f'{concept.look} patch')}, {concept.place}"
+    """What a region is called, by its name or as the sentences do, and where it is: "orange patch, centre left"; and
+    that it was not confirmed, if so."""
+    beside = f", {concept.beside.relation} region {concept.beside.region}" if concept.beside else ""
+    unsure = "" if concept.confirmed else " (not confirmed)"
+    return f"{clean(concept.name or f'{concept.look} patch')}, {concept.place}{beside}{unsure}"
 
 
 def file_name(explanation: Explanation) -> str:
@@ -100,24 +98,27 @@ def headline(explanation: Explanation) -> str:
     return f"{name} {percent(explanation.target.probability)}" + (f", {rest}" if rest else "")
 
 
-def game_sum(explanation: Explanation) -> str:
-    """The sentence that says to what the contributions add up; empty without a game or regions."""
-    game = explanation.game
-    if game is None or not explanation.concepts:
+def sufficiency(explanation: Explanation) -> dict[str, dict[str, float]] | None:
+    """What all that counts keeps "alone" and what is left "without" it, each with value, low and high."""
+    found: dict[str, dict[str, float]] | None = explanation.parts.get("regions", {}).get("sufficiency")
+    return found
+
+
+def together(explanation: Explanation) -> str:
+    """The line that says what the regions that count keep alone, and what is left without them; empty if none do."""
+    found = sufficiency(explanation)
+    if found is None:
         return ""
-    # The sentences rest on other runs with other fills, so their numbers for the same act may differ from these.
-    fills = f" (by {listed([clean(f) for f in game.fills])})" if game.fills else ""
-    total = points(sum(c.contribution for c in explanation.concepts), game.unit)
-    return (
-        f"With every region hidden{fills} {score(game.empty, game.unit)}, from the regions together {total}, "
-        f"with all of them in view {score(game.full, game.unit)}."
-    )
+    alone, without = (percent(found[how]["value"]) for how in ("alone", "without"))
+    name = clean(explanation.target.class_name)
+    return f"All that counts for {name} together: {alone} when it alone is seen, {without} without it."
 
 
-def bars_are(regions: int) -> str:
+def bars_are(explanation: Explanation) -> str:
     """What a bar shows."""
-    over = f"all {2**regions} combinations" if regions <= MOST_EXACT else "sampled combinations"
-    return f"Bars: each region's share over {over} of regions (Shapley value)."
+    ways = max((c.effect.runs for c in explanation.concepts), default=0)
+    grey = " Grey: not confirmed." if not all(c.confirmed for c in explanation.concepts) else ""
+    return f"Bars: what hiding each region by itself takes away, the mean of {ways} ways to hide it.{grey}"
 
 
 def crop_is_whole(explanation: Explanation) -> bool:
@@ -146,11 +147,9 @@ def cut_regions(explanation: Explanation) -> list[str]:
 
 
 def surroundings_suffice(explanation: Explanation) -> bool:
-    """Whether the score stays high with every region hidden."""
-    game = explanation.game
-    if game is None or game.unit != "probability" or not explanation.concepts:
-        return False
-    return game.empty >= SURROUNDINGS_SUFFICE * game.full
+    """Whether the score stays high with all that counts hidden."""
+    found = sufficiency(explanation)
+    return found is not None and found["without"]["value"] >= SURROUNDINGS_SUFFICE * explanation.target.probability
 
 
 def listed(words: Sequence[str]) -> str:
@@ -162,14 +161,14 @@ def not_said(explanation: Explanation) -> list[str]:
     """What the explanation does not say, and why."""
     e, lines = explanation, []
     if e.skipped_claims:
-        what = "1 claim was" if e.skipped_claims == 1 else f"{e.skipped_claims} claims were"
-        lines.append(f"{what} dropped: the runs that should confirm what was first measured did not agree with it.")
+        what = "1 part was" if e.skipped_claims == 1 else f"{e.skipped_claims} parts were"
+        lines.append(f"{what} tried and not confirmed: what hiding did depended on the way, or was no more than usual.")
     else:
         lines.append("No claim was dropped: every one that was tried was confirmed.")
-    if surroundings_suffice(e) and e.game:
+    if (found := sufficiency(e)) and surroundings_suffice(e):
         lines.append(
-            f"That the regions explain the answer: with all of them hidden {clean(e.target.class_name)} still has "
-            f"{percent(e.game.empty)}. The surroundings alone suffice."
+            f"That these regions are the whole reason: with all of them hidden {clean(e.target.class_name)} still has "
+            f"{percent(found['without']['value'])}."
         )
     if e.saliency and e.saliency.status != "ok":
         lines.append(f"Where the model looked, by {clean(e.saliency.method)}: the map {status_of(e.saliency)}.")
@@ -179,7 +178,7 @@ def not_said(explanation: Explanation) -> list[str]:
         which = f"region {cut[0]} ends: it reaches" if len(cut) == 1 else f"regions {listed(cut)} end: they reach"
         lines.append(f"Where {which} the frame, and the crop may have cut the object.")
     if not e.concepts:
-        lines.append("Which part of the photo counted: no regions were measured.")
+        lines.append("Which part of the photo counted: none is known to.")
     lines.append("What is right: these are the model's reasons, measured with parts hidden, not the world's.")
     return lines
 
@@ -240,10 +239,10 @@ def layer_line(model: ModelRecord) -> str:
 
 
 def regions_of(evidence: Sequence[str], explanation: Explanation) -> list[str]:
-    """The regions that evidence ids speak of: those of an edge are its two ends, those of "context" are all."""
+    """The regions that evidence ids speak of: those of an edge are its two ends."""
     ids = [c.id for c in explanation.concepts]
     edges = explanation.graph.edges if explanation.graph else ()
-    meant = {"context": ids, **{e.id: [e.source, e.target] for e in edges}, **{id: [id] for id in ids}}
+    meant = {**{e.id: [e.source, e.target] for e in edges}, **{id: [id] for id in ids}}
     return list(dict.fromkeys(id for item in evidence for id in meant.get(item, []) if id in ids))
 
 
@@ -253,10 +252,12 @@ def mean_score(runs: Sequence[Run]) -> float | None:
 
 
 def bar_limits(explanation: Explanation) -> tuple[float, float]:
-    """The ends of the axis that all bars and ranges share; zero lies between them."""
-    values = [0.0]
-    for c in explanation.concepts:
-        values += [c.contribution, c.contrast or 0.0, -c.effect.low, -c.effect.high]
-    low, high = min(values), max(values)
-    spare = 0.04 * (high - low) or 1.0
-    return (low - spare if low < 0 else low), high + spare
+    """The ends of the axis that all bars and ranges share, the same on every picture."""
+    end = BAR_ENDS[unit_of(explanation)]
+    return -end, end
+
+
+def on_axis(value: float, limits: tuple[float, float]) -> float:
+    """Where a value lies on the axis, 0 to 1; beyond an end it lies on it."""
+    low, high = limits
+    return (min(max(value, low), high) - low) / (high - low)

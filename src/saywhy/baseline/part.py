@@ -1,0 +1,74 @@
+"""The part `baseline`: three blank pictures, asked once for each classifier.
+
+A class that wins on them is the model's default: it needs nothing in the picture to be said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from saywhy.classifier import Classifier
+from saywhy.language import Claim, Confirming, Found
+from saywhy.language.verify import points
+from saywhy.parts import Confirmed, Face, Request
+from saywhy.seen import Seen
+
+BLANKS = ("grey", "mean colour", "noise")
+SEED = 7
+SPEAKABLE = 5  # points: with less, a class that wins on nothing is no answer
+
+_ASKED: WeakKeyDictionary[Classifier, dict[tuple[int, ...], Tensor]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Probabilities (3, C) of the blank pictures, in the order of `BLANKS`."""
+
+    probabilities: Tensor
+
+    def of(self, index: int) -> float:
+        """The probability of a class: the mean over the blank pictures."""
+        return float(self.probabilities[:, index].mean())
+
+    @property
+    def default(self) -> int | None:
+        """The class that wins on two of them or more, None if there is none."""
+        index, times = Counter(self.probabilities.argmax(1).tolist()).most_common(1)[0]
+        return int(index) if times >= 2 else None
+
+
+def blanks(clf: Classifier, size: tuple[int, ...]) -> Tensor:
+    """Three blank pictures (3, 3, H, W): grey, the mean colour of the preprocessing, and noise."""
+    noise = torch.rand(size, generator=torch.Generator().manual_seed(SEED))
+    mean = torch.tensor(clf.preprocess.mean).view(3, 1, 1).expand(size)
+    return torch.stack([torch.full(size, 0.5), mean, noise])
+
+
+def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> Baseline:
+    """What the classifier says of nothing; a classifier that was asked before is not asked again."""
+    clf, size = seen.tap.clf, tuple(seen.image.shape)
+    known = _ASKED.setdefault(clf, {})
+    if size not in known:
+        known[size] = clf.probabilities(blanks(clf, size)).double().cpu()
+    return Baseline(known[size])
+
+
+def confirm(found: Baseline, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:
+    """Says that the target is the model's default, if it is, and what each blank picture gave it."""
+    p = found.probabilities[:, seen.target].tolist()
+    record = {"target": dict(zip(BLANKS, p, strict=True)), "default": found.default}
+    percent = points(found.of(seen.target))
+    if found.default != seen.target or percent < SPEAKABLE:
+        return Confirmed(record=record)
+    claim = Claim("default", classes=(seen.score(seen.target).class_name,), percents=(percent,))
+    return Confirmed([Found(claim, ("baseline",), None, (seen.target,))], record=record, made=("baseline",))
+
+
+FACE = Face(find=find, confirm=confirm)

@@ -1,0 +1,95 @@
+"""Which nodes of the tree may count: each hidden once under the leading fills, and disjoint ones chosen.
+
+n nodes, the k leaves first; C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saywhy.classifier import Classifier
+from saywhy.explanation import Unit
+from saywhy.intervene import Masked, masked_probabilities
+from saywhy.language.verify import THRESHOLDS, TINY
+from saywhy.regions.players import Bools, Reals, Tree
+from saywhy.regions.verdict import BEYOND, null
+
+LEADING = ("inpaint", "mean")
+ADDED = 3.0  # multiples of the null of the area that a join adds
+
+
+@dataclass(frozen=True, eq=False)
+class Hidden:
+    """What hiding did: the probabilities (C,) of the whole picture, and (n, C) with each node hidden, fill by fill; NaN
+    where a node was not asked about."""
+
+    tree: Tree
+    whole: Reals
+    answers: Mapping[str, Reals]
+    target: int
+
+    def lost(self, fill: str, unit: Unit = "probability") -> Reals:
+        """The target's loss (n,)."""
+        before, after = self.whole[self.target], self.answers[fill][:, self.target]
+        return before - after if unit == "probability" else _log_odds(before) - _log_odds(after)
+
+    @property
+    def nulls(self) -> dict[str, float]:
+        """The null of each fill under which every leaf was hidden."""
+        k = self.tree.nodes.shape[1]
+        return {f: null(self.lost(f, "log-odds")[:k], self.tree.areas[:k]) for f in self.answers}
+
+
+def _log_odds(p: Reals) -> Reals:
+    p = np.clip(p, TINY, 1 - TINY)
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def ask(clf: Classifier, image: Tensor, masks: Bools, fill: str, seed: int = 0) -> Reals:
+    """Probabilities (m, C) with each mask (m, H, W) hidden."""
+    if not len(masks):
+        return np.zeros((0, 0))
+    keep = torch.from_numpy(~masks)
+    part = Masked(image[None], len(masks), lambda start, stop: keep[start:stop], fill, seed)
+    return np.asarray(masked_probabilities(clf, [part]).double().cpu().numpy())
+
+
+def hide_each(clf: Classifier, image: Tensor, tree: Tree, whole: Reals, target: int, units: Sequence[Unit]) -> Hidden:
+    """Every node hidden under the first leading fill; under the second every leaf, for its null, and those joins that
+    may count in one of the units: no other could be chosen."""
+    n, k = tree.nodes.shape
+    first, second = LEADING
+    hidden = Hidden(tree, whole, {first: ask(clf, image, tree.masks(range(n)), first)}, target)
+    some = np.any([np.abs(hidden.lost(first, u)) >= THRESHOLDS[u].proposes for u in units], axis=0)
+    asked = [i for i in range(n) if i < k or some[i]]
+    rows = np.full_like(hidden.answers[first], np.nan)
+    rows[asked] = ask(clf, image, tree.masks(asked), second)
+    return Hidden(tree, whole, {**hidden.answers, second: rows}, target)
+
+
+def chosen(hidden: Hidden, unit: Unit = "probability", sign: int = 1) -> list[int]:
+    """Disjoint nodes that lose (gain for `sign` -1) enough under both leading fills, the largest least loss first.
+
+    A join replaces the one node that it joins and that may count if what it adds exceeds what its added area costs.
+    """
+    area, least, nulls = hidden.tree.areas, THRESHOLDS[unit], hidden.nulls
+    loss = np.min([sign * hidden.lost(f, unit) for f in LEADING], axis=0)
+    evidence = np.array([sign * hidden.lost(f, "log-odds") / nulls[f] for f in LEADING])
+    fine = (loss >= least.proposes) & ((evidence / area).min(0) >= BEYOND)
+    best: list[list[int]] = [[] for _ in area]
+    for i, (a, b) in enumerate(hidden.tree.joined.tolist()):
+        below = best[a] + best[b] if a >= 0 else []
+        more = not below
+        if fine[i] and len(below) == 1:
+            j = below[0]
+            added = ((evidence[:, i] - evidence[:, j]) / (area[i] - area[j])).min()
+            more = bool(loss[i] >= loss[j] + least.join and added >= ADDED)
+        best[i] = [i] if fine[i] and more else below
+    tops = set(range(len(area))) - set(hidden.tree.joined.ravel().tolist())
+    found = [i for top in sorted(tops) for i in best[top]]
+    return sorted(found, key=lambda i: -loss[i])
