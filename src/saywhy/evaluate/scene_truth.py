@@ -238,12 +238,8 @@ class Judge:
 JUDGES: dict[str, Judge] = {
     "counts": Judge(_three, _costs_nothing, "a region counts for the class", bare=True),
     "against": Judge(_two, _raises_nothing, "a region counts against the class", bare=True),
-    "rather": Judge(
-        _two, partial(_tells_apart_nothing, 1), "a region speaks for one class rather than the other", True
-    ),
-    "rather-other": Judge(
-        _two, partial(_tells_apart_nothing, -1), "... for the other class rather than this one", True
-    ),
+    "rather": Judge(_two, partial(_tells_apart_nothing, 1), "a region speaks for one class, not the other", True),
+    "rather-other": Judge(_two, partial(_tells_apart_nothing, -1), "a region speaks for the other class", True),
     "flip": Judge(_two, _another_wins, "without a region the model would say X", bare=True),
     "no-longer": Judge(_two, _target_wins, "without a region the model would no longer say X", bare=True),
     "needs": Judge(_one_by_one, partial(_adds_nothing, 1), "two regions need each other"),
@@ -307,7 +303,7 @@ def wanted(case: Case) -> list[Change]:
 
 
 def truth_of_scene(clf: Classifier, case: Case, changes: Sequence[Change] | None = None) -> Truth:
-    """The answers to changes of a scene (those of its claims and causes), each scene rendered once, all asked at once."""
+    """The answers to changes of a scene (those of its claims and causes), each scene rendered once."""
     changes = wanted(case) if changes is None else list(dict.fromkeys([AS_IT_WAS, *changes]))
     painted = {(c.how, c.what): _painted(case.rendered, c) for c in changes}
     shown = [_shown(case, c, painted[c.how, c.what]) for c in changes]
@@ -317,7 +313,7 @@ def truth_of_scene(clf: Classifier, case: Case, changes: Sequence[Change] | None
 
 def _painted(rendered: Rendered, change: Change) -> Pixels:
     scene = rendered.scene
-    if change == AS_IT_WAS or change.how == "remove" and not change.what:
+    if change.how == "remove" and not change.what:
         return rendered.pixels
     made: dict[str, Callable[[], Scene]] = {
         "remove": lambda: remove(scene, *change.what),
@@ -340,7 +336,7 @@ def _shown(case: Case, change: Change, painted: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class Cause:
-    """A part that is a cause, and how much of it lies in the regions: those said to count, and all (share, best IoU)."""
+    """A part that is a cause, and how regions hold it: those said to count, and all of them (share, best IoU)."""
 
     name: str
     effect: float

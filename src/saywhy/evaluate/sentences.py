@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
 
@@ -18,6 +18,7 @@ from saywhy.aviary import Rendered, Sample, render, sample
 from saywhy.aviary.sampling import label
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError, unknown
+from saywhy.evaluate.aviary_benchmark import PICTURES, SPOILED
 from saywhy.evaluate.claims_of import DISTURBANCES, Disturbance, claims_of, masks_of, said_again
 from saywhy.evaluate.part_effects import Spoiled, check_classes, marked, spoiled_birds, view, without_shortcut
 from saywhy.evaluate.result import Cell, Column, Evaluation, Row, cell
@@ -141,19 +142,19 @@ QUESTIONS: dict[str, Question] = {q.column.name: q for q in (
             lambda j: [v.false for v in j.verdicts]),
     _shares("false-pictures", "pictures", False, "pictures with a false claim",
             lambda j: [any(v.false for v in j.verdicts)]),
-    _shares("false-but-bare", "claims", False, "false claims of all kinds, but for those that are true of the bare body, "
-            "which is no part", lambda j: [v.false and not v.bare for v in j.verdicts]),
+    _shares("false-but-bare", "claims", False, "false claims of all kinds, but for those that are true of the bare "
+            "body (no part)", lambda j: [v.false and not v.bare for v in j.verdicts]),
     *(_of_kind(kind) for kind in JUDGES),
     _strict("ideal", "the region's pixels taken from the scene without what it touches"),
     _strict("joint", f"the removal of all parts of which it covers {COVERED:.0%}"),
     _strict("single", "the removal of any one of these parts"),
     _shares("missed", "causes", False, f"{_CAUSES}, and less than half of whose pixels lies in regions said to count",
             lambda j: [c.said[0] < HELD for c in j.causes]),
-    _shares("missed-iou", "causes", False, f"{_CAUSES}, and that no region said to count matches (IoU {OVERLAP} or more)",
+    _shares("missed-iou", "causes", False, f"{_CAUSES}, and that no region said to count matches (IoU {OVERLAP})",
             lambda j: [c.said[1] < OVERLAP for c in j.causes]),
     _shares("unfound", "causes", False, f"{_CAUSES}, and less than half of which lies in any region",
             lambda j: [c.found[0] < HELD for c in j.causes]),
-    _shares("unfound-iou", "causes", False, f"{_CAUSES}, and that no region matches (IoU {OVERLAP} or more)",
+    _shares("unfound-iou", "causes", False, f"{_CAUSES}, and that no region matches (IoU {OVERLAP})",
             lambda j: [c.found[1] < OVERLAP for c in j.causes]),
     _shares("missed-pictures", "pictures", False, "pictures with a cause of which at least one is missed",
             lambda j: [any(c.said[0] < HELD for c in j.causes)] if j.causes else []),
@@ -178,12 +179,12 @@ AGAIN = {
 
 BLAMED = {
     "shortcut-named": Column(
-        "shortcut-named", "%", True, "pictures in which a planted shortcut decides (half of the probability goes with it) "
-        "and the text says so: a region said to count is the watermark or lies outside the bird, or the surroundings "
-        "decide", {"share of": "pictures"},
+        "shortcut-named", "%", True, "pictures in which a planted shortcut decides (half of the probability goes with "
+        "it) and the text says so: a region said to count is the watermark or lies outside the bird, or the "
+        "surroundings decide", {"share of": "pictures"},
     ),
     "shortcut-blamed": Column(
-        "shortcut-blamed", "%", False, "pictures with a shortcut that does not decide, of which the text says that it does",
+        "shortcut-blamed", "%", False, "pictures with a shortcut that does not decide, and the text says that it does",
         {"share of": "pictures"},
     ),
 }  # fmt: skip
@@ -231,16 +232,16 @@ def evaluate_sentences(
     metrics: Sequence[str] = tuple(SENTENCE_COLUMNS),
     *,
     explainer: Explainer | None = None,
-    limit: int,
+    limit: int = PICTURES,
     disturbed: int = DISTURBED,
-    spoiled: int = 24,
+    spoiled: int = SPOILED,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Judges the sentences of `saywhy.explain` on a classifier of the aviary's species (rows of `SENTENCE_COLUMNS`).
 
-    `limit` test pictures are asked; those that the classifier gets wrong are left out and counted. The first `disturbed`
-    of them are explained again after each disturbance; `spoiled` pictures are made for each planted shortcut.
+    `limit` test pictures are asked; those that the classifier gets wrong are left out and counted. The first
+    `disturbed` of them are explained again after each disturbance; `spoiled` pictures are made for each shortcut.
 
     Raises:
         UsageError: a classifier of other classes or one that names no bird, an unknown way or metric.
@@ -262,7 +263,7 @@ def evaluate_sentences(
     )
     return Evaluation(
         clf.name or "the model", clf.fingerprint, tuple(SENTENCE_COLUMNS[m] for m in metrics), rows,
-        {"nothing": f"{_POINTS} points or less", "cause": f"more than {_CAUSE} points", "target": "the predicted class"},
+        {"nothing": f"{_POINTS} points or less", "cause": f"more than {_CAUSE} points", "target": "predicted"},
         notes=(f"{len(birds)} of {limit} test birds are named rightly and explained.",), seed=seed,
     )  # fmt: skip
 
