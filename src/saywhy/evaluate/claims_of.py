@@ -37,6 +37,14 @@ CLAIMED: dict[str, str | None] = {
     "context_suffices": "suffices",
     "context_part": "part",
     "context_little": "little",
+    "counted_too": "counts",
+    "text": None,
+    **{
+        f"{name}{whose}{how_many}": row
+        for name, row in (("surroundings_decide", "decides"), ("object_enough", "does-not-decide"))
+        for whose in ("", "_yours")
+        for how_many in ("", "_mostly")
+    },
 }
 
 
@@ -61,7 +69,7 @@ def _claims(e: Explanation, s: Statement, numbers: Mapping[str, int]) -> list[To
 
 
 def _counting(kind: str, region: int, effect: Effect) -> Told:
-    return Told(kind, (region,), -effect.high, -effect.low)
+    return Told(kind, (region,), -effect.high, -effect.low, effect.unit)
 
 
 def masks_of(e: Explanation) -> Bools:

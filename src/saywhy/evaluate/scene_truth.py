@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from saywhy.aviary import BACKGROUNDS, Rendered, Scene, keep_only, remove, remove_bird, render, swap_background
 from saywhy.classifier import Classifier
+from saywhy.explanation import Unit
 from saywhy.image import Bools, Pixels, read
 from saywhy.metrics import spearman
 
@@ -33,7 +34,6 @@ SLACK = 0.005  # what rounding to whole points may do to an interval
 ENOUGH, LITTLE = 0.5, 0.2  # shares of p that are enough for the class, and next to nothing of it
 TINY = 1e-4  # probabilities nearer to 0 and 1 are not told apart
 
-Unit = Literal["probability", "log-odds"]
 Reals = NDArray[np.float64]
 
 
