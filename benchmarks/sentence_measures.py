@@ -282,4 +282,3 @@ def measure(clf: Classifier, picture: Picture, other: Picture, seed: int, tally:
 def _same_first(e: Explanation, after: Explanation, how: Any) -> bool:
     a, b = masks_of(e), how.back(masks_of(after))
     return not (len(a) and len(b)) or bool((a[0] & b[0]).sum() >= 0.5 * (a[0] | b[0]).sum())
-
