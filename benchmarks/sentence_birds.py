@@ -37,7 +37,7 @@ def main() -> None:
                 evaluate_sentences(
                     clf, metrics=SHORTCUTS if given.shortcuts else tuple(SENTENCE_COLUMNS),
                     limit=1 if given.shortcuts else given.pictures, disturbed=given.disturbed, seed=seed,
-                    progress=lambda done, total, text: print(f"{spec} {text}", file=sys.stderr, flush=True),
+                    progress=lambda done, total, text: print(text, file=sys.stderr, flush=True),
                 ).to_dict(values=True)
             )  # fmt: skip
         minutes = round((time.perf_counter() - start) / 60, 1)

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from saywhy.regions.choice import LEADING, ask
+from saywhy.regions.verdict import BEYOND, holds, multiples
 from torch import Tensor
 
 import saywhy
@@ -26,12 +28,11 @@ from saywhy.evaluate.scene_truth import SLACK, TINY, Told
 from saywhy.image import Bools, Picture
 from saywhy.intervene import CONFIRMING, gaussian_blur, hide, seeded
 from saywhy.language.verify import THRESHOLDS
-from saywhy.regions.choice import LEADING, ask
 from saywhy.regions.part import Chosen, find_in
-from saywhy.regions.verdict import BEYOND, holds, multiples
 
 APART = 0.10  # of a moved patch's area that may touch what it must not touch
 TRIES, PATCHES = 60, 3
+Reals = np.ndarray[Any, np.dtype[np.float64]]
 ASKED_AGAIN = 3  # times that the plain picture is asked, for the noise of the output
 
 
@@ -118,8 +119,8 @@ def filled(x: Tensor, masks: Bools, fill: str, other: Tensor) -> Tensor:
 class Answers:
     """The probabilities of the photo (C,), and of it with some sets of regions hidden."""
 
-    whole: np.ndarray[Any, np.dtype[np.float64]]
-    hidden: dict[tuple[int, ...], np.ndarray[Any, np.dtype[np.float64]]]
+    whole: Reals
+    hidden: dict[tuple[int, ...], Reals]
     target: int
     versus: int | None
 
@@ -199,7 +200,7 @@ def _held_against(a: Answers, told: Sequence[Told], fill: str, tally: Tally) -> 
 
 
 def moved(masks: Bools, away: Sequence[Bools], seed: int) -> Bools:
-    """Each mask moved, perhaps mirrored, to where less than a tenth of it touches its `away`; those that find a place."""
+    """Each mask moved, perhaps mirrored, to where less than a tenth of it touches its `away`, if there is a place."""
     rng, out = np.random.default_rng(seed), []
     for mask, busy in zip(masks, away, strict=True):
         for _ in range(TRIES):
@@ -247,7 +248,8 @@ def moved_patches(clf: Classifier, x: Tensor, e: Explanation, seed: int, tally: 
         ("moved elsewhere", moved(first, list(first), seed)),
     ):
         tally.hits[f"passes: {name}"] += counts(clf, x, of, there)
-    tally.hits["passes: in place"] += counts(clf, x, of, first)
+    said = sorted({t.regions[0] for t in claims_of(e) if t.kind == "counts"})
+    tally.hits["passes: in place, said to count"] += counts(clf, x, of, masks[said])
 
 
 # --------------------------------------------------------------------------------------------------

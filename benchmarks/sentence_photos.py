@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from lcam_rows import photos_folder
-from sentence_measures import Tally, machine, measure
-from sentence_models import few_classes, species_of
 from saywhy import Classifier, load_classifier
 from saywhy.collection import find_images
 from saywhy.errors import SaywhyError
 from saywhy.image import read
+from sentence_measures import Tally, machine, measure
+from sentence_models import few_classes, species_of
 
 RESULTS = Path(__file__).parent / "results"
 FEW = {"few3": 3, "few10": 10}

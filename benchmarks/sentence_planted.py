@@ -191,9 +191,8 @@ def stamp(first: int, last: int, tally: Tally) -> dict[str, Any]:
             tally.hits[name].append(hit)
         tally.values["with the stamp"].append(float(marked[n, STAMPED]))
         tally.values["without"].append(float(plain[n, STAMPED]))
-    return {
-        "photos": f"{len(order)} of {len(which)} test photos of cub10 that the stamp turns into {model.class_names[STAMPED]}"
-    }
+    species = model.class_names[STAMPED]
+    return {"photos": f"{len(order)} of {len(which)} test photos of cub10 that the stamp turns into {species}"}
 
 
 WHAT = {"marks": marks, "nulls": nulls, "stamp": stamp}

@@ -305,23 +305,24 @@ def wanted(case: Case) -> list[Change]:
 def truth_of_scene(clf: Classifier, case: Case, changes: Sequence[Change] | None = None) -> Truth:
     """The answers to changes of a scene (those of its claims and causes), each scene rendered once."""
     changes = wanted(case) if changes is None else list(dict.fromkeys([AS_IT_WAS, *changes]))
-    painted = {(c.how, c.what): _painted(case.rendered, c) for c in changes}
-    shown = [_shown(case, c, painted[c.how, c.what]) for c in changes]
+    scenes = {c: _changed(case.rendered.scene, c) for c in changes}
+    painted = {s: render(s).pixels for s in set(scenes.values()) if s != case.rendered.scene}
+    painted[case.rendered.scene] = case.rendered.pixels
+    shown = [_shown(case, c, painted[scenes[c]]) for c in changes]
     answers = clf.probabilities(clf.prepare([read(p) for p in shown])[0]).double().numpy()
     return Truth(case, dict(zip(changes, answers, strict=True)))
 
 
-def _painted(rendered: Rendered, change: Change) -> Pixels:
-    scene = rendered.scene
+def _changed(scene: Scene, change: Change) -> Scene:
     if change.how == "remove" and not change.what:
-        return rendered.pixels
+        return scene
     made: dict[str, Callable[[], Scene]] = {
         "remove": lambda: remove(scene, *change.what),
         "keep": lambda: keep_only(scene, change.what),
         "before": lambda: swap_background(scene, change.what[0]),
         "empty": lambda: remove_bird(scene),
     }
-    return render(made[change.how]()).pixels
+    return made[change.how]()
 
 
 def _shown(case: Case, change: Change, painted: Pixels) -> Pixels:
