@@ -32,6 +32,7 @@ from sentence_measures import Tally, in_view, machine, under_foreign_fills
 from sentence_models import (
     STAMPED,
     Birds,
+    as_given,
     birds,
     constant,
     sees_a_mark,
@@ -146,7 +147,7 @@ def nulls(first: int, last: int, tally: Tally) -> dict[str, Any]:
         "random weights, sharpened": sharpened(images[0]),
     }
     models |= {f"constant, noise {s}": constant(s, clf) for s in NOISE}
-    models |= {"random network": load_classifier("efficientnet-lite0", weights="random")}
+    models |= {"random network": as_given(load_classifier("efficientnet-lite0", weights="random"))}
     for name, model in models.items():
         for n, x in enumerate(images):
             print(name, n, file=sys.stderr, flush=True)

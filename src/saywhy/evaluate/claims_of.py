@@ -39,6 +39,7 @@ CLAIMED: dict[str, str | None] = {
     "context_little": "little",
     "counted_too": "counts",
     "text": None,
+    "default": None,
     **{
         f"{name}{whose}{how_many}": row
         for name, row in (("surroundings_decide", "decides"), ("object_enough", "does-not-decide"))
