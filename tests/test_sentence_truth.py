@@ -45,13 +45,15 @@ def explained(clf: Classifier, birds: list[Rendered]) -> list[Explanation]:
 
 
 def case_of(clf: Classifier, rendered: Rendered, told: tuple[Told, ...], regions: Any = None) -> Case:
-    """A case whose regions are by default the two largest parts of the bird, then the top of the picture."""
+    """A case whose regions are by default the largest part of the bird, four tenths of the next, and the top of the picture."""
     p = clf.probabilities(view(clf, [rendered]))[0].argsort(descending=True).tolist()
     if regions is None:
         parts = sorted((n for n in rendered.shown() if n != "body"), key=lambda n: -int(rendered.visible(n).sum()))
         top = np.zeros(rendered.owner.shape, dtype=bool)
         top[:3] = True
-        regions = np.array([rendered.visible(parts[0]), rendered.visible(parts[1]), top & (rendered.owner <= 0)])
+        some = rendered.visible(parts[1])
+        some &= np.cumsum(some).reshape(some.shape) <= 0.4 * some.sum()
+        regions = np.array([rendered.visible(parts[0]), some, top & (rendered.owner <= 0)])
     return Case(rendered, p[0], p[1], regions, told, np.array([1.0, 0.5, 0.0])[: len(regions)])
 
 
