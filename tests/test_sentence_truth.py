@@ -45,7 +45,7 @@ def explained(clf: Classifier, birds: list[Rendered]) -> list[Explanation]:
 
 
 def case_of(clf: Classifier, rendered: Rendered, told: tuple[Told, ...], regions: Any = None) -> Case:
-    """A case whose regions are by default the largest part of the bird, four tenths of the next, and the top of the picture."""
+    """A case whose regions are by default the largest part, four tenths of the next one, and the top of the picture."""
     p = clf.probabilities(view(clf, [rendered]))[0].argsort(descending=True).tolist()
     if regions is None:
         parts = sorted((n for n in rendered.shown() if n != "body"), key=lambda n: -int(rendered.visible(n).sum()))
