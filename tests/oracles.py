@@ -534,3 +534,105 @@ oracle("guided-backprop", model="plain")(captum("GuidedBackprop"))
 oracle("deconvolution", model="plain")(captum("Deconvolution"))
 oracle("deep-lift", model="plain")(captum("DeepLift"))
 oracle("lrp", model="plain")(captum("LRP"))
+
+
+# --------------------------------------------------------------------------------------------------
+# Sentences about birds, judged one scene at a time.
+
+
+def _seen(clf: Any, pixels: Any) -> Any:
+    from saywhy.image import read
+
+    return clf.probabilities(clf.prepare([read(pixels)])[0])[0].double().numpy()
+
+
+def _names(case: Any) -> list[str]:
+    return [p.name for p in case.rendered.scene.birds[0].parts if p.name != "body"]
+
+
+def _held(case: Any, which: Any, least: float) -> list[str]:
+    """The parts of whose visible pixels the regions hold more than none and at least that share."""
+    out = []
+    for name in _names(case):
+        pixels = [tuple(q) for q in np.argwhere(case.rendered.visible(name))]
+        inside = [q for q in pixels if any(case.regions[i][q] for i in which)]
+        if pixels and inside and len(inside) / len(pixels) >= least:
+            out.append(name)
+    return out
+
+
+def _without(clf: Any, case: Any, parts: Any) -> Any:
+    from saywhy.aviary import remove, render
+
+    return _seen(clf, render(remove(case.rendered.scene, *parts)).pixels)
+
+
+def _ideal(clf: Any, case: Any, which: Any) -> Any:
+    from saywhy.aviary import remove, render
+
+    behind = render(remove(case.rendered.scene, *_held(case, which, 0))).pixels
+    pixels = case.rendered.pixels.copy()
+    for i in which:
+        pixels[case.regions[i]] = behind[case.regions[i]]
+    return _seen(clf, pixels)
+
+
+def sentence_effect(clf: Any, case: Any, which: Any, unit: str) -> float:
+    """What the target loses by ideal hiding."""
+    before, after = (p[case.target] for p in (_seen(clf, case.rendered.pixels), _ideal(clf, case, which)))
+    return float(before - after if unit == "probability" else math.log(before / (1 - before) / (after / (1 - after))))
+
+
+def sentence_effects(clf: Any, case: Any) -> dict[str, float]:
+    """What the target loses without each shown part."""
+    full = _seen(clf, case.rendered.pixels)[case.target]
+    shown = [n for n in case.rendered.shown() if n != "body"]
+    return {n: float(full - _without(clf, case, [n])[case.target]) for n in shown}
+
+
+def sentence_causes(clf: Any, case: Any, said: Any) -> dict[str, tuple[float, float]]:
+    """The parts that cost more than ten points: the share of each in the said regions, and the best IoU."""
+    out = {}
+    for name, effect in sentence_effects(clf, case).items():
+        if effect > 0.1:
+            part = case.rendered.visible(name)
+            inside = sum(any(case.regions[i][tuple(q)] for i in said) for q in np.argwhere(part))
+            ious = [(part & case.regions[i]).sum() / (part | case.regions[i]).sum() for i in said]
+            out[name] = (inside / part.sum(), max(ious, default=0.0))
+    return out
+
+
+def sentence_strict(clf: Any, case: Any, told: Any) -> dict[str, bool]:
+    """Whether a claim is false by each truth that its kind has."""
+    from saywhy.aviary import BACKGROUNDS, keep_only, render, swap_background
+
+    full, t, v = _seen(clf, case.rendered.pixels), case.target, case.versus
+    two = {"ideal": _ideal(clf, case, told.regions), "joint": _without(clf, case, _held(case, told.regions, 0.25))}
+    if told.kind == "counts":
+        singles = [full[t] - _without(clf, case, [n])[t] for n in _held(case, told.regions, 0.25)]
+        out = {k: full[t] - p[t] <= 0.02 for k, p in two.items()}
+        return out | {"single": max(singles, default=0) <= 0.02}
+    if told.kind == "against":
+        return {k: full[t] - p[t] >= -0.02 for k, p in two.items()}
+    if told.kind in ("rather", "rather-other"):
+        sign = 1 if told.kind == "rather" else -1
+        return {k: sign * ((full[t] - full[v]) - (p[t] - p[v])) <= 0.02 for k, p in two.items()}
+    if told.kind == "flip":
+        return {k: p.argmax() != told.winner for k, p in two.items()}
+    if told.kind == "no-longer":
+        return {k: p.argmax() == t for k, p in two.items()}
+    if told.kind in ("needs", "stands-in"):
+        a, b = (sentence_effect(clf, case, [i], "probability") for i in told.regions)
+        more = a + b - (full[t] - two["ideal"][t])
+        return {"ideal": (more if told.kind == "needs" else -more) <= 0.02}
+    if told.kind == "alone":
+        kept = render(keep_only(case.rendered.scene, _held(case, told.regions, 0.5))).pixels
+        return {"only": _seen(clf, kept)[t] < 0.5 * full[t]}
+    if told.kind in ("decides", "does-not-decide"):
+        others = [k for k in BACKGROUNDS if k != case.rendered.scene.background.kind]
+        left = [_seen(clf, render(swap_background(case.rendered.scene, k)).pixels)[t] / full[t] for k in others]
+        return {"swap": (np.median(left) >= 0.5) == (told.kind == "decides")}
+    every = range(len(case.regions))
+    both = {"ideal": _ideal(clf, case, every), "joint": _without(clf, case, _held(case, every, 0.5))}
+    low, high = {"suffices": (0.5, math.inf), "part": (0.2, 0.5), "little": (-math.inf, 0.2)}[told.kind]
+    return {k: not low <= p[t] / full[t] < high for k, p in both.items()}

@@ -702,9 +702,12 @@ def test_eval_ends_with_1_below_a_limit_and_for_a_broken_picture(place: Path) ->
         (["photos", "--masking", "never"], "unknown masking"),
         (["photos", "--aviary"], "one of the two"),
         ([], "one of the two"),
-        (["--aviary", "--preset", "quick"], "metrics of its own"),
+        (["--aviary", "--preset", "quick"], "unknown preset of the aviary"),
         (["--aviary", "--metrics", "ad50"], "unknown metric of the aviary"),
         (["--aviary"], "protocol is for classifiers"),
+        (["--aviary", "--preset", "sentences"], "protocol is for classifiers"),
+        (["--aviary", "--preset", "sentences", "--metrics", "epg"], "unknown metric of sentences"),
+        (["--aviary", "--preset", "sentences", "--fail-below", "width=3"], "neither"),
     ],
 )
 def test_wrong_usage_of_eval_says_why(place: Path, words: list[str], says: str) -> None:

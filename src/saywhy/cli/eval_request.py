@@ -9,9 +9,10 @@ from typing import cast, get_args
 from saywhy.errors import UsageError, unknown
 from saywhy.evaluate.aviary_benchmark import BIRD_COLUMNS, GAMES
 from saywhy.evaluate.batches import Conventions
-from saywhy.evaluate.presets import WORDS, Preset, metrics_named, preset
+from saywhy.evaluate.presets import AVIARY_PRESETS, WORDS, Preset, metrics_named, preset
 from saywhy.evaluate.result import direction
 from saywhy.evaluate.runner import column
+from saywhy.evaluate.sentences import SENTENCE_COLUMNS, WAYS
 from saywhy.intervene import FILLS
 from saywhy.metrics.faithfulness import Drop
 from saywhy.metrics.masking import Masking
@@ -20,40 +21,50 @@ from saywhy.saliency import METHODS
 
 @dataclass(frozen=True)
 class Asked:
-    """Methods and metrics by name, the preset whose settings go with them, and the metrics that may be left out."""
+    """Methods and metrics by name, the preset whose settings go with them, and the metrics that may be left out;
+    `sentences` where it is sentences about birds that are judged."""
 
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
     preset: Preset
     where_possible: tuple[str, ...] = ()
+    sentences: bool = False
 
     @classmethod
     def of(cls, methods: str | None, metrics: str | None, name: str | None, *, aviary: bool) -> Asked:
         """Those of two lists a,b and of a preset; what a list says goes before what the preset says.
 
         Raises:
-            UsageError: an unknown name, or a preset for the aviary, which has metrics of its own.
+            UsageError: an unknown name.
         """
         if aviary:
-            if name is not None:
-                raise UsageError("--aviary has metrics of its own; leave --preset out")
-            row = Preset((), (), "")
-            chosen = cls(_names(methods) or ("all", *GAMES), _names(metrics) or tuple(BIRD_COLUMNS), row)
-            for metric in chosen.metrics:
-                if metric not in BIRD_COLUMNS:
-                    raise unknown("metric of the aviary", metric, BIRD_COLUMNS)
-        else:
-            row = preset(name or "quick")
-            named = _names(metrics)
-            chosen = cls(
-                _names(methods) or row.methods, tuple(metrics_named(named or row.metrics)), row,
-                () if named else row.where_possible,
-            )  # fmt: skip
-        known = [*METHODS, *WORDS, *(GAMES if aviary else ())]
-        for method in chosen.methods:
-            if method not in known:
-                raise unknown("method", method, known)
+            return _on_birds(_names(methods), _names(metrics), name or next(iter(AVIARY_PRESETS)))
+        row = preset(name or "quick")
+        named = _names(metrics)
+        chosen = cls(
+            _names(methods) or row.methods, tuple(metrics_named(named or row.metrics)), row,
+            () if named else row.where_possible,
+        )  # fmt: skip
+        _check("method", chosen.methods, [*METHODS, *WORDS])
         return chosen
+
+
+def _on_birds(methods: tuple[str, ...], metrics: tuple[str, ...], name: str) -> Asked:
+    """What is asked of birds, of which there are two tables: of maps and of sentences."""
+    if name not in AVIARY_PRESETS:
+        raise unknown("preset of the aviary", name, AVIARY_PRESETS)
+    sentences = name == "sentences"
+    columns = SENTENCE_COLUMNS if sentences else BIRD_COLUMNS
+    usual = tuple(WAYS) if sentences else ("all", *GAMES)
+    _check("metric of sentences" if sentences else "metric of the aviary", metrics, list(columns))
+    _check("method", methods, list(WAYS) if sentences else [*METHODS, *WORDS, *GAMES])
+    return Asked(methods or usual, metrics or tuple(columns), Preset((), (), ""), sentences=sentences)
+
+
+def _check(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise unknown(what, name, known)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -81,7 +92,8 @@ def check_limits(limits: Mapping[str, float], metrics: Sequence[str]) -> None:
     for name in limits:
         if name not in metrics:
             raise unknown("measured metric", name, metrics)
-        direction(BIRD_COLUMNS[name] if name in BIRD_COLUMNS else column(name))
+        birds = BIRD_COLUMNS | SENTENCE_COLUMNS
+        direction(birds[name] if name in birds else column(name))
 
 
 def conventions(fill: str, masking: str, drop: str, steps: int) -> Conventions:

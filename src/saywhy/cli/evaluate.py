@@ -28,7 +28,11 @@ def evaluate(
     methods: Annotated[str | None, typer.Option(help="Saliency methods: a,b, or 'all', or 'cheap'.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics: x,y; see `saywhy methods`.")] = None,
     preset: Annotated[
-        str | None, typer.Option(help="quick (default), faithfulness, l-cam-table, localisation or sanity.")
+        str | None,
+        typer.Option(
+            help="quick (default), faithfulness, l-cam-table, localisation or sanity; with --aviary maps (default) or "
+            "sentences."
+        ),
     ] = None,
     explainer: Annotated[Path | None, typer.Option(help="A folder of fitted parts: adds its methods.")] = None,
     target: Annotated[str, typer.Option(help="'predicted', 'label' (the picture's own), or one class.")] = "predicted",
@@ -58,7 +62,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
-    """Compare saliency methods by metrics, over photos or over birds whose right explanation is known."""
+    """Compare saliency methods by metrics, over photos or over birds whose right explanation is known; or judge the
+    sentences on such birds."""
     from saywhy import evaluate as table
     from saywhy.cli import eval_request as request
 
@@ -77,7 +82,12 @@ def evaluate(
         clf = load()
         fitted = fitted_parts(explainer, clf)
         names = tuple(dict.fromkeys([*asked.methods, *fitted.options]))
-        if aviary:
+        if asked.sentences:
+            found = table.evaluate_sentences(
+                clf, asked.methods, asked.metrics, explainer=fitted, limit=limit or table.PICTURES, seed=seed,
+                progress=told,
+            )  # fmt: skip
+        elif aviary:
             found = table.evaluate_aviary(
                 clf, names, asked.metrics, options=fitted.options, limit=limit or table.PICTURES,
                 perturbation_limit=perturbation_limit, seed=seed, progress=told,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from saywhy.evaluate import Column
+
 
 def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List every table: models, saliency methods, metrics, fills, renderers."""
+    """List every table: models, saliency methods, metrics, those of birds, fills, renderers."""
     tables = _tables()
     if as_json:
         print(json.dumps(tables, ensure_ascii=False, indent=1))
@@ -26,6 +30,7 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = 
 
 
 def _tables() -> dict[str, list[dict[str, Any]]]:
+    from saywhy.evaluate import BIRD_COLUMNS, SENTENCE_COLUMNS
     from saywhy.intervene import FILLS
     from saywhy.metrics import METRICS
     from saywhy.render import RENDERERS
@@ -47,6 +52,15 @@ def _tables() -> dict[str, list[dict[str, Any]]]:
         "models": [{"name": row.form, "summary": row.what, "extra": getattr(row, "extra", "")} for row in LOADERS],
         "saliency": saliency,
         "metrics": metrics,
+        "metrics of maps on birds": _columns(BIRD_COLUMNS),
+        "metrics of sentences on birds": _columns(SENTENCE_COLUMNS),
         "fills": [{"name": n, "summary": f.summary} for n, f in FILLS.items()],
         "renderers": [{"name": n, "summary": r.summary, "suffix": r.suffix} for n, r in RENDERERS.items()],
     }
+
+
+def _columns(columns: Mapping[str, Column]) -> list[dict[str, Any]]:
+    return [
+        {"name": c.name, "summary": c.summary, "unit": c.unit, "higher_is_better": c.higher_is_better}
+        for c in columns.values()
+    ]

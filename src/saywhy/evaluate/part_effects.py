@@ -114,7 +114,7 @@ def test_birds(clf: Classifier, wanted: int, seed: int) -> tuple[list[Bird], int
 def _bird(clf: Classifier, one: Sample) -> Bird | None:
     """The truth about a sample for the species that the classifier names; None where none of its parts can be seen."""
     rendered = render(one.scene)
-    image = _view(clf, [rendered])[0]
+    image = view(clf, [rendered])[0]
     probabilities = clf.probabilities(image[None])[0]
     target = int(probabilities.argmax())
     own = SPECIES.get(clf.class_names[target])
@@ -162,7 +162,7 @@ def _effects(
     k = len(players)
     gone = [(i,) for i in range(k)] + (list(combinations(range(k), 2)) if pairs else [])
     shown = [render(remove(scene, *(players[i] for i in which))) for which in gone]
-    p = torch.cat([whole[None], clf.probabilities(_view(clf, shown))]).double()
+    p = torch.cat([whole[None], clf.probabilities(view(clf, shown))]).double()
     ratio = p[:, target].clamp_min(TINY).log() - p[:, rival].clamp_min(TINY).log()
     lost = ratio[0] - ratio[1:]
     together = torch.zeros(k, k, dtype=torch.float64)
@@ -184,7 +184,8 @@ def _players(rendered: Rendered, named: Sequence[str], seed: tuple[int, int]) ->
     return tuple(p for p in shown if p in chosen)
 
 
-def _view(clf: Classifier, rendered: Sequence[Rendered]) -> Tensor:
+def view(clf: Classifier, rendered: Sequence[Rendered]) -> Tensor:
+    """Rendered scenes as the classifier sees them (N, 3, H, W)."""
     return clf.prepare([read(r.pixels) for r in rendered])[0]
 
 
@@ -216,19 +217,20 @@ def _planted(fault: str, species: str, seed: int) -> Iterator[Sample]:
 
 def _spoiled(clf: Classifier, bird: Bird, fault: str) -> Spoiled:
     scene = bird.rendered.scene
-    place = _marked(bird.rendered) if fault == "watermark" else bird.rendered.background_mask
-    gone = clf.probabilities(_view(clf, [render(s) for s in _without(scene, fault)]))[:, bird.target]
+    place = marked(bird.rendered) if fault == "watermark" else bird.rendered.background_mask
+    gone = clf.probabilities(view(clf, [render(s) for s in without_shortcut(scene, fault)]))[:, bird.target]
     lost = float(clf.probabilities(bird.image[None])[0, bird.target] - gone.mean())
     spot = framed_mask(place, clf.preprocess)
     return Spoiled(bird, fault, spot, lost > max(0.05, float(bird.effects.max())))
 
 
-def _marked(rendered: Rendered) -> Bools:
+def marked(rendered: Rendered) -> Bools:
+    """The pixels (H, W) of the watermarks."""
     marks = [rendered.object_mask(k) for k, o in enumerate(rendered.scene.objects) if o.kind == "watermark"]
     return np.asarray(np.logical_or.reduce(marks))
 
 
-def _without(scene: Scene, fault: str) -> list[Scene]:
+def without_shortcut(scene: Scene, fault: str) -> list[Scene]:
     """The scene without the watermark, or before each other background."""
     if fault == "watermark":
         return [replace(scene, objects=tuple(o for o in scene.objects if o.kind != "watermark"))]

@@ -71,6 +71,12 @@ PRESETS: dict[str, Preset] = {
     ),
 }  # fmt: skip
 
+# What `saywhy eval --aviary` asks; the methods and metrics of a row are those of its own function.
+AVIARY_PRESETS = {
+    "maps": "do saliency maps and the coalition game point to the parts that count? (the default)",
+    "sentences": "are the sentences of `saywhy explain` true when the scene is rendered again?",
+}
+
 WORDS = {
     "all": "every method that the classifier can serve",
     "cheap": "those of them that need a few passes a picture, not hundreds",

@@ -307,7 +307,35 @@ def report(found: Evaluation, form: Form) -> str:
 
 def markdown(found: Evaluation) -> str:
     """Markdown: one line a method, means with their 95 % intervals, costs a picture, conventions below."""
+    if by_question(found):
+        return "\n".join([_markdown_questions(found), *legend(found)]) + "\n"
     return "\n".join([*(_markdown_block(found, b) for b in blocks(found)), *legend(found)]) + "\n"
+
+
+def by_question(found: Evaluation) -> bool:
+    """Whether a table has more to ask than to compare: its columns, shares of claims, are then told one a line."""
+    return any("share of" in c.conventions for c in found.columns)
+
+
+def _markdown_questions(found: Evaluation) -> str:
+    lines = ["| " + " | ".join(["", *(r.method for r in found.rows), "what it is"]) + " |"]
+    lines.append("| --- |" + " ---: |" * len(found.rows) + " --- |")
+    for c in found.columns:
+        cells = [
+            f"`{c.name}`{c.heading.removeprefix(c.name)}",
+            *(_markdown_cell(r, c) for r in found.rows),
+            _meaning(c),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    costs = [dict(zip(COSTS, _cost(r), strict=True)) for r in found.rows]
+    lines += ["| " + " | ".join([k, *(cost[k] for cost in costs), ""]) + " |" for k in ("n", "forward", "tail", "ms")]
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(column: Column) -> str:
+    """The summary, and for a share its unit and what it is of."""
+    of = column.conventions.get("share of")
+    return f"{column.summary} ({column.unit} of {of})" if of else f"{column.summary} ({column.unit})"
 
 
 def _markdown_block(found: Evaluation, block: Block) -> str:
@@ -327,23 +355,33 @@ def _markdown_cell(row: Row, column: Column) -> str:
     return number(cell.mean, column) + (f" [{interval}]" if interval else "") + _uneven(cell, row)
 
 
+_MEANS = (
+    "Mean and 95 % bootstrap interval over the pictures where the metric is defined (n= where these are fewer); "
+    "n: pictures; degenerate: maps that are flat, all negative or not finite; forward (#FW) and tail: passes of "
+    "the method itself a picture; ms: its time a picture."
+)
+_QUESTIONS = (
+    "Shares with their 95 % Wilson interval and n=, how many claims, causes or pictures they are of, where these are "
+    "not the pictures; medians with that of their order statistics, means with their bootstrap interval. n: pictures; "
+    "forward and tail: passes a picture; ms: median time a picture."
+)
+
+
 def legend(found: Evaluation) -> list[str]:
     """What is needed to read the numbers, as Markdown lines."""
-    lines = [f"Model: {found.model} ({found.fingerprint}). Seed {found.seed}. {_controls(found)}"]
-    lines.append(
-        "Mean and 95 % bootstrap interval over the pictures where the metric is defined (n= where these are fewer); "
-        "n: pictures; degenerate: maps that are flat, all negative or not finite; forward (#FW) and tail: passes of "
-        "the method itself a picture; ms: its time a picture."
-    )
+    lines = [f"Model: {found.model} ({found.fingerprint}). Seed {found.seed}. {_controls(found)}".rstrip()]
+    lines.append(_QUESTIONS if by_question(found) else _MEANS)
     lines.append("Conventions: " + ", ".join(f"{k} {v}" for k, v in found.conventions.items()) + ".")
-    lines += [f"- `{c.name}` ({c.unit}): {c.summary}." for c in found.columns]
+    lines += [] if by_question(found) else [f"- `{c.name}` ({c.unit}): {c.summary}." for c in found.columns]
     lines += list(found.notes)
     lines += [f"Not measured: {image}: {error}" for image, error in found.failures]
     return lines
 
 
 def _controls(found: Evaluation) -> str:
-    """What the controls in this table are."""
+    """What the controls in this table are; nothing where there are none."""
+    if not any(r.control for r in found.rows):
+        return ""
     made = [f"{r.method}: {DERIVED[r.method].summary}" for r in found.rows if r.method in DERIVED]
     return "Controls in italics know nothing of it" + (
         f", or no training made them ({'; '.join(made)})." if made else "."
@@ -404,6 +442,10 @@ def _latex_cell(row: Row, column: Column) -> str:
 
 def grids(found: Evaluation) -> list[tuple[list[str], list[list[str]]]]:
     """The tables for a screen: headings, and rows of cells with the interval below the mean."""
+    if by_question(found):
+        head = ["", *(r.method for r in found.rows), "what it is"]
+        rows = [[c.heading, *(_grid_row(r, Block((c,), 0))[1] for r in found.rows), _meaning(c)] for c in found.columns]
+        return [(head, rows)]
     return [(block.head, [_grid_row(row, block) for row in found.rows]) for block in blocks(found)]
 
 

@@ -41,7 +41,7 @@ from saywhy.metrics.masking import Hiding, Reference, reference
 from saywhy.metrics.running import Mean, Values
 from saywhy.metrics.sanity import cascade, label_randomisation, noise_stability, weight_randomisation
 from saywhy.metrics.shared import Case, Kept, Measurement, deletion_scores, insertion_scores, whole
-from saywhy.metrics.statistics import Interval, bootstrap, bootstrap_difference, pearson, spearman
+from saywhy.metrics.statistics import Interval, bootstrap, bootstrap_difference, pearson, spearman, wilson
 
 Kind = Literal["faithfulness", "localisation", "sanity", "complexity"]
 Needs = Literal["model", "truth", "both", "map"]
@@ -272,4 +272,5 @@ __all__ = [
     "spearman",
     "values_of",
     "whole",
+    "wilson",
 ]

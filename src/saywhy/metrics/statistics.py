@@ -1,4 +1,4 @@
-"""Correlations per sample and bootstrap intervals. N samples, P values each; float64 throughout.
+"""Correlations per sample and intervals of means and shares. N samples, P values each; float64 throughout.
 
 What is undefined (a flat row has no correlation, an empty sample no mean) is NaN, never a number.
 """
@@ -6,6 +6,7 @@ What is undefined (a flat row has no correlation, an empty sample no mean) is Na
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ _CHUNK = 2_000_000  # resampled values held at once
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its bootstrap interval over `count` defined samples; NaN where there is none."""
+    """A mean and its interval over `count` defined samples; NaN where there is none."""
 
     mean: float
     low: float
@@ -115,6 +116,17 @@ def bootstrap(
     ]
     low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(numbers.mean()), float(low), float(high), count)
+
+
+def wilson(hits: int, count: int, *, level: float = 0.95) -> Interval:
+    """The share of `hits` in `count` with its score interval; NaN where nothing was counted. Source: Wilson 1927."""
+    if not count:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    z, share = NormalDist().inv_cdf(0.5 + level / 2), hits / count
+    middle = share + z * z / (2 * count)
+    half = z * (share * (1 - share) / count + (z / (2 * count)) ** 2) ** 0.5
+    whole = 1 + z * z / count
+    return Interval(share, max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole), count)
 
 
 def bootstrap_difference(
