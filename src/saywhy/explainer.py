@@ -214,8 +214,7 @@ def explain(
         picture, options = read(source), fitted.options
         method = method or fitted.method
         seen = look(clf, picture, target, versus, method=method, options=options, seed=seed, tell=asked.tell)
-        with remembering():  # parts that ask the same thing pay once
-            confirmed, runs = settle(seen, fitted.parts, asked)
+        confirmed, runs = settle(seen, fitted.parts, asked)
     told = [prediction(_answer(seen), seen.score(seen.target), _rival(seen))]
     said = tell([*told, *(found for c in confirmed.values() for found in c.said)])
     skipped, seconds = sum(c.skipped for c in confirmed.values()), time.perf_counter() - start
