@@ -248,7 +248,7 @@ def test_the_plain_grounds_are_always_the_same_and_lie_in_range():
     state = torch.random.get_rng_state()
     one, two = plain((SIDE, 48)), plain((SIDE, 48))
     assert torch.equal(one.pictures, two.pictures) and one.pictures.shape == (4, 3, SIDE, 48)
-    assert 0 <= float(one.pictures.min()) and float(one.pictures.max()) <= 1
+    assert float(one.pictures.min()) >= 0 and float(one.pictures.max()) <= 1
     assert torch.equal(state, torch.random.get_rng_state())
 
 

@@ -27,7 +27,7 @@ from saywhy.intervene.fills import gaussian_blur
 from saywhy.intervene.memory import content
 from saywhy.language import Claim, Confirming, Found
 from saywhy.language.verify import points
-from saywhy.parts import Request, Confirmed, Face
+from saywhy.parts import Confirmed, Face, Request
 from saywhy.seen import Seen
 from saywhy.surroundings.grounds import COUNT, Grounds, of_user, plain
 from saywhy.surroundings.kinds import kind_of
