@@ -322,7 +322,9 @@ class Explanation(Record):
     text: str
     cost: Cost
     provenance: Provenance
-    parts: dict[str, Any] = Field(default_factory=dict)
+    parts: dict[str, Any] = Field(
+        default_factory=dict, description="What a part says beyond these fields, as JSON under the part's name"
+    )
     thumbnail: bytes = Field(default=b"", exclude=True, repr=False)
     runs: tuple[Run, ...] = Field(default=(), exclude=True, repr=False)
     pictures: dict[str, tuple[bytes, ...]] = Field(default_factory=dict, exclude=True, repr=False)
