@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from saywhy.regions.choice import LEADING, ask
-from saywhy.regions.verdict import BEYOND, holds, multiples
 from torch import Tensor
 
 import saywhy
@@ -28,7 +26,9 @@ from saywhy.evaluate.scene_truth import SLACK, TINY, Told
 from saywhy.image import Bools, Picture
 from saywhy.intervene import CONFIRMING, gaussian_blur, hide, seeded
 from saywhy.language.verify import THRESHOLDS
+from saywhy.regions.choice import LEADING, ask
 from saywhy.regions.part import Chosen, find_in
+from saywhy.regions.verdict import BEYOND, holds, multiples
 
 APART = 0.10  # of a moved patch's area that may touch what it must not touch
 TRIES, PATCHES = 60, 3

@@ -190,3 +190,23 @@ def test_help_is_fast_because_torch_is_not_imported() -> None:
 
 def test_version() -> None:
     assert CliRunner().invoke(cli.app, ["--version"]).output.strip() == cli.saywhy.__version__
+
+
+def test_surroundings_of_the_user_s_are_shown_and_read_once(place: Path) -> None:
+    (place / "fields").mkdir()
+    for n in range(5):
+        Image.new("RGB", (50, 40), (90, 100, 60 + 30 * n)).save(place / "fields" / f"{n}.png")
+    done = run("explain", "photo.png", *MODEL, "--surroundings", "fields", "--format", "json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["parts"]["surroundings"]
+    assert found["kind"] == "folder" and len(found["names"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [("nowhere", "no such folder"), ("photo.png", "one file"), ("few", "1 pictures; at least 4")]
+)
+def test_surroundings_that_cannot_be_used_end_with_1_before_any_photo(place: Path, given: str, says: str) -> None:
+    (place / "few").mkdir()
+    Image.new("RGB", (20, 20)).save(place / "few" / "0.png")
+    done = run("explain", "photo.png", *MODEL, "--surroundings", given, cwd=place)
+    assert done.returncode == 1 and says in done.stderr.replace("\n", " ") and done.stdout == ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,21 @@ class Explainer:
         clf = _named(found) if clf is None else clf
         return cls(clf, storage.read(found, clf))
 
+    def given(self, seed: int = 0, **what: Any) -> Explainer:
+        """The same with parts made of what is given by their names, once for all images that it explains:
+        `Explainer(clf).given(surroundings="fields/")`. The seed decides what is drawn of it.
+
+        Raises:
+            InputError: what is given cannot be read.
+            UsageError: a part that takes nothing.
+        """
+        takers = {name: take for name, row in PARTS.items() if (take := row.face().take)}
+        for name in what:
+            if name not in takers:
+                raise unknown("part that takes something", name, takers)
+        made = {name: takers[name](self.clf, value, seed) for name, value in what.items()}
+        return replace(self, parts={**self.parts, **made})
+
     @property
     def options(self) -> dict[str, dict[str, Any]]:
         """Options of saliency methods that its parts serve, `{"l-cam": {"head": ...}}`."""
@@ -184,6 +199,7 @@ def explain(
     regions: int | None = None,
     unit: Unit = "probability",
     explainer: Explainer | None = None,
+    surroundings: str | Path | Sequence[str | Path] | None = None,
     fast: bool = False,
     seed: int = 0,
     progress: Tell | None = None,
@@ -195,11 +211,13 @@ def explain(
     number at most (1 to 8), `unit` of contributions "probability" or "log-odds"; where the probability is saturated and
     hardly moves, it is log-odds anyway. `fast` asks the classifier at most 60 times for regions, and says less: nothing
     of how they work together. `explainer` holds parts that were fitted to this classifier (`saywhy.Explainer.load`):
-    what it has is used unless `method` says otherwise. `progress` is told each step in words. Same seed, same
-    explanation; the seed changes only what is drawn: one of five fills, and saliency methods that draw masks.
+    what it has is used unless `method` says otherwise. `surroundings` are pictures before which the
+    object is shown, four of a folder, instead of plain ones (for many photos once: `Explainer.given`). `progress` is
+    told each step in words. Same seed, same explanation; the seed changes only what is drawn: one of five fills, which
+    four pictures, and saliency methods that draw masks.
 
     Raises:
-        InputError: the picture cannot be read.
+        InputError: the picture cannot be read, or the surroundings cannot.
         UsageError: an unknown class, method or unit, target and versus are the same class, or the explainer belongs to
             another classifier.
         ModelError: the classifier fails or returns NaN.
@@ -208,6 +226,7 @@ def explain(
         raise UsageError(f"unit is 'probability' or 'log-odds', not {unit!r}")
     fitted = explainer or Explainer(clf)
     _check_owner(fitted, clf)
+    fitted = fitted if surroundings is None else fitted.given(seed, surroundings=surroundings)
     asked = Request(regions, unit, seed, fast, progress or _silent)
     start = time.perf_counter()
     with counting() as meter, remembering():

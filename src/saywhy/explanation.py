@@ -290,15 +290,15 @@ class Run(Record):
 
 
 def _without_page_only_fields(schema: dict[str, Any]) -> None:
-    for name in ("thumbnail", "runs"):
+    for name in ("thumbnail", "runs", "pictures"):
         schema.get("properties", {}).pop(name, None)
 
 
 class Explanation(Record):
     """Why a classifier decided as it did on one image: a frozen value, no tensors, no drawing.
 
-    `to_dict` gives the JSON record. `thumbnail` (a JPEG of the whole photo) and `runs` (the single confirming
-    experiments) serve the renderers and stay outside the JSON.
+    `to_dict` gives the JSON record. `thumbnail` (a JPEG of the whole photo), `runs` (the single confirming
+    experiments) and `pictures` (JPEGs of a part, by its name) serve the renderers and stay outside the JSON.
     """
 
     model_config = ConfigDict(
@@ -322,9 +322,12 @@ class Explanation(Record):
     text: str
     cost: Cost
     provenance: Provenance
-    parts: dict[str, Any] = Field(default_factory=dict)
+    parts: dict[str, Any] = Field(
+        default_factory=dict, description="What a part says beyond these fields, as JSON under the part's name"
+    )
     thumbnail: bytes = Field(default=b"", exclude=True, repr=False)
     runs: tuple[Run, ...] = Field(default=(), exclude=True, repr=False)
+    pictures: dict[str, tuple[bytes, ...]] = Field(default_factory=dict, exclude=True, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON record as plain dicts, lists, numbers and strings."""
@@ -333,7 +336,7 @@ class Explanation(Record):
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Explanation:
-        """The explanation of a JSON record; the thumbnail and the single runs are not in it.
+        """The explanation of a JSON record; the thumbnail, the single runs and the parts' pictures are not in it.
 
         Raises:
             InputError: the record is of another schema.

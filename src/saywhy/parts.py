@@ -90,14 +90,15 @@ class Proposal:
 @dataclass(frozen=True, eq=False)
 class Confirmed:
     """What the outcomes allow: what may be said, how many claims fell, the `fields` of the Explanation that the part
-    owns, the `record` that goes as JSON under its name into `Explanation.parts` (None: nothing), and for the provenance
-    what it did."""
+    owns, the `record` that goes as JSON under its name into `Explanation.parts` (None: nothing), JPEGs for its page
+    that stay outside the JSON, and for the provenance what it did."""
 
     said: Sequence[Found] = ()
     skipped: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
     record: Any = None
     made: tuple[str, ...] = ()
+    pictures: tuple[bytes, ...] = ()
 
 
 # --------------------------------------------------------------------------------------------------
@@ -111,6 +112,7 @@ class Face:
     `fit(clf, items, fitting)` learns from a stream of pictures. `save(part, folder)` writes its files and gives as JSON
     what the listing says of them, with a "card" that says how it was made; `load(folder, row, clf)` reads them.
     `serves(part)` gives options of saliency methods that only work with it, {"l-cam": {"head": ...}}; the first leads.
+    `take(clf, given, seed)` makes the part of what the caller gives by its name (`Explainer.given`) instead of fitting.
 
     `find(part, seen, earlier, asked)` gives what it finds in one image (None: nothing), `part` being None where it was
     not fitted and `earlier` what the rows before it found, by name. `propose(found, seen)` gives the experiments,
@@ -121,6 +123,7 @@ class Face:
     save: Callable[[Any, Path], Mapping[str, Any]] | None = None
     load: Callable[[Path, Mapping[str, Any], Classifier], Any] | None = None
     serves: Callable[[Any], Mapping[str, Mapping[str, Any]]] | None = None
+    take: Callable[[Classifier, Any, int], Any] | None = None
     find: Callable[[Any, Seen, Mapping[str, Any], Request], Any] | None = None
     propose: Callable[[Any, Seen], Proposal] | None = None
     confirm: Callable[[Any, Seen, tuple[Confirming, ...]], Confirmed] | None = None
@@ -180,4 +183,5 @@ PARTS: dict[str, Part] = {
     "lcam": _row("lcam", "a saliency head that says where a class is seen, in one pass", ("refined", "fast", "paper")),
     "baseline": _row("baseline", "what the classifier says of a blank picture"),
     "regions": _row("regions", "the parts of the picture that count, what each counts, and how they work together"),
+    "surroundings": _row("surroundings", "whether the answer depends on what lies around the object"),
 }

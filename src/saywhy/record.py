@@ -74,6 +74,7 @@ def to_explanation(
         "thumbnail": thumbnail(seen.picture),
         "runs": tuple(runs),
         "parts": {name: _checked(name, c.record) for name, c in confirmed.items() if c.record is not None},
+        "pictures": {name: c.pictures for name, c in confirmed.items() if c.pictures},
     }
     return Explanation(**_together(own, confirmed))
 

@@ -36,6 +36,9 @@ def explain(
     fast: Annotated[
         bool, typer.Option("--fast", help="At most 60 passes for the regions; nothing of how they work together.")
     ] = False,
+    surroundings: Annotated[
+        Path | None, typer.Option(help="A folder of pictures before which the object is shown; default: plain ones.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
@@ -49,6 +52,8 @@ def explain(
     items = find_images(images)
     clf = load()
     fitted = fitted_parts(explainer, clf)
+    if surroundings is not None:
+        fitted = fitted.given(seed, surroundings=surroundings)
     for name in (target, versus):
         if name not in (None, "predicted"):
             clf.class_index(name)

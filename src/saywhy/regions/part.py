@@ -136,7 +136,7 @@ def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> 
     if playing and not asked.fast:
         asked.tell(f"hiding and showing {playing} regions in all combinations")
         game = play(clf, seen.image, of.regions[:playing], fills=LEADING[:1], seed=asked.seed)
-    return RegionsFound(of.regions, tuple(range(of.fors)), game, _evidence(seen, of, asked))
+    return RegionsFound(of.regions, tuple(range(of.fors)), of.hidden.tree, game, _evidence(seen, of, asked))
 
 
 def propose(found: RegionsFound, seen: Seen) -> Proposal:

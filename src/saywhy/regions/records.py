@@ -20,6 +20,7 @@ from saywhy.image import mask_box
 from saywhy.intervene import Game, shapley_values
 from saywhy.language import look, verify
 from saywhy.regions.describe import paired
+from saywhy.regions.players import Tree
 from saywhy.regions.propose import Evidence, verdict
 from saywhy.seen import Seen
 
@@ -29,11 +30,12 @@ ALL_CLASSES = 20  # up to here every class is a candidate and gets its graph
 
 @dataclass(frozen=True, eq=False)
 class RegionsFound:
-    """The regions of one image, which of them count for the target, the game on the first of them (None: not played),
-    and what is known of them."""
+    """The regions of one image, which of them count for the target, the tree that they were chosen from, the game on
+    the first of them (None: not played), and what is known of them."""
 
     regions: Tensor
     fors: Sequence[int]
+    tree: Tree
     game: Game | None
     evidence: Evidence
 
