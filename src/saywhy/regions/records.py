@@ -128,7 +128,7 @@ def _graph(seen: Seen, found: RegionsFound, game: Game, index: int) -> GraphReco
 
 
 def _as_said(e: Evidence, i: int, j: int, pairs: Reals, contrasts: Reals | None) -> None:
-    """Puts the mean over the five ways in the place of what the game gives for a pair that was hidden in all of them."""
+    """Puts the mean over the five ways in the place of what the game gives for a pair that was hidden in all."""
     ids, full = (e.regions[i].id, e.regions[j].id), e.target.probability
     rival = None if e.versus is None else e.versus.probability
     for table, other in ((pairs, None), (contrasts, rival)):
