@@ -94,7 +94,6 @@ def test_a_part_that_was_not_fitted_leaves_the_explanation_as_it_is(halves, clf)
 
 
 def test_what_two_parts_ask_alike_is_asked_once(clf, monkeypatch):
-    saywhy.explain(clf, picture(), regions=3)  # the blank pictures are asked about once for each classifier
     with counting() as alone:
         plain = saywhy.explain(clf, picture(), regions=3)
     face = PARTS["regions"].face()
