@@ -26,7 +26,7 @@ PLAIN = Preprocess(size=(64, 64), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
 class Colours(nn.Module):
     """Classes red, green, blue: the amount of pure colour in the picture, through a ReLU'd 1 x 1 convolution."""
 
-    def __init__(self, sharpness: float = 40.0) -> None:
+    def __init__(self, sharpness: float = 15.0) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 1)
         self.relu = nn.ReLU(inplace=True)
@@ -215,7 +215,7 @@ class Sure(nn.Module):
         self.net = Colours()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x) * torch.tensor([0.3, 0.0, 0.0]) + torch.tensor([5.0, 0.0, 0.0])
+        return self.net(x) * torch.tensor([0.8, 0.0, 0.0]) + torch.tensor([5.0, 0.0, 0.0])
 
 
 def test_a_saturated_network_is_told_in_evidence_and_its_default_class_is_named() -> None:

@@ -1,4 +1,4 @@
-"""The part `baseline`: three blank pictures, asked once for each classifier.
+"""The part `baseline`: three blank pictures. They are asked about anew each time: a record says what it cost.
 
 A class that wins on them is the model's default: it needs nothing in the picture to be said.
 """
@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -23,8 +22,6 @@ from saywhy.seen import Seen
 BLANKS = ("grey", "mean colour", "noise")
 SEED = 7
 SPEAKABLE = 5  # points: with less, a class that wins on nothing is no answer
-
-_ASKED: WeakKeyDictionary[Classifier, dict[tuple[int, ...], Tensor]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +49,9 @@ def blanks(clf: Classifier, size: tuple[int, ...]) -> Tensor:
 
 
 def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> Baseline:
-    """What the classifier says of nothing; a classifier that was asked before is not asked again."""
-    clf, size = seen.tap.clf, tuple(seen.image.shape)
-    known = _ASKED.setdefault(clf, {})
-    if size not in known:
-        known[size] = clf.probabilities(blanks(clf, size)).double().cpu()
-    return Baseline(known[size])
+    """What the classifier says of nothing."""
+    clf = seen.tap.clf
+    return Baseline(clf.probabilities(blanks(clf, tuple(seen.image.shape))).double().cpu())
 
 
 def confirm(found: Baseline, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:

@@ -174,21 +174,31 @@ def contrast_losses(
     return _measured(rows, unit, math.inf)
 
 
-def joint(runs: Sequence[Confirming], one: str, other: str, full: float, unit: Unit = "probability") -> Measured | None:
+def joint(
+    runs: Sequence[Confirming],
+    one: str,
+    other: str,
+    full: float,
+    unit: Unit = "probability",
+    rival: float | None = None,
+) -> Measured | None:
     """What two regions add together beyond one by one, with all others seen; None without runs to compare.
 
     full - (one hidden) - (other hidden) + (both hidden), each time in runs with the same fill and seed: the
-    interaction at the full picture (positive: they need each other, negative: one stands in for the other).
+    interaction at the full picture (positive: they need each other, negative: one stands in for the other). Of the
+    target, or of target minus versus where the probability of this `rival` in the full picture is given.
     """
+
+    def value(c: Confirming) -> float:
+        own = in_unit(c.run.score, unit)
+        return own if rival is None or c.run.contrast is None else own - in_unit(c.run.score - c.run.contrast, unit)
+
     sets = ((one,), (other,), (one, other))
     by_way = [{_way(c): c for c in runs_of(runs, "hide", regions)} for regions in sets]
     shared = [way for way in by_way[2] if way in by_way[0] and way in by_way[1]]
     rows = [[ways[way] for ways in by_way] for way in shared]
-    start = in_unit(full, unit)
-    values = tuple(
-        start - in_unit(a.run.score, unit) - in_unit(b.run.score, unit) + in_unit(both.run.score, unit)
-        for a, b, both in rows
-    )
+    start = in_unit(full, unit) - (0.0 if rival is None else in_unit(rival, unit))
+    values = tuple(start - value(a) - value(b) + value(both) for a, b, both in rows)
     return Measured(values, tuple(shared), sum(c.passes for row in rows for c in row), unit) if rows else None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from saywhy.explanation import ConceptRecord, GameRecord, GraphRecord, Mask, place_word
@@ -23,6 +24,8 @@ from saywhy.regions.describe import paired
 from saywhy.regions.players import Tree
 from saywhy.regions.propose import Evidence, verdict
 from saywhy.seen import Seen
+
+Reals = NDArray[np.float64]
 
 CANDIDATES = 5
 ALL_CLASSES = 20  # up to here every class is a candidate and gets its graph
@@ -119,16 +122,24 @@ def _graph(seen: Seen, found: RegionsFound, game: Game, index: int) -> GraphReco
     if index == seen.target:
         confirmed = frozenset("-".join(e.regions[n].id for n in pair) for _, pair, _ in paired(e))
         for i, j in combinations(range(k), 2):
-            m = verify.joint(e.runs, e.regions[i].id, e.regions[j].id, e.target.probability, e.unit)
-            if m is not None:
-                pairs[i, j] = pairs[j, i] = m.value
+            _as_said(e, i, j, pairs, contrasts)
     phi = shapley_values(game.values(index, unit=e.unit))
     error = float((phi.sum() - (values[-1] - values[0])).abs())
     ids = [e.regions[i].id for i in range(k)]
     return region_graph(index, ids, places, pairs, contrasts, {"additivity_error": error}, confirmed)
 
 
-def _at_the_whole(values: Any, k: int) -> Any:
+def _as_said(e: Evidence, i: int, j: int, pairs: Reals, contrasts: Reals | None) -> None:
+    """Puts the mean over the five ways in the place of what the game gives for a pair that was hidden in all."""
+    ids, full = (e.regions[i].id, e.regions[j].id), e.target.probability
+    rival = None if e.versus is None else e.versus.probability
+    for table, other in ((pairs, None), (contrasts, rival)):
+        m = None if table is None else verify.joint(e.runs, *ids, full, e.unit, other)
+        if table is not None and m is not None:
+            table[i, j] = table[j, i] = m.value
+
+
+def _at_the_whole(values: Reals, k: int) -> Reals:
     """What each pair (k, k) of a game's values (2^k,) adds together beyond one by one, all others seen."""
     full, out = 2**k - 1, np.zeros((k, k))
     for i, j in combinations(range(k), 2):
