@@ -30,8 +30,8 @@ def settle(seen: Seen, fitted: Mapping[str, Any], asked: Request) -> tuple[dict[
         mine = None if face.find is None else face.find(fitted.get(name), seen, found, asked)
         found |= {} if mine is None else {name: mine}
     proposed = {name: p(found[name], seen) for name in found if (p := faces[name].propose) is not None}
-    for name, p in proposed.items():
-        _check(name, p, tuple(seen.image.shape[1:]))
+    for name, proposal in proposed.items():
+        _check(name, proposal, tuple(seen.image.shape[1:]))
     runs = _tried(seen, proposed, asked)
     confirmed = {name: c(found[name], seen, runs.get(name, ())) for name in found if (c := faces[name].confirm)}
     for name, own in confirmed.items():
