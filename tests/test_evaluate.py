@@ -141,7 +141,7 @@ def test_one_curve_alone_is_the_same_as_with_the_other(tmp_path: Path) -> None:
     for name in ("insertion", "deletion"):
         alone = evaluate(paint(), items, ["grad-cam"], [name], conventions=how)
         assert values(alone, "grad-cam", name) == pytest.approx(values(both, "grad-cam", name))
-        assert alone.column(name).conventions["fill"] == {"insertion": "blur", "deletion": "mean"}[name]
+        assert alone.column(name).conventions["fill"] == {"insertion": "image-blur", "deletion": "mean"}[name]
 
 
 def test_targets_are_the_label_or_one_class(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_metric_of_any_kind_needs_its_row_and_nothing_else(tmp_path: Path, toy
     other = saliency(clf, x, ((known.targets + 1) % 3).tolist()).raw.mean((1, 2)).double()
     expected = {
         "on a curve": deletion_curve(*asked, steps=6, fill="mean")[:, 1],
-        "on another curve": insertion_curve(*asked, steps=6, fill="blur")[:, 1],
+        "on another curve": insertion_curve(*asked, steps=6, fill="image-blur")[:, 1],
         "on masked scores": kept_scores(*asked, nu=30, fill="mean") - known.scores,
         "asks itself": clf.probabilities(x / 2).gather(1, known.targets[:, None])[:, 0].double(),
         "explains again": maps.display.mean((1, 2)).double(),
