@@ -63,9 +63,9 @@ def test_parts_of_other_images_and_fills_are_answered_one_after_the_other(size):
 
 def test_gradients_pass_through_the_masks():
     image, keep = tiny.images(1), torch.full((4, 32, 32), 0.5, requires_grad=True)
-    part = Masked(image, 4, lambda a, b: keep[a:b], "blur")
+    part = Masked(image, 4, lambda a, b: keep[a:b], "image-blur")
     masked_answers([part], lambda x: x.sum((1, 2, 3)), size=3).sum().backward()
-    expected = (image - hide(image[0], torch.zeros(1, 32, 32), "blur")).sum(1)
+    expected = (image - hide(image[0], torch.zeros(1, 32, 32), "image-blur")).sum(1)
     assert torch.allclose(keep.grad, expected.expand(4, -1, -1), atol=1e-4)
 
 

@@ -20,7 +20,7 @@ from saywhy.evaluate import SENTENCE_COLUMNS, evaluate_sentences
 from saywhy.evaluate.claims_of import CLAIMED, DISTURBANCES, claims_of, masks_of, said_again
 from saywhy.evaluate.part_effects import spoiled_birds, view
 from saywhy.evaluate.scene_truth import JUDGES, Case, Told, causes, judge, rank, truth_of_scene, wanted
-from saywhy.evaluate.sentences import judged, names_shortcut, shortcut_decides
+from saywhy.evaluate.sentence_table import judged, names_shortcut, shortcut_decides
 from saywhy.explanation import Explanation, Mask
 from saywhy.language.claims import kinds
 from saywhy.metrics import wilson

@@ -12,7 +12,7 @@ from saywhy.evaluate.batches import Conventions
 from saywhy.evaluate.presets import AVIARY_PRESETS, WORDS, Preset, metrics_named, preset
 from saywhy.evaluate.result import direction
 from saywhy.evaluate.runner import column
-from saywhy.evaluate.sentences import SENTENCE_COLUMNS, WAYS
+from saywhy.evaluate.sentence_table import SENTENCE_COLUMNS, WAYS
 from saywhy.intervene import FILLS
 from saywhy.metrics.faithfulness import Drop
 from saywhy.metrics.masking import Masking

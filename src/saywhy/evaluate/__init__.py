@@ -12,7 +12,7 @@ from saywhy.evaluate.derived import DERIVED, Derived
 from saywhy.evaluate.presets import AVIARY_PRESETS, PRESETS, WORDS, Preset, preset
 from saywhy.evaluate.result import Cell, Column, Evaluation, Row
 from saywhy.evaluate.runner import evaluate
-from saywhy.evaluate.sentences import SENTENCE_COLUMNS, evaluate_sentences
+from saywhy.evaluate.sentence_table import SENTENCE_COLUMNS, evaluate_sentences
 
 __all__ = [
     "AVIARY_PRESETS",

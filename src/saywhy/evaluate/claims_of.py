@@ -42,7 +42,7 @@ CLAIMED: dict[str, str | None] = {
     "default": None,
     **{
         f"{name}{whose}{how_many}": row
-        for name, row in (("surroundings_decide", "decides"), ("object_enough", "does-not-decide"))
+        for name, row in (("surroundings_decide", "decides"), ("surroundings_spared", "does-not-decide"))
         for whose in ("", "_yours")
         for how_many in ("", "_mostly")
     },

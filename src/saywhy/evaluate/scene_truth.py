@@ -100,7 +100,7 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class SceneTruth:
     """What is known of a case: the answers (C,) to every change of its scene that was asked."""
 
     case: Case
@@ -177,47 +177,47 @@ def backgrounds(case: Case, told: Told | None = None) -> Changes:
 # --------------------------------------------------------------------------------------------------
 # Whether a truth says that a claim is false.
 
-Wrong = Callable[[Truth, Told, Sequence[Change]], bool]
+Wrong = Callable[[SceneTruth, Told, Sequence[Change]], bool]
 
 
 def _nothing(told: Told) -> float:
     return NOTHING if told.unit == "probability" else NOTHING_ODDS
 
 
-def _costs_nothing(t: Truth, told: Told, changes: Sequence[Change]) -> bool:
+def _costs_nothing(t: SceneTruth, told: Told, changes: Sequence[Change]) -> bool:
     return max(t.lost(c, unit=told.unit) for c in changes) <= _nothing(told)
 
 
-def _raises_nothing(t: Truth, told: Told, changes: Sequence[Change]) -> bool:
+def _raises_nothing(t: SceneTruth, told: Told, changes: Sequence[Change]) -> bool:
     return min(t.lost(c, unit=told.unit) for c in changes) >= -_nothing(told)
 
 
-def _tells_apart_nothing(sign: int, t: Truth, told: Told, changes: Sequence[Change]) -> bool:
+def _tells_apart_nothing(sign: int, t: SceneTruth, told: Told, changes: Sequence[Change]) -> bool:
     return max(sign * t.lost(c, t.case.versus, told.unit) for c in changes) <= _nothing(told)
 
 
-def _another_wins(t: Truth, told: Told, changes: Sequence[Change]) -> bool:
+def _another_wins(t: SceneTruth, told: Told, changes: Sequence[Change]) -> bool:
     return all(t.wins(c) != told.winner for c in changes)
 
 
-def _target_wins(t: Truth, told: Told, changes: Sequence[Change]) -> bool:
+def _target_wins(t: SceneTruth, told: Told, changes: Sequence[Change]) -> bool:
     return all(t.wins(c) == t.case.target for c in changes)
 
 
-def _adds_nothing(sign: int, t: Truth, told: Told, changes: Sequence[Change]) -> bool:
+def _adds_nothing(sign: int, t: SceneTruth, told: Told, changes: Sequence[Change]) -> bool:
     together, *single = (t.lost(c, unit=told.unit) for c in changes)
     return sign * (sum(single) - together) <= _nothing(told)
 
 
-def _not_enough(t: Truth, told: Told, changes: Sequence[Change]) -> bool:
+def _not_enough(t: SceneTruth, told: Told, changes: Sequence[Change]) -> bool:
     return all(t.left(c) < ENOUGH for c in changes)
 
 
-def _outside(low: float, high: float, t: Truth, told: Told, changes: Sequence[Change]) -> bool:
+def _outside(low: float, high: float, t: SceneTruth, told: Told, changes: Sequence[Change]) -> bool:
     return all(not low <= t.left(c) < high for c in changes)
 
 
-def median_left(t: Truth, changes: Sequence[Change]) -> float:
+def median_left(t: SceneTruth, changes: Sequence[Change]) -> float:
     """The median share of p that is left after the changes."""
     return float(np.median([t.left(c) for c in changes]))
 
@@ -276,7 +276,7 @@ def _bare(case: Case, told: Told) -> tuple[Change, ...]:
     return (Change("empty", within=tuple(sorted(told.regions))),)
 
 
-def judge(t: Truth, told: Told) -> Verdict:
+def judge(t: SceneTruth, told: Told) -> Verdict:
     """Whether a claim is true, and whether its interval holds the effect of ideal hiding."""
     row = JUDGES[told.kind]
     strict = {name: row.false(t, told, changes) for name, changes in row.changes(t.case, told).items()}
@@ -302,7 +302,7 @@ def wanted(case: Case) -> list[Change]:
     return list(dict.fromkeys(out))
 
 
-def truth_of_scene(clf: Classifier, case: Case, changes: Sequence[Change] | None = None) -> Truth:
+def truth_of_scene(clf: Classifier, case: Case, changes: Sequence[Change] | None = None) -> SceneTruth:
     """The answers to changes of a scene (those of its claims and causes), each scene rendered once."""
     changes = wanted(case) if changes is None else list(dict.fromkeys([AS_IT_WAS, *changes]))
     scenes = {c: _changed(case.rendered.scene, c) for c in changes}
@@ -310,7 +310,7 @@ def truth_of_scene(clf: Classifier, case: Case, changes: Sequence[Change] | None
     painted[case.rendered.scene] = case.rendered.pixels
     shown = [_shown(case, c, painted[scenes[c]]) for c in changes]
     answers = clf.probabilities(clf.prepare([read(p) for p in shown])[0]).double().numpy()
-    return Truth(case, dict(zip(changes, answers, strict=True)))
+    return SceneTruth(case, dict(zip(changes, answers, strict=True)))
 
 
 def _changed(scene: Scene, change: Change) -> Scene:
@@ -345,7 +345,7 @@ class Cause:
     found: tuple[float, float]
 
 
-def causes(t: Truth, said: Iterable[int]) -> list[Cause]:
+def causes(t: SceneTruth, said: Iterable[int]) -> list[Cause]:
     """Every shown part whose removal costs more than `CAUSE`; `said` are the regions that are said to count."""
     effects = {n: t.lost(Change("remove", (n,))) for n in t.case.shown}
     masks, every = t.case.masks, range(len(t.case.regions))
@@ -362,7 +362,7 @@ def _held(case: Case, part: Bools, which: Sequence[int]) -> tuple[float, float]:
     return float(case.area(which)[part].mean()), max(best, default=0.0)
 
 
-def rank(t: Truth) -> float:
+def rank(t: SceneTruth) -> float:
     """Spearman over parts between contributions shared out by overlap and removal effects; NaN where no part counts."""
     effects = np.array([t.lost(Change("remove", (n,))) for n in t.case.shown])
     if len(effects) < 2 or abs(effects).max() < NOTHING:

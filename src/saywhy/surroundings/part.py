@@ -12,7 +12,6 @@ from io import BytesIO
 from pathlib import Path
 from statistics import median
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -24,20 +23,17 @@ from saywhy.explanation import Effect
 from saywhy.image import Bools
 from saywhy.intervene import Masked, masked_probabilities
 from saywhy.intervene.fills import gaussian_blur
-from saywhy.intervene.memory import content
 from saywhy.language import Claim, Confirming, Found
 from saywhy.language.verify import points
 from saywhy.parts import Confirmed, Face, Request
 from saywhy.seen import Seen
+from saywhy.surroundings.decision import Tried, agreeing, decided
 from saywhy.surroundings.grounds import COUNT, Grounds, of_user, plain
 from saywhy.surroundings.kinds import kind_of
-from saywhy.surroundings.verdict import Tried, agreeing, decided
 
 LEAST = 0.05  # of the view: less is neither surroundings nor an object
 BLUR = 1 / 12  # of the short side: only the colours of the surroundings are left
 SIDE = 160
-
-_ALONE: WeakKeyDictionary[Classifier, dict[bytes, Tensor]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +92,8 @@ def before(clf: Classifier, image: Tensor, keep: Tensor, pictures: Tensor) -> Te
 
 
 def alone(clf: Classifier, pictures: Tensor) -> Tensor:
-    """Probabilities (m, C) of the backgrounds themselves; a classifier that was asked before is not asked again."""
-    known, key = _ALONE.setdefault(clf, {}), content(pictures)
-    if key not in known:
-        known[key] = clf.probabilities(pictures).cpu()
-    return known[key]
+    """Probabilities (m, C) of the backgrounds themselves; asked each time, so that a record says what it cost."""
+    return clf.probabilities(pictures).cpu()
 
 
 def _unfit(seen: Seen, exchanged: float, count: int) -> str | None:

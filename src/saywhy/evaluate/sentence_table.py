@@ -33,7 +33,7 @@ from saywhy.evaluate.scene_truth import (
     OVERLAP,
     Case,
     Cause,
-    Truth,
+    SceneTruth,
     Verdict,
     causes,
     judge,
@@ -56,7 +56,7 @@ class Judged:
     """One bird: its explanation, the truth, every claim's verdict, and the causes that a text should name."""
 
     explanation: Explanation
-    truth: Truth
+    truth: SceneTruth
     verdicts: tuple[Verdict, ...]
     causes: tuple[Cause, ...]
 
