@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from saywhy.classifier import Classifier
+from saywhy.intervene import plain_probabilities
 from saywhy.language import Claim, Confirming, Found
 from saywhy.language.verify import points
 from saywhy.parts import Confirmed, Face, Request
@@ -51,7 +52,7 @@ def blanks(clf: Classifier, size: tuple[int, ...]) -> Tensor:
 def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> Baseline:
     """What the classifier says of nothing."""
     clf = seen.tap.clf
-    return Baseline(clf.probabilities(blanks(clf, tuple(seen.image.shape))).double().cpu())
+    return Baseline(plain_probabilities(clf, blanks(clf, tuple(seen.image.shape))).double().cpu())
 
 
 def confirm(found: Baseline, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:

@@ -18,6 +18,7 @@ from saywhy.intervene.engine import (
     masked_answers,
     masked_probabilities,
     masked_scores,
+    plain_probabilities,
 )
 from saywhy.intervene.fills import FILLS, Choice, Fill, Filler, content_seed, filler, gaussian_blur, hide, named
 from saywhy.intervene.game import Game, interaction_indices, play, shapley_values
@@ -48,6 +49,7 @@ __all__ = [
     "masked_probabilities",
     "masked_scores",
     "named",
+    "plain_probabilities",
     "play",
     "remembering",
     "seeded",

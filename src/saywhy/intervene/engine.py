@@ -132,6 +132,15 @@ def masked_probabilities(clf: Classifier, parts: Sequence[Masked]) -> Tensor:
     )
 
 
+def plain_probabilities(clf: Classifier, images: Tensor) -> Tensor:
+    """Probabilities (N, C) of images (N, 3, H, W) in which nothing is hidden, remembered like those of masked ones."""
+
+    def everything(start: int, stop: int) -> Tensor:
+        return images.new_ones(stop - start, *images.shape[2:])
+
+    return masked_probabilities(clf, [Masked(images, len(images), everything, owners=torch.arange(len(images)))])
+
+
 def in_batches(chunk: Callable[[int, int], Tensor], count: int, size: int, progress: Progress | None = None) -> Tensor:
     """What `chunk(start, stop)` gives for 0 to count >= 1, `size` at a time, put together; `progress(done, count)`."""
     found = []

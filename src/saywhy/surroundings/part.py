@@ -21,7 +21,7 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.explanation import Effect
 from saywhy.image import Bools
-from saywhy.intervene import Masked, masked_probabilities
+from saywhy.intervene import Masked, masked_probabilities, plain_probabilities
 from saywhy.intervene.fills import gaussian_blur
 from saywhy.language import Claim, Confirming, Found
 from saywhy.language.verify import points
@@ -92,8 +92,8 @@ def before(clf: Classifier, image: Tensor, keep: Tensor, pictures: Tensor) -> Te
 
 
 def alone(clf: Classifier, pictures: Tensor) -> Tensor:
-    """Probabilities (m, C) of the backgrounds themselves; asked each time, so that a record says what it cost."""
-    return clf.probabilities(pictures).cpu()
+    """Probabilities (m, C) of the backgrounds themselves; asked for each photo, so that a record says what it cost."""
+    return plain_probabilities(clf, pictures).cpu()
 
 
 def _unfit(seen: Seen, exchanged: float, count: int) -> str | None:
