@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 import oracles as oracle
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.explanation import ColourShare
-from saywhy.image import Preprocess
+from saywhy.image import Bools, Preprocess
 from saywhy.intervene import remembering
 from saywhy.language import Appearance
 from saywhy.language.verify import interval
@@ -86,6 +87,41 @@ def test_the_players_of_a_mirrored_picture_are_mirrored() -> None:
     assert np.mean(np.array(again) >= 0.5) >= 0.8
 
 
+def photo(seed: int = 0, side: int = 224) -> Tensor:
+    """Soft blotches under a little grain, of a photo's size."""
+    g = torch.Generator().manual_seed(seed)
+    soft = torch.nn.functional.interpolate(torch.rand(1, 3, 7, 7, generator=g), (side, side), mode="bicubic")[0]
+    return (soft + 0.03 * torch.randn(3, side, side, generator=g)).clamp(0, 1)
+
+
+def found_again(mine: Bools, others: Bools) -> float:
+    """The share of masks that overlap one of the others by half or more (IoU)."""
+    return float(np.mean([max((m & o).sum() / (m | o).sum() for o in others) >= 0.5 for m in mine]))
+
+
+def test_the_leaves_of_a_photo_are_found_again_mirrored_moved_or_noisy() -> None:
+    again: dict[str, list[float]] = {"mirrored": [], "moved": [], "noisy": []}
+    for seed in range(4):
+        image = photo(seed)
+        noise = 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(9))
+        copies = {"mirrored": image.flip(2), "moved": image.roll(1, 2), "noisy": (image + noise).clamp(0, 1)}
+        one = players(image)
+        mine = one.masks(range(one.nodes.shape[1]))
+        assert 8 <= len(mine) <= 16 and one.areas.max() <= 0.4 + 1e-9
+        for name, copy in copies.items():
+            other = players(copy)
+            leaves = other.masks(range(other.nodes.shape[1]))
+            again[name].append(found_again(mine, leaves[..., ::-1] if name == "mirrored" else leaves))
+    shares = {name: float(np.mean(each)) for name, each in again.items()}
+    assert shares["mirrored"] >= 0.95 and shares["noisy"] >= 0.95 and shares["moved"] >= 0.8
+
+
+def test_leaves_from_the_lattice_are_connected() -> None:
+    tree = players(photo(4))
+    for leaf in tree.masks(range(tree.nodes.shape[1])):
+        assert ndimage.label(leaf)[1] == 1
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_ward_joins_as_the_plain_search_over_all_pairs_does(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -101,6 +137,7 @@ def test_ward_joins_as_the_plain_search_over_all_pairs_does(seed: int) -> None:
 def test_the_smallest_and_a_plain_picture_have_players() -> None:
     assert players(torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))).leaves.shape == (8, 8)
     assert players(torch.full((3, 40, 60), 0.5)).nodes.shape == (1, 1)
+    assert players(torch.full((3, 224, 224), 0.5)).nodes.shape[1] == 16
 
 
 # --------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from saywhy.language.verify import runs_of, scores
 from saywhy.parts import Confirmed, Face, Proposal, Request
 from saywhy.regions.choice import LEADING, Hidden, ask, chosen, hide_each
 from saywhy.regions.describe import describe
-from saywhy.regions.players import LEAVES, players
+from saywhy.regions.players import players
 from saywhy.regions.propose import Evidence, RegionWords, counted, wanted
 from saywhy.regions.records import RegionsFound, records
 from saywhy.regions.verdict import holds, multiples
@@ -76,7 +76,7 @@ def find_in(
     if count is not None and not 1 <= count <= MOST:
         raise UsageError(f"regions: 1 to {MOST} can be asked for, not {count}")
     whole = probabilities.double().cpu().numpy()
-    tree = players(image, leaves=FAST_LEAVES if fast else LEAVES)
+    tree = players(image, leaves=FAST_LEAVES if fast else None)
     high = whole[target] > SATURATED or blank >= GIVEN * whole[target]
     units: tuple[Unit, ...] = (unit, "log-odds") if high and unit == "probability" else (unit,)
     hidden = hide_each(clf, image, tree, whole, target, units)
