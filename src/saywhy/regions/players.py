@@ -73,7 +73,7 @@ def players(image: Tensor, *, leaves: int | None = None) -> Tree:
     H, W = image.shape[1:]
     h, w = min(GRID, H), min(max(8, round(GRID * W / H)), W)
     x = F.interpolate(image[None].float(), (h, w), mode="area")[0].cpu().double().numpy().transpose(1, 2, 0)
-    grain = LATTICE if H >= COARSE * h else FINE
+    grain = LATTICE if COARSE * h <= H else FINE
     few = grain.leaves if leaves is None else min(leaves, grain.leaves)
     if grain is LATTICE:
         labels = lattice(x, grain.place)
