@@ -423,10 +423,12 @@ def ward(
 
 
 def null(lost: np.ndarray, areas: np.ndarray) -> float:
-    """The middle one of what the leaves cost for each share of the picture."""
+    """The middle one of what the leaves cost for each share of the picture, at least a tenth, and 3.5: multiplied, and
+    the root of it."""
     rows = sorted(abs(v) / a for v, a in zip(lost, areas, strict=True))
     n = len(rows)
-    return rows[n // 2] if n % 2 else (rows[n // 2 - 1] + rows[n // 2]) / 2
+    middle = rows[n // 2] if n % 2 else (rows[n // 2 - 1] + rows[n // 2]) / 2
+    return math.sqrt(max(middle, 0.1) * 3.5)
 
 
 def interval(values: list[float], least: float) -> tuple[float, float]:
@@ -438,11 +440,9 @@ def interval(values: list[float], least: float) -> tuple[float, float]:
 
 
 def holds(values: list[float], beyond: list[float], sign: int) -> bool:
-    """In words: all but one fill beyond the null and the interval above 0, or all but one three times beyond it."""
-    most_lose, most_exceed = sum(v >= 0.02 for v in values) >= 4, sum(b >= 1 for b in beyond) >= 4
-    thrice = sum(b >= 3 for b in beyond) >= 4
+    """In words: five points and one and a half times the null on average, a point in all fills but one."""
+    said = sum(values) >= 5 * 0.05 and sum(v >= 0.01 for v in values) >= 4 and sum(beyond) >= 5 * 1.5
     every = all(v >= 0.03 for v in values) and sum(b >= 2 for b in beyond) >= 4
-    said = (interval(values, 0.03)[0] > 0 and most_exceed) or (thrice and most_lose)
     return said and (sign == 1 or every)
 
 

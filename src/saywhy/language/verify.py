@@ -25,19 +25,23 @@ TINY = 1e-6  # probabilities nearer to 0 and 1 are not told apart
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From which loss a region is tried and from which it is said, what a join must add, the least spread between
-    fills that is believed, and the gain in every fill from which a region counts against."""
+    """Losses: from which mean of the leading fills a region is tried and what it must lose under each of them; from
+    which mean of all fills it is said and what it must lose under all but one; what a join must add; the least spread
+    between fills that is believed; the gain in every fill from which a region counts against; what a pair must add."""
 
     proposes: float
+    each: float
     says: float
+    second: float
     join: float
     spread: float
     hinders: float
+    adds: float
 
 
 THRESHOLDS: dict[Unit, Thresholds] = {
-    "probability": Thresholds(0.03, 0.02, 0.05, 0.03, 0.03),
-    "log-odds": Thresholds(0.5, 0.4, 0.5, 0.3, 0.5),
+    "probability": Thresholds(0.03, 0.012, 0.05, 0.01, 0.05, 0.03, 0.03, 0.02),
+    "log-odds": Thresholds(0.5, 0.2, 0.5, 0.15, 0.5, 0.3, 0.5, 0.4),
 }
 
 

@@ -17,7 +17,7 @@ from saywhy.explanation import Unit
 from saywhy.intervene import Masked, masked_probabilities
 from saywhy.language.verify import THRESHOLDS, TINY
 from saywhy.regions.players import Bools, Reals, Tree
-from saywhy.regions.verdict import BEYOND, null
+from saywhy.regions.verdict import null, tried
 
 LEADING = ("inpaint", "mean")
 ADDED = 3.0  # multiples of the null of the area that a join adds
@@ -65,7 +65,7 @@ def hide_each(clf: Classifier, image: Tensor, tree: Tree, whole: Reals, target: 
     n, k = tree.nodes.shape
     first, second = LEADING
     hidden = Hidden(tree, whole, {first: ask(clf, image, tree.masks(range(n)), first)}, target)
-    some = np.any([np.abs(hidden.lost(first, u)) >= THRESHOLDS[u].proposes for u in units], axis=0)
+    some = np.any([np.abs(hidden.lost(first, u)) >= THRESHOLDS[u].each for u in units], axis=0)
     asked = [i for i in range(n) if i < k or some[i]]
     rows = np.full_like(hidden.answers[first], np.nan)
     rows[asked] = ask(clf, image, tree.masks(asked), second)
@@ -73,21 +73,22 @@ def hide_each(clf: Classifier, image: Tensor, tree: Tree, whole: Reals, target: 
 
 
 def chosen(hidden: Hidden, unit: Unit = "probability", sign: int = 1) -> list[int]:
-    """Disjoint nodes that lose (gain for `sign` -1) enough under both leading fills, the largest least loss first.
+    """Disjoint nodes that lose (gain for `sign` -1) enough under the leading fills, the largest mean loss first.
 
     A join replaces the one node that it joins and that may count if what it adds exceeds what its added area costs.
     """
     area, least, nulls = hidden.tree.areas, THRESHOLDS[unit], hidden.nulls
-    loss = np.min([sign * hidden.lost(f, unit) for f in LEADING], axis=0)
+    losses = np.array([sign * hidden.lost(f, unit) for f in LEADING])
+    loss = losses.mean(0)
     evidence = np.array([sign * hidden.lost(f, "log-odds") / nulls[f] for f in LEADING])
-    fine = (loss >= least.proposes) & ((evidence / area).min(0) >= BEYOND)
+    fine = tried(losses, evidence / area, unit)
     best: list[list[int]] = [[] for _ in area]
     for i, (a, b) in enumerate(hidden.tree.joined.tolist()):
         below = best[a] + best[b] if a >= 0 else []
         more = not below
         if fine[i] and len(below) == 1:
             j = below[0]
-            added = ((evidence[:, i] - evidence[:, j]) / (area[i] - area[j])).min()
+            added = ((evidence[:, i] - evidence[:, j]) / (area[i] - area[j])).mean()
             more = bool(loss[i] >= loss[j] + least.join and added >= ADDED)
         best[i] = [i] if fine[i] and more else below
     tops = set(range(len(area))) - set(hidden.tree.joined.ravel().tolist())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+import numpy as np
+
 from saywhy.explanation import Effect
 from saywhy.language import verify
 from saywhy.language.appearance import look
@@ -136,14 +138,14 @@ def _contrast(e: Evidence) -> Said:
     """The region that counts the most for the target rather than the other class: the other must gain by itself."""
     if e.versus is None:
         return [], 0
-    least, found = THRESHOLDS[e.unit].says, []
+    least, found = THRESHOLDS[e.unit], []
     for i in counted(e):
         m = verify.contrast_losses(e.hidden(i), e.target.probability, e.versus.probability, e.unit)
         lost = e.lost(i)
         if m is None or lost is None:
             continue
         gained = [a - b for a, b in zip(m.values, lost.values, strict=True)]
-        if m.low > 0 and all_but_one(m.values) >= least and all_but_one(gained) >= least:
+        if m.low > 0 and float(np.mean(gained)) >= least.says and all_but_one(gained) >= least.second:
             found.append((m.value, i, m))
     if not found:
         return [], 0
@@ -178,7 +180,7 @@ def paired(e: Evidence) -> list[tuple[str, tuple[int, int], Measured]]:
 
     In log-odds, because two parts that are each necessary need each other in probability whatever they are.
     """
-    out, full, least = [], e.target.probability, THRESHOLDS[e.unit].says
+    out, full, least = [], e.target.probability, THRESHOLDS[e.unit].adds
     for i, j in combinations(counted(e)[:PAIRED], 2):
         ids = e.regions[i].id, e.regions[j].id
         m, odds = verify.joint(e.runs, *ids, full, e.unit), verify.joint(e.runs, *ids, full, "log-odds")
