@@ -1,7 +1,7 @@
 """What experiments measured, and in which interval another way of hiding would fall. Nothing here calls a model.
 
-A quantity (a change, a loss) has one value for each run; what is said is their mean, and the 90 % prediction interval
-for a run with a fill that was not used.
+A quantity (a change, a loss) has one value for each way of hiding, the mean of the picture and its mirror; what is said
+is their mean, and the 90 % prediction interval for a way that was not used.
 """
 
 from __future__ import annotations
@@ -47,12 +47,14 @@ THRESHOLDS: dict[Unit, Thresholds] = {
 
 @dataclass(frozen=True)
 class Confirming:
-    """A confirming run, the class that won in it, by how much it led, and the forward passes it cost."""
+    """A confirming run, the class that won in it, by how much it led, and the forward passes it cost; one of the
+    mirrored picture also knows what the whole mirror gave, the target and versus (`whole`)."""
 
     run: Run
     winner: int
     lead: float = 1.0
     passes: int = 1
+    whole: tuple[float, float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,12 @@ def scores(runs: Sequence[Confirming]) -> Measured | None:
 def losses(runs: Sequence[Confirming], full: float, unit: Unit = "probability") -> Measured | None:
     """Before minus after, of the target's probability or log-odds; None without runs."""
     most = full if unit == "probability" else math.inf
-    return _measured([(in_unit(full, unit) - in_unit(c.run.score, unit), c) for c in runs], unit, most)
+    return _measured([(in_unit(_before(c, full), unit) - in_unit(c.run.score, unit), c) for c in runs], unit, most)
+
+
+def _before(c: Confirming, full: float) -> float:
+    """The target's probability in the picture of which something was hidden."""
+    return full if c.whole is None else c.whole[0]
 
 
 def contrast_losses(
@@ -170,11 +177,12 @@ def contrast_losses(
     def difference(target: float, versus: float) -> float:
         return in_unit(target, unit) - in_unit(versus, unit)
 
-    rows = [
-        (difference(full, other) - difference(c.run.score, c.run.score - c.run.contrast), c)
-        for c in runs
-        if c.run.contrast is not None
-    ]
+    rows = []
+    for c in runs:
+        rival = other if c.whole is None else c.whole[1]
+        if c.run.contrast is not None and rival is not None:
+            after = difference(c.run.score, c.run.score - c.run.contrast)
+            rows.append((difference(_before(c, full), rival) - after, c))
     return _measured(rows, unit, math.inf)
 
 
@@ -185,15 +193,15 @@ def joint(runs: Sequence[Confirming], one: str, other: str, full: float, unit: U
     interaction at the full picture (positive: they need each other, negative: one stands in for the other).
     """
     sets = ((one,), (other,), (one, other))
-    by_way = [{_way(c): c for c in runs_of(runs, "hide", regions)} for regions in sets]
+    by_way = [{(_way(c), c.run.mirrored): c for c in runs_of(runs, "hide", regions)} for regions in sets]
     shared = [way for way in by_way[2] if way in by_way[0] and way in by_way[1]]
-    rows = [[ways[way] for ways in by_way] for way in shared]
-    start = in_unit(full, unit)
-    values = tuple(
-        start - in_unit(a.run.score, unit) - in_unit(b.run.score, unit) + in_unit(both.run.score, unit)
-        for a, b, both in rows
-    )
-    return Measured(values, tuple(shared), sum(c.passes for row in rows for c in row), unit) if rows else None
+    rows = []
+    for way in shared:
+        a, b, both = (ways[way] for ways in by_way)
+        before = in_unit(_before(both, full), unit)
+        left = in_unit(a.run.score, unit) + in_unit(b.run.score, unit) - in_unit(both.run.score, unit)
+        rows.append((before - left, replace(both, passes=a.passes + b.passes + both.passes)))
+    return _measured(rows, unit, math.inf)
 
 
 def _way(c: Confirming) -> Way:
@@ -201,10 +209,14 @@ def _way(c: Confirming) -> Way:
 
 
 def _measured(rows: Sequence[tuple[float, Confirming]], unit: Unit, most: float) -> Measured | None:
+    """One value for each way: the mean of the picture's and its mirror's, where both were asked."""
     if not rows:
         return None
-    values, ways = tuple(v for v, _ in rows), tuple(_way(c) for _, c in rows)
-    return Measured(values, ways, sum(c.passes for _, c in rows), unit, most)
+    by_way: dict[Way, list[float]] = {}
+    for value, c in rows:
+        by_way.setdefault(_way(c), []).append(value)
+    values = tuple(float(np.mean(each)) for each in by_way.values())
+    return Measured(values, tuple(by_way), sum(c.passes for _, c in rows), unit, most)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -21,12 +21,12 @@ from saywhy.intervene import CONFIRMING, play, seeded
 from saywhy.language import Confirming
 from saywhy.language.verify import runs_of, scores
 from saywhy.parts import Confirmed, Face, Proposal, Request
-from saywhy.regions.choice import LEADING, Hidden, ask, chosen, hide_each
+from saywhy.regions.choice import LEADING, Hidden, ask, chosen, fallen, hide_each, narrow
 from saywhy.regions.describe import describe
-from saywhy.regions.players import players
+from saywhy.regions.players import Bools, Reals, players
 from saywhy.regions.propose import Evidence, RegionWords, counted, wanted
 from saywhy.regions.records import RegionsFound, records
-from saywhy.regions.verdict import holds, multiples
+from saywhy.regions.verdict import holds, multiples, rule
 from saywhy.regions.words import seen_as, told_apart
 from saywhy.seen import Seen
 
@@ -81,41 +81,65 @@ def find_in(
     units: tuple[Unit, ...] = (unit, "log-odds") if high and unit == "probability" else (unit,)
     hidden = hide_each(clf, image, tree, whole, target, units)
     tests = (_tested(clf, image, hidden, u, fast, seed) for u in units)
-    unit, held, hindering, failed = next((t for t in tests if t[1]), None) or _tested(
-        clf, image, hidden, units[0], fast, seed
-    )
+    of = next((t for t in tests if t.held), None) or _tested(clf, image, hidden, units[0], fast, seed)
     most = count or MOST
-    fors, against = held[: max(1, most - len(hindering)) if most > 1 else 1], hindering
-    against = against[: most - len(fors)]
-    shown = failed[: max(0, min(most, UNCONFIRMED) - len(fors) - len(against))]
-    masks = torch.from_numpy(tree.masks([*fors, *against, *shown]))
-    return Chosen(masks, len(fors), len(against), unit, len(failed) - len(shown), hidden)
+    fors = of.held[: max(1, most - len(of.hindering)) if most > 1 else 1]
+    against = of.hindering[: most - len(fors)]
+    shown = of.failed[: max(0, min(most, UNCONFIRMED) - len(fors) - len(against))]
+    masks = torch.from_numpy(of.masks[[*fors, *against, *shown]])
+    return Chosen(masks, len(fors), len(against), of.unit, len(of.failed) - len(shown), hidden)
 
 
-def _tested(
-    clf: Classifier, image: Tensor, hidden: Hidden, unit: Unit, fast: bool, seed: int
-) -> tuple[Unit, list[int], list[int], list[int]]:
-    """The nodes that hold for the target, the largest mean loss first, those that hold against it, and the others."""
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """Masks (m, H, W) tested in a unit: which hold for the target, the largest mean loss first, which against it, and
+    which do not."""
+
+    unit: Unit
+    masks: Bools
+    held: list[int]
+    hindering: list[int]
+    failed: list[int]
+
+
+def _tested(clf: Classifier, image: Tensor, hidden: Hidden, unit: Unit, fast: bool, seed: int) -> Tested:
+    """The chosen nodes, the strongest narrowed, hidden in five ways in the picture and in its mirror."""
     fors = chosen(hidden, unit)[: FAST_TRIED if fast else TRIED]
-    hindering = [] if fast else chosen(hidden, unit, -1)[:HINDERING]
-    picked = [*fors, *(i for i in hindering if i not in fors)]
-    fills = {fill: ask(clf, image, hidden.tree.masks(picked), fill, s) for fill, s in seeded(CONFIRMING, seed)}
-    rows = {i: {fill: answers[n] for fill, answers in fills.items()} for n, i in enumerate(picked)}
-    lost = {i: _lost(hidden, rows[i], unit) for i in picked}
-    times = {i: multiples(_lost(hidden, rows[i], "log-odds"), hidden.nulls, hidden.tree.areas[i]) for i in picked}
-    held = [i for i in fors if holds(list(lost[i].values()), times[i], unit)]
-    less = [i for i in hindering if holds([-v for v in lost[i].values()], [-v for v in times[i]], unit, -1)]
+    hindering = [] if fast else [i for i in chosen(hidden, unit, -1) if i not in fors][:HINDERING]
+    picked, strongest = [*fors, *hindering], not (fast or hidden.tree.fine)
+    narrow_ones = narrow(clf, image, hidden, fors, unit) if strongest else hidden.tree.masks(fors)
+    masks = np.concatenate([narrow_ones, hidden.tree.masks(hindering)])
+    sides = _sides(clf, image, masks, hidden.whole, seed, mirror=bool(picked) and not fast)
+    lost, odds = (
+        {f: np.mean([fallen(w, answers[f], hidden.target, u) for w, answers in sides], axis=0) for f in FILLED}
+        for u in (unit, "log-odds")
+    )
+    how = rule(hidden.tree.fine)
+    rows = [[float(lost[f][n]) for f in FILLED] for n in range(len(picked))]
+    times = [
+        multiples({f: float(odds[f][n]) for f in FILLED}, hidden.nulls, float(m.mean())) for n, m in enumerate(masks)
+    ]
+    held = [n for n in range(len(fors)) if holds(rows[n], times[n], unit, how=how)]
+    less = [
+        n for n in range(len(fors), len(picked)) if holds([-v for v in rows[n]], [-v for v in times[n]], unit, -1, how)
+    ]
+    held, less = sorted(held, key=lambda n: -np.mean(rows[n])), sorted(less, key=lambda n: np.mean(rows[n]))
+    return Tested(unit, masks, held, less, [n for n in range(len(picked)) if n not in (*held, *less)])
 
-    def mean(i: int) -> float:
-        return float(np.mean(list(lost[i].values())))
 
-    held, less = sorted(held, key=lambda i: -mean(i)), sorted(less, key=mean)
-    return unit, held, less, [i for i in picked if i not in (*held, *less)]
+FILLED = tuple(fill for fill, _ in CONFIRMING)
 
 
-def _lost(hidden: Hidden, answers: Mapping[str, Any], unit: Unit) -> dict[str, float]:
-    one = replace(hidden, answers={fill: row[None] for fill, row in answers.items()})
-    return {fill: float(one.lost(fill, unit)[0]) for fill in answers}
+def _sides(
+    clf: Classifier, image: Tensor, masks: Bools, whole: Reals, seed: int, *, mirror: bool
+) -> list[tuple[Reals, dict[str, Reals]]]:
+    """The probabilities of the whole picture (C,), and of each mask hidden (m, C) by fill; then those of its mirror."""
+    views = [(image, masks, whole)]
+    if mirror:
+        turned, nothing = image.flip(-1), np.zeros_like(masks[:1])
+        whole = ask(clf, turned, nothing, CONFIRMING[0][0])[0]
+        views.append((turned, np.ascontiguousarray(masks[..., ::-1]), whole))
+    return [(w, {fill: ask(clf, x, m, fill, s) for fill, s in seeded(CONFIRMING, seed)}) for x, m, w in views]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -140,9 +164,12 @@ def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> 
 
 
 def propose(found: RegionsFound, seen: Seen) -> Proposal:
-    """Each region hidden, the strongest pairs, and all that count together, hidden and kept alone."""
+    """Each region hidden, the strongest pairs, and all that count together, hidden and kept alone; regions and pairs in
+    the mirror too, because networks answer a picture and its mirror by several points differently."""
     e = found.evidence
-    return Proposal(found.regions, tuple(r.id for r in e.regions), wanted(e, found.fors))
+    acts = wanted(e, found.fors)
+    mirrored = [] if e.fast else [(what, which) for what, which in acts if what == "hide" and len(which) <= 2]
+    return Proposal(found.regions, tuple(r.id for r in e.regions), acts, mirrored)
 
 
 def confirm(found: RegionsFound, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:
@@ -176,6 +203,7 @@ def _evidence(seen: Seen, of: Chosen, asked: Request) -> Evidence:
         tried=len(hidden.tree.nodes),
         dropped=of.dropped,
         unit=of.unit,
+        how=rule(hidden.tree.fine),
         fast=asked.fast,
     )
 

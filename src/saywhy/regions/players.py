@@ -48,15 +48,34 @@ FINE, LATTICE = Grain(24, 0.20, 30.0), Grain(16, 0.40, 80.0)
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """`leaves` (H, W) labels; `nodes` (n, k) which leaves each holds, the leaves first; `joined` (n, 2), or -1."""
+    """`cells` (h, w) leaf labels on the grid, whose `lab` colours (h, w, 3) are known, and which row and column of it
+    each pixel lies in (H,), (W,); `nodes` (n, k) which leaves each holds, the leaves first; `joined` (n, 2), or -1;
+    `fine` where a cell is a pixel or little more."""
 
-    leaves: Labels
+    cells: Labels
+    lab: Reals
+    rows: Labels
+    columns: Labels
     nodes: Bools
     joined: Labels
+    fine: bool
+
+    @property
+    def leaves(self) -> Labels:
+        """The leaf (H, W) of each pixel."""
+        return self.cells[self.rows[:, None], self.columns]
 
     def masks(self, which: Sequence[int]) -> Bools:
         """The nodes' pixels (m, H, W)."""
-        return self.nodes[list(which)][:, self.leaves]
+        return self.shown(self.on_grid(which))
+
+    def on_grid(self, which: Sequence[int]) -> Bools:
+        """The nodes' cells (m, h, w)."""
+        return self.nodes[list(which)][:, self.cells]
+
+    def shown(self, cells: Bools) -> Bools:
+        """The pixels (m, H, W) of cells (m, h, w)."""
+        return cells[:, self.rows[:, None], self.columns]
 
     @property
     def areas(self) -> Reals:
@@ -82,8 +101,8 @@ def players(image: Tensor, *, leaves: int | None = None) -> Tree:
     labels = ward(*_described(x, labels, grain.place), touching(labels), few)[0][labels]
     _, nodes, joined = ward(*_described(x, labels, grain.place), touching(labels), 1, grain.most * h * w)
     # The cell that a pixel's middle lies in, so that a mirrored picture has mirrored cells.
-    rows, columns = ((2 * np.arange(H) + 1) * h // (2 * H))[:, None], (2 * np.arange(W) + 1) * w // (2 * W)
-    return Tree(labels[rows, columns], nodes, joined)
+    rows, columns = ((2 * np.arange(n) + 1) * k // (2 * n) for n, k in ((H, h), (W, w)))
+    return Tree(labels, rgb2lab(x), rows, columns, nodes, joined, grain is FINE)
 
 
 def _features(lab: Reals, place: float) -> Reals:

@@ -10,7 +10,7 @@ from saywhy.explanation import Beside, ClassScore, Shade, Unit
 from saywhy.language.appearance import Appearance
 from saywhy.language.verify import Confirming, Measured, losses, runs_of
 from saywhy.parts import Act
-from saywhy.regions.verdict import holds, multiples
+from saywhy.regions.verdict import STRICT, Rule, holds, multiples
 
 PAIRED = 3  # regions whose pairs are tried
 
@@ -46,6 +46,7 @@ class Evidence:
     tried: int = 1
     dropped: int = 0
     unit: Unit = "probability"
+    how: Rule = STRICT
     fast: bool = False
     runs: tuple[Confirming, ...] = ()
 
@@ -66,7 +67,7 @@ def verdict(e: Evidence, i: int) -> int:
     by_fill = {fill: v for (fill, _), v in zip(odds.ways, odds.values, strict=True)}
     beyond = multiples(by_fill, e.nulls, e.regions[i].area)
     for sign in (1, -1):
-        if holds([sign * v for v in lost.values], [sign * v for v in beyond], e.unit, sign):
+        if holds([sign * v for v in lost.values], [sign * v for v in beyond], e.unit, sign, e.how):
             return sign
     return 0
 
