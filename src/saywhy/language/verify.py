@@ -74,13 +74,16 @@ class Measured:
 
     @property
     def low(self) -> float:
-        """The lower end of the interval."""
-        return interval(self.values, self.unit)[0]
+        """The lower end of the interval, not below 0 where every run lost: as far as runs go the sign is sure."""
+        low = interval(self.values, self.unit)[0]
+        return max(0.0, low) if min(self.values) > 0 else low
 
     @property
     def high(self) -> float:
-        """The upper end of the interval, at most `most`: more than all of it cannot be lost."""
-        return min(self.most, interval(self.values, self.unit)[1])
+        """The upper end of the interval, at most `most`: more than all of it cannot be lost; not above 0 where every
+        run gained."""
+        high = min(self.most, interval(self.values, self.unit)[1])
+        return min(0.0, high) if max(self.values) < 0 else high
 
     def times(self, factor: float) -> Measured:
         """Every value multiplied, for instance by -1 to speak of a loss as a positive number."""
@@ -158,10 +161,20 @@ def scores(runs: Sequence[Confirming]) -> Measured | None:
     return _measured([(c.run.score, c) for c in runs], "probability", 1.0)
 
 
-def losses(runs: Sequence[Confirming], full: float, unit: Unit = "probability") -> Measured | None:
-    """Before minus after, of the target's probability or log-odds; None without runs."""
+def losses(
+    runs: Sequence[Confirming], full: float, unit: Unit = "probability", *, both: bool = False
+) -> Measured | None:
+    """Before minus after, of the target's probability or log-odds; None without runs.
+
+    Of the picture as it is, or (`both`) the mean of it and its mirror, where that was asked.
+    """
+    runs = _asked(runs, both)
     most = full if unit == "probability" else math.inf
     return _measured([(in_unit(_before(c, full), unit) - in_unit(c.run.score, unit), c) for c in runs], unit, most)
+
+
+def _asked(runs: Sequence[Confirming], both: bool) -> Sequence[Confirming]:
+    return [c for c in runs if both or not c.run.mirrored]
 
 
 def _before(c: Confirming, full: float) -> float:
@@ -170,15 +183,15 @@ def _before(c: Confirming, full: float) -> float:
 
 
 def contrast_losses(
-    runs: Sequence[Confirming], full: float, other: float, unit: Unit = "probability"
+    runs: Sequence[Confirming], full: float, other: float, unit: Unit = "probability", *, both: bool = False
 ) -> Measured | None:
-    """Before minus after, of target minus versus; None without runs that measured it."""
+    """Before minus after, of target minus versus, as `losses`; None without runs that measured it."""
 
     def difference(target: float, versus: float) -> float:
         return in_unit(target, unit) - in_unit(versus, unit)
 
     rows = []
-    for c in runs:
+    for c in _asked(runs, both):
         rival = other if c.whole is None else c.whole[1]
         if c.run.contrast is not None and rival is not None:
             after = difference(c.run.score, c.run.score - c.run.contrast)
@@ -192,16 +205,17 @@ def joint(runs: Sequence[Confirming], one: str, other: str, full: float, unit: U
     full - (one hidden) - (other hidden) + (both hidden), each time in runs with the same fill and seed: the
     interaction at the full picture (positive: they need each other, negative: one stands in for the other).
     """
+    runs = _asked(runs, False)
     sets = ((one,), (other,), (one, other))
-    by_way = [{(_way(c), c.run.mirrored): c for c in runs_of(runs, "hide", regions)} for regions in sets]
+    by_way = [{_way(c): c for c in runs_of(runs, "hide", regions)} for regions in sets]
     shared = [way for way in by_way[2] if way in by_way[0] and way in by_way[1]]
-    rows = []
-    for way in shared:
-        a, b, both = (ways[way] for ways in by_way)
-        before = in_unit(_before(both, full), unit)
-        left = in_unit(a.run.score, unit) + in_unit(b.run.score, unit) - in_unit(both.run.score, unit)
-        rows.append((before - left, replace(both, passes=a.passes + b.passes + both.passes)))
-    return _measured(rows, unit, math.inf)
+    rows = [[ways[way] for ways in by_way] for way in shared]
+    start = in_unit(full, unit)
+    values = tuple(
+        start - in_unit(a.run.score, unit) - in_unit(b.run.score, unit) + in_unit(both.run.score, unit)
+        for a, b, both in rows
+    )
+    return Measured(values, tuple(shared), sum(c.passes for row in rows for c in row), unit) if rows else None
 
 
 def _way(c: Confirming) -> Way:

@@ -140,11 +140,14 @@ def _contrast(e: Evidence) -> Said:
         return [], 0
     least, found = THRESHOLDS[e.unit], []
     for i in counted(e):
-        m = verify.contrast_losses(e.hidden(i), e.target.probability, e.versus.probability, e.unit)
-        lost = e.lost(i)
-        if m is None or lost is None:
+        m, twice = (
+            verify.contrast_losses(e.hidden(i), e.target.probability, e.versus.probability, e.unit, both=both)
+            for both in (False, True)
+        )
+        lost = e.lost(i, both=True)
+        if m is None or twice is None or lost is None:
             continue
-        gained = [a - b for a, b in zip(m.values, lost.values, strict=True)]
+        gained = [a - b for a, b in zip(twice.values, lost.values, strict=True)]
         if m.low > 0 and float(np.mean(gained)) >= least.says and all_but_one(gained) >= least.second:
             found.append((m.value, i, m))
     if not found:
@@ -183,7 +186,8 @@ def paired(e: Evidence) -> list[tuple[str, tuple[int, int], Measured]]:
     out, full, least = [], e.target.probability, THRESHOLDS[e.unit].adds
     for i, j in combinations(counted(e)[:PAIRED], 2):
         ids = e.regions[i].id, e.regions[j].id
-        m, odds = verify.joint(e.runs, *ids, full, e.unit), verify.joint(e.runs, *ids, full, "log-odds")
+        m = verify.joint(e.runs, *ids, full, e.unit)
+        odds = verify.joint(e.runs, *ids, full, "log-odds")
         for kind, sign in (("needs", 1), ("stands_in", -1)):
             if m and odds and m.times(sign).low > least and min(sign * v for v in odds.values) > 0:
                 out.append((kind, (i, j), m))

@@ -20,7 +20,7 @@ from saywhy.explanation import Unit, place_word
 from saywhy.intervene import CONFIRMING, play, seeded
 from saywhy.language import Confirming
 from saywhy.language.verify import runs_of, scores
-from saywhy.parts import Confirmed, Face, Proposal, Request
+from saywhy.parts import Act, Confirmed, Face, Proposal, Request
 from saywhy.regions.choice import LEADING, Hidden, ask, chosen, fallen, hide_each, narrow
 from saywhy.regions.describe import describe
 from saywhy.regions.players import Bools, Reals, players
@@ -34,6 +34,7 @@ SATURATED = 0.97  # from here on a probability hardly moves, whatever is hidden
 GIVEN = 0.5  # of the probability: where a blank picture gives the class as much, the rest is no measure of evidence
 MOST, UNCONFIRMED, HINDERING = 8, 4, 2  # regions; up to so many, those are shown that did not hold; those against
 TRIED, PLAYERS = 10, 5
+UNITS: tuple[Unit, ...] = ("probability", "log-odds")
 FAST_LEAVES, FAST_TRIED = 12, 5
 
 
@@ -44,7 +45,7 @@ FAST_LEAVES, FAST_TRIED = 12, 5
 @dataclass(frozen=True, eq=False)
 class Chosen:
     """Regions (k, H, W) in their order, how many of them count for and how many against, the unit in which they were
-    tested, how many parts were tried beside them, and what hiding did."""
+    tested, how many parts were tried beside them, what hiding did, and which were hidden in the mirror."""
 
     regions: Tensor
     fors: int
@@ -52,6 +53,7 @@ class Chosen:
     unit: Unit
     dropped: int
     hidden: Hidden
+    mirrored: tuple[int, ...] = ()
 
 
 def find_in(
@@ -86,60 +88,66 @@ def find_in(
     fors = of.held[: max(1, most - len(of.hindering)) if most > 1 else 1]
     against = of.hindering[: most - len(fors)]
     shown = of.failed[: max(0, min(most, UNCONFIRMED) - len(fors) - len(against))]
-    masks = torch.from_numpy(of.masks[[*fors, *against, *shown]])
-    return Chosen(masks, len(fors), len(against), of.unit, len(of.failed) - len(shown), hidden)
+    regions = [*fors, *against, *shown]
+    mirrored = tuple(n for n, i in enumerate(regions) if i in of.mirrored)
+    masks, dropped = torch.from_numpy(of.masks[regions]), len(of.failed) - len(shown)
+    return Chosen(masks, len(fors), len(against), of.unit, dropped, hidden, mirrored)
 
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """Masks (m, H, W) tested in a unit: which hold for the target, the largest mean loss first, which against it, and
-    which do not."""
+    """Masks (m, H, W) tested in a unit: which hold for the target, the largest mean loss first, which against it,
+    which do not, and which were hidden in the mirror too."""
 
     unit: Unit
     masks: Bools
     held: list[int]
     hindering: list[int]
     failed: list[int]
+    mirrored: tuple[int, ...] = ()
 
 
 def _tested(clf: Classifier, image: Tensor, hidden: Hidden, unit: Unit, fast: bool, seed: int) -> Tested:
-    """The chosen nodes, the strongest narrowed, hidden in five ways in the picture and in its mirror."""
+    """The chosen nodes, the strongest narrowed, hidden in five ways in the picture and in its mirror.
+
+    They must hold on average in both, and have one sign in every way in the picture itself, of which numbers are told.
+    """
     fors = chosen(hidden, unit)[: FAST_TRIED if fast else TRIED]
     hindering = [] if fast else [i for i in chosen(hidden, unit, -1) if i not in fors][:HINDERING]
-    picked, strongest = [*fors, *hindering], not (fast or hidden.tree.fine)
+    strongest = not (fast or hidden.tree.fine)
     narrow_ones = narrow(clf, image, hidden, fors, unit) if strongest else hidden.tree.masks(fors)
     masks = np.concatenate([narrow_ones, hidden.tree.masks(hindering)])
-    sides = _sides(clf, image, masks, hidden.whole, seed, mirror=bool(picked) and not fast)
-    lost, odds = (
-        {f: np.mean([fallen(w, answers[f], hidden.target, u) for w, answers in sides], axis=0) for f in FILLED}
-        for u in (unit, "log-odds")
-    )
-    how = rule(hidden.tree.fine)
-    rows = [[float(lost[f][n]) for f in FILLED] for n in range(len(picked))]
-    times = [
-        multiples({f: float(odds[f][n]) for f in FILLED}, hidden.nulls, float(m.mean())) for n, m in enumerate(masks)
-    ]
-    held = [n for n in range(len(fors)) if holds(rows[n], times[n], unit, how=how)]
-    less = [
-        n for n in range(len(fors), len(picked)) if holds([-v for v in rows[n]], [-v for v in times[n]], unit, -1, how)
-    ]
-    held, less = sorted(held, key=lambda n: -np.mean(rows[n])), sorted(less, key=lambda n: np.mean(rows[n]))
-    return Tested(unit, masks, held, less, [n for n in range(len(picked)) if n not in (*held, *less)])
+    own = _losses(clf, image, masks, hidden.whole, hidden.target, seed)
+    signs = np.array([1] * len(fors) + [-1] * len(hindering))
+    steady = [n for n, sign in enumerate(signs) if (sign * own[unit][:, n]).min() > 0]
+    twice = [] if fast else steady
+    both = own
+    if twice:
+        turned, there = image.flip(-1), np.ascontiguousarray(masks[twice][..., ::-1])
+        whole = ask(clf, turned, np.zeros_like(there[:1]), CONFIRMING[0][0])[0]
+        mirror = _losses(clf, turned, there, whole, hidden.target, seed)
+        both = {u: values.copy() for u, values in own.items()}
+        for u in both:
+            both[u][:, twice] = (own[u][:, twice] + mirror[u]) / 2
+    how, fills = rule(hidden.tree.fine), [fill for fill, _ in CONFIRMING]
+
+    def stands(n: int) -> bool:
+        odds = dict(zip(fills, both["log-odds"][:, n].tolist(), strict=True))
+        times, sign = multiples(odds, hidden.nulls, float(masks[n].mean())), int(signs[n])
+        return holds([sign * v for v in both[unit][:, n]], [sign * v for v in times], unit, sign, how)
+
+    mean = own[unit].mean(0)
+    ranked = sorted((n for n in steady if stands(n)), key=lambda n: -abs(mean[n]))
+    held, less = ([n for n in ranked if signs[n] == sign] for sign in (1, -1))
+    return Tested(unit, masks, held, less, [n for n in range(len(signs)) if n not in ranked], tuple(twice))
 
 
-FILLED = tuple(fill for fill, _ in CONFIRMING)
-
-
-def _sides(
-    clf: Classifier, image: Tensor, masks: Bools, whole: Reals, seed: int, *, mirror: bool
-) -> list[tuple[Reals, dict[str, Reals]]]:
-    """The probabilities of the whole picture (C,), and of each mask hidden (m, C) by fill; then those of its mirror."""
-    views = [(image, masks, whole)]
-    if mirror:
-        turned, nothing = image.flip(-1), np.zeros_like(masks[:1])
-        whole = ask(clf, turned, nothing, CONFIRMING[0][0])[0]
-        views.append((turned, np.ascontiguousarray(masks[..., ::-1]), whole))
-    return [(w, {fill: ask(clf, x, m, fill, s) for fill, s in seeded(CONFIRMING, seed)}) for x, m, w in views]
+def _losses(clf: Classifier, image: Tensor, masks: Bools, whole: Reals, target: int, seed: int) -> dict[Unit, Reals]:
+    """What hiding each mask (m, H, W) costs under the five fills (5, m), in both units."""
+    if not len(masks):
+        return {unit: np.zeros((len(CONFIRMING), 0)) for unit in UNITS}
+    answers = [ask(clf, image, masks, fill, s) for fill, s in seeded(CONFIRMING, seed)]
+    return {unit: np.array([fallen(whole, a, target, unit) for a in answers]) for unit in UNITS}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -160,15 +168,15 @@ def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> 
     if playing and not asked.fast:
         asked.tell(f"hiding and showing {playing} regions in all combinations")
         game = play(clf, seen.image, of.regions[:playing], fills=LEADING[:1], seed=asked.seed)
-    return RegionsFound(of.regions, tuple(range(of.fors)), game, _evidence(seen, of, asked))
+    return RegionsFound(of.regions, tuple(range(of.fors)), game, _evidence(seen, of, asked), of.mirrored)
 
 
 def propose(found: RegionsFound, seen: Seen) -> Proposal:
-    """Each region hidden, the strongest pairs, and all that count together, hidden and kept alone; regions and pairs in
+    """Each region hidden, the strongest pairs, and all that count together, hidden and kept alone; regions in
     the mirror too, because networks answer a picture and its mirror by several points differently."""
     e = found.evidence
     acts = wanted(e, found.fors)
-    mirrored = [] if e.fast else [(what, which) for what, which in acts if what == "hide" and len(which) <= 2]
+    mirrored: list[Act] = [("hide", (i,)) for i in found.mirrored]
     return Proposal(found.regions, tuple(r.id for r in e.regions), acts, mirrored)
 
 
