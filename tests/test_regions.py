@@ -257,6 +257,40 @@ def test_how_many_regions_is_asked_for_at_most_and_never_beyond_eight() -> None:
             find_in(clf, image, asked(clf, image), 0, count=wrong)
 
 
+def test_a_cause_far_smaller_than_a_leaf_is_narrowed_to() -> None:
+    image = photo(3)
+    cause = torch.zeros(224, 224, dtype=torch.bool)
+    cause[90:118, 120:148] = True
+    image[:, cause] = torch.tensor([1.0, 0.0, 1.0])[:, None]
+
+    def scores(x: Tensor) -> Tensor:
+        shown = (x - torch.tensor([1.0, 0.0, 1.0])[:, None, None]).abs().amax(1)[:, cause] < 0.15
+        return torch.stack([9 * (shown.float().mean(1) - 0.5), torch.zeros(len(x))], 1)
+
+    clf = Classifier(scores, preprocess=Preprocess(size=(224, 224), resize=None), activation="softmax", name="spot")
+    found = find_in(clf, image, asked(clf, image), 0)
+    assert found.fors == 1 and float((found.regions[0] & cause).sum() / found.regions[0].sum()) > 0.5
+    assert not found.hidden.tree.fine and max(found.hidden.tree.areas[:16]) > 0.03
+
+
+def test_what_counts_in_the_picture_and_not_in_its_mirror_is_not_said() -> None:
+    image, masks = scene()
+
+    def scores(x: Tensor) -> Tensor:
+        blue = (x[:, 2] - x.mean(1))[:, masks[2]].mean(1)
+        turned = x[:, 1, :44, 12:44].mean((1, 2)) > x[:, 0, :44, 12:44].mean((1, 2))
+        return torch.stack([torch.where(turned, 2 - 6 * blue, 3 * blue), torch.zeros(len(x))], 1)
+
+    clf = Classifier(scores, preprocess=Preprocess(size=(SIDE, SIDE), resize=None), activation="softmax", name="left")
+    found = find_in(clf, image, asked(clf, image), 0)
+    best = masks[2]
+    assert not any(float((r & best).sum() / (r | best).sum()) > 0.5 for r in found.regions[: found.fors])
+    fast = find_in(clf, image, asked(clf, image), 0, fast=True)
+    assert any(float((r & best).sum() / (r | best).sum()) > 0.5 for r in fast.regions[: fast.fors]), (
+        "without the mirror"
+    )
+
+
 def test_fast_asks_at_most_sixty_times() -> None:
     image, masks = scene()
     clf = looks_at(masks[2], 2)

@@ -298,7 +298,7 @@ def test_where_one_way_of_hiding_disagrees_nothing_is_said(lost: dict[str, float
 
 
 def test_where_every_way_agrees_the_interval_does_not_cross_zero() -> None:
-    claim = said(evidence(additive, 1, ways=by_fill({"donor": 0.02, "noise": 0.05})))["counted"]
+    claim = said(evidence(additive, 1, ways=by_fill({"donor": 0.12, "noise": 0.15})))["counted"]
     assert claim.low == 0 and claim.value is not None and claim.value > 0
 
 
