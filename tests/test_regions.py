@@ -18,6 +18,7 @@ from saywhy.language import Appearance
 from saywhy.language.verify import interval
 from saywhy.passes import counting
 from saywhy.regions.choice import chosen, hide_each
+from saywhy.regions.noise import Noise, asked_again
 from saywhy.regions.part import find_in
 from saywhy.regions.players import players, touching, ward
 from saywhy.regions.propose import RegionWords
@@ -216,6 +217,29 @@ def test_a_model_that_sees_nothing_has_no_region() -> None:
         name="deaf",
     )
     assert len(find_in(clf, image, asked(clf, image), 0).regions) == 0
+
+
+@pytest.mark.parametrize("points", [2, 4, 8])
+def test_of_a_model_that_only_makes_noise_next_to_nothing_counts(points: int) -> None:
+    g = torch.Generator().manual_seed(points)
+
+    def scores(x: Tensor) -> Tensor:
+        p = (0.6 + 0.01 * points * torch.randn(len(x), generator=g)).clamp(0.01, 0.99)
+        return torch.stack([p.log(), (1 - p).log()], 1)
+
+    clf = Classifier(scores, preprocess=Preprocess(size=(SIDE, SIDE), resize=None), activation="softmax", name="noise")
+    false = sum(find_in(clf, photo(n, SIDE), asked(clf, photo(n, SIDE)), 0).fors > 0 for n in range(20))
+    assert false <= 1
+
+
+def test_a_model_that_repeats_itself_is_asked_once_more_and_has_no_noise() -> None:
+    image, masks = scene()
+    clf = looks_at(masks[2], 2)
+    noise = asked_again(clf, image, float(asked(clf, image)[0]), 0)
+    assert len(noise.asked) == 2 and noise.repeats and noise.floor(5) == 0
+    assert Noise((0.6, 0.65, 0.55, 0.6, 0.6, 0.6)).floor(5) == pytest.approx(
+        3 * float(np.std([0.6, 0.65, 0.55, 0.6, 0.6, 0.6], ddof=1)) * 1.2**0.5
+    )
 
 
 def test_a_saturated_probability_is_tested_in_log_odds() -> None:

@@ -17,6 +17,7 @@ from saywhy.explanation import Unit
 from saywhy.intervene import Masked, masked_probabilities
 from saywhy.language.verify import THRESHOLDS, TINY
 from saywhy.regions.narrow import narrowed
+from saywhy.regions.noise import Noise
 from saywhy.regions.players import Bools, Reals, Tree
 from saywhy.regions.verdict import null, rule, tried
 
@@ -28,12 +29,13 @@ ADDED = 3.0  # multiples of the null of the area that a join adds
 @dataclass(frozen=True, eq=False)
 class Hidden:
     """What hiding did: the probabilities (C,) of the whole picture, and (n, C) with each node hidden, fill by fill; NaN
-    where a node was not asked about."""
+    where a node was not asked about; and the noise of the answers."""
 
     tree: Tree
     whole: Reals
     answers: Mapping[str, Reals]
     target: int
+    noise: Noise = Noise()
 
     def lost(self, fill: str, unit: Unit = "probability") -> Reals:
         """The target's loss (n,)."""

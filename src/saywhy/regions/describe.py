@@ -148,7 +148,11 @@ def _contrast(e: Evidence) -> Said:
         if m is None or twice is None or lost is None:
             continue
         gained = [a - b for a, b in zip(twice.values, lost.values, strict=True)]
-        if m.low > 0 and float(np.mean(gained)) >= least.says and all_but_one(gained) >= least.second:
+        if (
+            m.low > 2 * e.noise.floor(len(m.values), e.unit)
+            and float(np.mean(gained)) >= least.says
+            and all_but_one(gained) >= least.second
+        ):
             found.append((m.value, i, m))
     if not found:
         return [], 0
@@ -189,7 +193,12 @@ def paired(e: Evidence) -> list[tuple[str, tuple[int, int], Measured]]:
         m = verify.joint(e.runs, *ids, full, e.unit)
         odds = verify.joint(e.runs, *ids, full, "log-odds")
         for kind, sign in (("needs", 1), ("stands_in", -1)):
-            if m and odds and m.times(sign).low > least and min(sign * v for v in odds.values) > 0:
+            if (
+                m
+                and odds
+                and m.times(sign).low > max(least, 2 * e.noise.floor(len(m.values), e.unit))
+                and min(sign * v for v in odds.values) > 0
+            ):
                 out.append((kind, (i, j), m))
     return out
 
@@ -220,7 +229,16 @@ def _share(m: Measured) -> tuple[int, int, int]:
     return points(m.value), max(0, points(m.low)), min(100, points(m.high))
 
 
-RULES = (_nothing, _counting, _against, _contrast, _flip, _pairs, _text)
+def _unsteady(e: Evidence) -> Said:
+    """That the model does not repeat itself, as far as that shows in whole points."""
+    spread = points(e.noise.spread())
+    if e.noise.repeats or not spread:
+        return [], 0
+    claim = Claim("unsteady", classes=(e.target.class_name,), low=spread, high=spread)
+    return [Found(claim, ("prediction",), None, (e.target.class_index,))], 0
+
+
+RULES = (_unsteady, _nothing, _counting, _against, _contrast, _flip, _pairs, _text)
 
 
 def describe(e: Evidence) -> Said:

@@ -23,6 +23,7 @@ from saywhy.language.verify import runs_of, scores
 from saywhy.parts import Act, Confirmed, Face, Proposal, Request
 from saywhy.regions.choice import LEADING, Hidden, ask, chosen, fallen, hide_each, narrow
 from saywhy.regions.describe import describe
+from saywhy.regions.noise import asked_again
 from saywhy.regions.players import Bools, Reals, players
 from saywhy.regions.propose import Evidence, RegionWords, counted, wanted
 from saywhy.regions.records import RegionsFound, records
@@ -81,7 +82,8 @@ def find_in(
     tree = players(image, leaves=FAST_LEAVES if fast else None)
     high = whole[target] > SATURATED or blank >= GIVEN * whole[target]
     units: tuple[Unit, ...] = (unit, "log-odds") if high and unit == "probability" else (unit,)
-    hidden = hide_each(clf, image, tree, whole, target, units)
+    noise = asked_again(clf, image, float(whole[target]), target)
+    hidden = replace(hide_each(clf, image, tree, whole, target, units), noise=noise)
     tests = (_tested(clf, image, hidden, u, fast, seed) for u in units)
     of = next((t for t in tests if t.held), None) or _tested(clf, image, hidden, units[0], fast, seed)
     most = count or MOST
@@ -132,6 +134,8 @@ def _tested(clf: Classifier, image: Tensor, hidden: Hidden, unit: Unit, fast: bo
     how, fills = rule(hidden.tree.fine), [fill for fill, _ in CONFIRMING]
 
     def stands(n: int) -> bool:
+        if abs(own[unit][:, n].mean()) <= hidden.noise.floor(len(CONFIRMING), unit):
+            return False
         odds = dict(zip(fills, both["log-odds"][:, n].tolist(), strict=True))
         times, sign = multiples(odds, hidden.nulls, float(masks[n].mean())), int(signs[n])
         return holds([sign * v for v in both[unit][:, n]], [sign * v for v in times], unit, sign, how)
@@ -212,6 +216,7 @@ def _evidence(seen: Seen, of: Chosen, asked: Request) -> Evidence:
         dropped=of.dropped,
         unit=of.unit,
         how=rule(hidden.tree.fine),
+        noise=hidden.noise,
         fast=asked.fast,
     )
 
@@ -226,4 +231,6 @@ def _measured(e: Evidence) -> dict[str, Any]:
         told = {name: {"value": m.value, "low": max(0.0, m.low), "high": m.high} for name, m in
                 (("alone", kept), ("without", gone))}  # fmt: skip
         sufficiency = {"regions": ids, **told}
-    return {"null": {"unit": "log-odds for the whole picture", **e.nulls}, "sufficiency": sufficiency}
+    null = {"unit": "log-odds for the whole picture", **e.nulls}
+    noise = {"asked": len(e.noise.asked), "spread": e.noise.spread(), "repeats": e.noise.repeats}
+    return {"null": null, "noise": noise, "sufficiency": sufficiency}

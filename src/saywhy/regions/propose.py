@@ -10,6 +10,7 @@ from saywhy.explanation import Beside, ClassScore, Shade, Unit
 from saywhy.language.appearance import Appearance
 from saywhy.language.verify import Confirming, Measured, losses, runs_of
 from saywhy.parts import Act
+from saywhy.regions.noise import Noise
 from saywhy.regions.verdict import STRICT, Rule, holds, multiples
 
 PAIRED = 3  # regions whose pairs are tried
@@ -47,6 +48,7 @@ class Evidence:
     dropped: int = 0
     unit: Unit = "probability"
     how: Rule = STRICT
+    noise: Noise = Noise()
     fast: bool = False
     runs: tuple[Confirming, ...] = ()
 
@@ -64,6 +66,8 @@ def verdict(e: Evidence, i: int) -> int:
     """1 if a region counts for the target, -1 if it counts against it, 0 if neither was confirmed."""
     here, lost, odds = e.lost(i), e.lost(i, both=True), e.lost(i, unit="log-odds", both=True)
     if here is None or lost is None or odds is None:
+        return 0
+    if abs(here.value) <= e.noise.floor(len(here.values), e.unit):
         return 0
     by_fill = {fill: v for (fill, _), v in zip(odds.ways, odds.values, strict=True)}
     beyond = multiples(by_fill, e.nulls, e.regions[i].area)
