@@ -47,7 +47,8 @@ def edges(graph: GraphRecord) -> dict[str, float]:
     return {e.id: e.contribution for e in graph.edges}
 
 
-def test_an_edge_contrasts_the_target_with_its_rival_and_every_other_class_with_the_target(found: Explanation) -> None:
+def test_an_edge_contrasts_the_target_with_its_rival_and_every_other_class_with_the_target() -> None:
+    found = saywhy.explain(colours(), patches(), versus="blue", unit="log-odds")
     of = {g.class_index: g for g in found.graphs}
     assert found.versus is not None
     target, versus = found.target.class_index, found.versus.class_index
@@ -87,7 +88,7 @@ def test_relations_of_the_graph_hold_on_the_photo(found: Explanation) -> None:
 def test_of_many_classes_the_target_the_best_five_and_the_rival_have_graphs_once_each(many: Explanation) -> None:
     best = [c.class_index for c in many.prediction.top]
     assert [g.class_index for g in many.graphs] == [*best, 20] and len(set(best)) == 5
-    asked = saywhy.explain(Classifier(Many(), preprocess=PLAIN), patches(), target=25, regions=2)
+    asked = saywhy.explain(Classifier(Many(), preprocess=PLAIN), patches(), target=25, regions=2, unit="log-odds")
     assert [g.class_index for g in asked.graphs] == [25, *best]
     assert asked.graph == asked.graphs[0]
 
@@ -121,7 +122,7 @@ def test_the_importance_is_the_share_of_the_probability_that_hiding_takes_never_
 
 def test_an_effect_is_that_of_hiding_the_region_alone_in_all_its_runs(found: Explanation) -> None:
     for c in found.concepts:
-        own = [r for r in found.runs if r.act == "hide" and r.regions == (c.id,)]
+        own = [r for r in found.runs if r.act == "hide" and r.regions == (c.id,) and not r.mirrored]
         changes = [r.score - found.target.probability for r in own]
         assert c.effect.change == pytest.approx(float(np.mean(changes)))
         assert (c.effect.runs, c.effect.passes) == (len(own), len(own))
