@@ -422,11 +422,13 @@ def ward(
     return set(groups.values()), steps
 
 
-def null(lost: np.ndarray, areas: np.ndarray) -> float:
-    """The middle one of what the leaves cost for each share of the picture."""
+def null(lost: np.ndarray, areas: np.ndarray, few: bool) -> float:
+    """The middle one of what the leaves cost for each share of the picture, at least a tenth; of few leaves the root
+    of that times 3.5."""
     rows = sorted(abs(v) / a for v, a in zip(lost, areas, strict=True))
     n = len(rows)
-    return rows[n // 2] if n % 2 else (rows[n // 2 - 1] + rows[n // 2]) / 2
+    middle = max(0.1, rows[n // 2] if n % 2 else (rows[n // 2 - 1] + rows[n // 2]) / 2)
+    return math.sqrt(middle * 3.5) if few else middle
 
 
 def interval(values: list[float], least: float) -> tuple[float, float]:
@@ -437,12 +439,17 @@ def interval(values: list[float], least: float) -> tuple[float, float]:
     return mean - 2.132 * spread * math.sqrt(1.2), mean + 2.132 * spread * math.sqrt(1.2)
 
 
-def holds(values: list[float], beyond: list[float], sign: int) -> bool:
-    """In words: all but one fill beyond the null and the interval above 0, or all but one three times beyond it."""
+def holds(values: list[float], beyond: list[float], sign: int, means: bool) -> bool:
+    """In words: all but one fill beyond the null and the interval above 0, or all but one three times beyond it.
+
+    By means: five points and one and a half times the null on average, a point in all fills but one.
+    """
     most_lose, most_exceed = sum(v >= 0.02 for v in values) >= 4, sum(b >= 1 for b in beyond) >= 4
     thrice = sum(b >= 3 for b in beyond) >= 4
     every = all(v >= 0.03 for v in values) and sum(b >= 2 for b in beyond) >= 4
     said = (interval(values, 0.03)[0] > 0 and most_exceed) or (thrice and most_lose)
+    if means:
+        said = sum(values) >= 5 * 0.05 and sum(v >= 0.01 for v in values) >= 4 and sum(beyond) >= 5 * 1.5
     return said and (sign == 1 or every)
 
 

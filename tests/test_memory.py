@@ -112,7 +112,7 @@ def test_games_and_experiments_share_what_they_ask(clf):
         assert meter.forward_passes == 9 and torch.equal(kept_none.probabilities, hidden)
 
 
-def test_a_second_explanation_of_the_same_photo_costs_one_look(clf):
+def test_a_second_explanation_of_the_same_photo_costs_one_look_and_the_same_again(clf):
     net = tiny.build("cnn")
     clf = tiny.classifier(net, classes=[f"c{i}" for i in range(tiny.CLASSES)])
     picture = (tiny.images(1, side=64)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
@@ -121,7 +121,7 @@ def test_a_second_explanation_of_the_same_photo_costs_one_look(clf):
         first = saywhy.explain(clf, picture, regions=3)
         with counting() as meter:
             again = saywhy.explain(clf, picture, regions=3)
-    assert meter.forward_passes == 1
+    assert meter.forward_passes == 2  # whether the model repeats itself is asked outside the memory
     assert first.game == again.game == plain.game and first.concepts == again.concepts == plain.concepts
 
 

@@ -124,7 +124,7 @@ def test_the_importance_is_the_share_of_the_probability_that_hiding_takes_never_
 
 def test_an_effect_is_that_of_hiding_the_region_alone_in_all_its_runs(found: Explanation) -> None:
     for c in found.concepts:
-        own = [r for r in found.runs if r.act == "hide" and r.regions == (c.id,)]
+        own = [r for r in found.runs if r.act == "hide" and r.regions == (c.id,) and not r.mirrored]
         changes = [r.score - found.target.probability for r in own]
         assert c.effect.change == pytest.approx(float(np.mean(changes)))
         assert (c.effect.runs, c.effect.passes) == (len(own), len(own))

@@ -278,7 +278,8 @@ class Provenance(Record):
 
 
 class Run(Record):
-    """One measured intervention, kept for the page: these regions hidden (or kept alone) gave these scores."""
+    """One measured intervention, kept for the page: these regions hidden (or kept alone) gave these scores, in the
+    picture or in its mirror."""
 
     id: str
     act: Literal["hide", "keep"]
@@ -287,6 +288,7 @@ class Run(Record):
     seed: int
     score: float
     contrast: float | None
+    mirrored: bool = False
 
 
 def _without_page_only_fields(schema: dict[str, Any]) -> None:

@@ -80,11 +80,13 @@ class Request:
 @dataclass(frozen=True, eq=False)
 class Proposal:
     """Experiments that would settle what a part has found: `players` (k, H, W) boolean masks of the model's view, each
-    with an id, and acts on some of them. Acts of several parts that hide the same pixels are carried out once."""
+    with an id, acts on some of them, and those of the acts that are carried out in the picture's mirror too. Acts of
+    several parts that hide the same pixels are carried out once."""
 
     players: Tensor
     ids: tuple[str, ...]
     acts: Sequence[Act]
+    mirrored: Sequence[Act] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from saywhy.errors import UsageError, unknown
 from saywhy.explanation import Run
-from saywhy.intervene import Experiment, experiment
+from saywhy.intervene import CONFIRMING, Experiment, Masked, experiment, masked_probabilities
 from saywhy.language import Confirming, kinds
 from saywhy.parts import PARTS, Act, Confirmed, Proposal, Request, What
 from saywhy.seen import Seen
+
+Key = tuple[str, bytes]  # what is done, and to which pixels
+Trial = tuple[Experiment, Tensor | None]  # and what the whole mirror gave, of an experiment in the mirror
 
 
 def settle(seen: Seen, fitted: Mapping[str, Any], asked: Request) -> tuple[dict[str, Confirmed], list[Run]]:
@@ -59,39 +63,60 @@ def _tried(seen: Seen, proposed: Mapping[str, Proposal], asked: Request) -> dict
     players = torch.cat([p.players for p in proposed.values()])
     first = dict(zip(proposed, accumulate((len(p.players) for p in proposed.values()), initial=0), strict=False))
     keys = {name: [_key(p, act) for act in p.acts] for name, p in proposed.items()}
-    acts: dict[tuple[str, bytes], Act] = {}
+    acts: dict[Key, Act] = {}
     for name, p in proposed.items():
         for key, (what, which) in zip(keys[name], p.acts, strict=True):
             acts.setdefault(key, (what, tuple(first[name] + i for i in which)))
+    twice = {k for name, p in proposed.items() for k, a in zip(keys[name], p.acts, strict=True) if a in p.mirrored}
     asked.tell(f"checking {len(acts)} findings by other experiments")
-    trials = experiment(seen.tap.clf, seen.image, players, list(acts.values()), seed=asked.seed)
-    ways = len(trials) // len(acts)
-    of = {key: range(n * ways, (n + 1) * ways) for n, key in enumerate(acts)}
+    plain = _carried_out(seen, players, acts, asked.seed)
+    turned = _carried_out(seen, players, {k: a for k, a in acts.items() if k in twice}, asked.seed, mirrored=True)
+    numbers = count(1)
+    trials = {key: [(next(numbers), t) for t in (*plain[key], *turned.get(key, ()))] for key in acts}
     return {
         name: tuple(
-            _run(seen, n, trials[n], [p.ids[i] for i in act[1]])
+            _run(seen, n, trial, [p.ids[i] for i in act[1]])
             for key, act in zip(keys[name], p.acts, strict=True)
-            for n in of[key]
+            for n, trial in trials[key]
         )
         for name, p in proposed.items()
     }
 
 
-def _key(p: Proposal, act: Act) -> tuple[str, bytes]:
+def _key(p: Proposal, act: Act) -> Key:
     what, which = act
     return what, p.players[list(which)].any(dim=0).numpy().tobytes()
 
 
-def _run(seen: Seen, n: int, trial: Experiment, ids: Sequence[str]) -> Confirming:
+def _carried_out(
+    seen: Seen, players: Tensor, acts: Mapping[Key, Act], seed: int, *, mirrored: bool = False
+) -> dict[Key, list[Trial]]:
+    """Each act in each way, in the picture or in its mirror; there what the whole mirror gave (C,) is known too."""
+    image, masks, whole = seen.image, players, None
+    if acts and mirrored:
+        image, masks = image.flip(-1), masks.flip(-1)
+        nothing = Masked(image[None], 1, lambda start, stop: torch.ones_like(masks[:1]), *CONFIRMING[0])
+        whole = masked_probabilities(seen.tap.clf, [nothing])[0]
+    trials = [(trial, whole) for trial in experiment(seen.tap.clf, image, masks, list(acts.values()), seed=seed)]
+    ways = len(trials) // max(1, len(acts))
+    return {key: trials[n * ways : (n + 1) * ways] for n, key in enumerate(acts)}
+
+
+def _run(seen: Seen, n: int, of: Trial, ids: Sequence[str]) -> Confirming:
+    trial, whole = of
     score = float(trial.probabilities[seen.target])
     run = Run(
-        id=f"r{n + 1}",
+        id=f"r{n}",
         act=trial.act,
         regions=tuple(ids),
         fill=trial.fill,
         seed=trial.seed,
         score=score,
         contrast=None if seen.versus is None else score - float(trial.probabilities[seen.versus]),
+        mirrored=whole is not None,
     )
     first, second = (*trial.probabilities.topk(min(2, len(trial.probabilities))).values.tolist(), 0.0)[:2]
-    return Confirming(run, int(trial.probabilities.argmax()), first - second)
+    known = None
+    if whole is not None:
+        known = float(whole[seen.target]), None if seen.versus is None else float(whole[seen.versus])
+    return Confirming(run, int(trial.probabilities.argmax()), first - second, whole=known)

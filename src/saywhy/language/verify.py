@@ -1,7 +1,7 @@
 """What experiments measured, and in which interval another way of hiding would fall. Nothing here calls a model.
 
-A quantity (a change, a loss) has one value for each run; what is said is their mean, and the 90 % prediction interval
-for a run with a fill that was not used.
+A quantity (a change, a loss) has one value for each way of hiding, the mean of the picture and its mirror; what is said
+is their mean, and the 90 % prediction interval for a way that was not used.
 """
 
 from __future__ import annotations
@@ -25,30 +25,36 @@ TINY = 1e-6  # probabilities nearer to 0 and 1 are not told apart
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From which loss a region is tried and from which it is said, what a join must add, the least spread between
-    fills that is believed, and the gain in every fill from which a region counts against."""
+    """Losses: from which mean of the leading fills a region is tried and what it must lose under each of them; from
+    which mean of all fills it is said and what it must lose under all but one; what a join must add; the least spread
+    between fills that is believed; the gain in every fill from which a region counts against; what a pair must add."""
 
     proposes: float
+    each: float
     says: float
+    second: float
     join: float
     spread: float
     hinders: float
+    adds: float
 
 
 THRESHOLDS: dict[Unit, Thresholds] = {
-    "probability": Thresholds(0.03, 0.02, 0.05, 0.03, 0.03),
-    "log-odds": Thresholds(0.5, 0.4, 0.5, 0.3, 0.5),
+    "probability": Thresholds(0.03, 0.012, 0.05, 0.01, 0.05, 0.03, 0.03, 0.02),
+    "log-odds": Thresholds(0.5, 0.2, 0.5, 0.15, 0.5, 0.3, 0.5, 0.4),
 }
 
 
 @dataclass(frozen=True)
 class Confirming:
-    """A confirming run, the class that won in it, by how much it led, and the forward passes it cost."""
+    """A confirming run, the class that won in it, by how much it led, and the forward passes it cost; one of the
+    mirrored picture also knows what the whole mirror gave, the target and versus (`whole`)."""
 
     run: Run
     winner: int
     lead: float = 1.0
     passes: int = 1
+    whole: tuple[float, float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,16 @@ class Measured:
 
     @property
     def low(self) -> float:
-        """The lower end of the interval."""
-        return interval(self.values, self.unit)[0]
+        """The lower end of the interval, not below 0 where every run lost: as far as runs go the sign is sure."""
+        low = interval(self.values, self.unit)[0]
+        return max(0.0, low) if min(self.values) > 0 else low
 
     @property
     def high(self) -> float:
-        """The upper end of the interval, at most `most`: more than all of it cannot be lost."""
-        return min(self.most, interval(self.values, self.unit)[1])
+        """The upper end of the interval, at most `most`: more than all of it cannot be lost; not above 0 where every
+        run gained."""
+        high = min(self.most, interval(self.values, self.unit)[1])
+        return min(0.0, high) if max(self.values) < 0 else high
 
     def times(self, factor: float) -> Measured:
         """Every value multiplied, for instance by -1 to speak of a loss as a positive number."""
@@ -152,25 +161,41 @@ def scores(runs: Sequence[Confirming]) -> Measured | None:
     return _measured([(c.run.score, c) for c in runs], "probability", 1.0)
 
 
-def losses(runs: Sequence[Confirming], full: float, unit: Unit = "probability") -> Measured | None:
-    """Before minus after, of the target's probability or log-odds; None without runs."""
+def losses(
+    runs: Sequence[Confirming], full: float, unit: Unit = "probability", *, both: bool = False
+) -> Measured | None:
+    """Before minus after, of the target's probability or log-odds; None without runs.
+
+    Of the picture as it is, or (`both`) the mean of it and its mirror, where that was asked.
+    """
+    runs = _asked(runs, both)
     most = full if unit == "probability" else math.inf
-    return _measured([(in_unit(full, unit) - in_unit(c.run.score, unit), c) for c in runs], unit, most)
+    return _measured([(in_unit(_before(c, full), unit) - in_unit(c.run.score, unit), c) for c in runs], unit, most)
+
+
+def _asked(runs: Sequence[Confirming], both: bool) -> Sequence[Confirming]:
+    return [c for c in runs if both or not c.run.mirrored]
+
+
+def _before(c: Confirming, full: float) -> float:
+    """The target's probability in the picture of which something was hidden."""
+    return full if c.whole is None else c.whole[0]
 
 
 def contrast_losses(
-    runs: Sequence[Confirming], full: float, other: float, unit: Unit = "probability"
+    runs: Sequence[Confirming], full: float, other: float, unit: Unit = "probability", *, both: bool = False
 ) -> Measured | None:
-    """Before minus after, of target minus versus; None without runs that measured it."""
+    """Before minus after, of target minus versus, as `losses`; None without runs that measured it."""
 
     def difference(target: float, versus: float) -> float:
         return in_unit(target, unit) - in_unit(versus, unit)
 
-    rows = [
-        (difference(full, other) - difference(c.run.score, c.run.score - c.run.contrast), c)
-        for c in runs
-        if c.run.contrast is not None
-    ]
+    rows = []
+    for c in _asked(runs, both):
+        rival = other if c.whole is None else c.whole[1]
+        if c.run.contrast is not None and rival is not None:
+            after = difference(c.run.score, c.run.score - c.run.contrast)
+            rows.append((difference(_before(c, full), rival) - after, c))
     return _measured(rows, unit, math.inf)
 
 
@@ -188,6 +213,7 @@ def joint(
     interaction at the full picture (positive: they need each other, negative: one stands in for the other). Of the
     target, or of target minus versus where the probability of this `rival` in the full picture is given.
     """
+    runs = _asked(runs, False)
 
     def value(c: Confirming) -> float:
         own = in_unit(c.run.score, unit)
@@ -207,10 +233,14 @@ def _way(c: Confirming) -> Way:
 
 
 def _measured(rows: Sequence[tuple[float, Confirming]], unit: Unit, most: float) -> Measured | None:
+    """One value for each way: the mean of the picture's and its mirror's, where both were asked."""
     if not rows:
         return None
-    values, ways = tuple(v for v, _ in rows), tuple(_way(c) for _, c in rows)
-    return Measured(values, ways, sum(c.passes for _, c in rows), unit, most)
+    by_way: dict[Way, list[float]] = {}
+    for value, c in rows:
+        by_way.setdefault(_way(c), []).append(value)
+    values = tuple(float(np.mean(each)) for each in by_way.values())
+    return Measured(values, tuple(by_way), sum(c.passes for _, c in rows), unit, most)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -16,33 +16,42 @@ from saywhy.classifier import Classifier
 from saywhy.explanation import Unit
 from saywhy.intervene import Masked, masked_probabilities
 from saywhy.language.verify import THRESHOLDS, TINY
+from saywhy.regions.narrow import narrowed
+from saywhy.regions.noise import Noise
 from saywhy.regions.players import Bools, Reals, Tree
-from saywhy.regions.verdict import BEYOND, null
+from saywhy.regions.verdict import null, rule, tried
 
 LEADING = ("inpaint", "mean")
+NARROWED = 3  # regions that are narrowed, the strongest
 ADDED = 3.0  # multiples of the null of the area that a join adds
 
 
 @dataclass(frozen=True, eq=False)
 class Hidden:
     """What hiding did: the probabilities (C,) of the whole picture, and (n, C) with each node hidden, fill by fill; NaN
-    where a node was not asked about."""
+    where a node was not asked about; and the noise of the answers."""
 
     tree: Tree
     whole: Reals
     answers: Mapping[str, Reals]
     target: int
+    noise: Noise = Noise()
 
     def lost(self, fill: str, unit: Unit = "probability") -> Reals:
         """The target's loss (n,)."""
-        before, after = self.whole[self.target], self.answers[fill][:, self.target]
-        return before - after if unit == "probability" else _log_odds(before) - _log_odds(after)
+        return fallen(self.whole, self.answers[fill], self.target, unit)
 
     @property
     def nulls(self) -> dict[str, float]:
         """The null of each fill under which every leaf was hidden."""
         k = self.tree.nodes.shape[1]
-        return {f: null(self.lost(f, "log-odds")[:k], self.tree.areas[:k]) for f in self.answers}
+        return {f: null(self.lost(f, "log-odds")[:k], self.tree.areas[:k], rule(self.tree.fine)) for f in self.answers}
+
+
+def fallen(whole: Reals, answers: Reals, target: int, unit: Unit = "probability") -> Reals:
+    """The target's loss (m,) from the probabilities of the whole picture (C,) to others (m, C)."""
+    before, after = whole[target], answers[:, target]
+    return np.asarray(before - after if unit == "probability" else _log_odds(before) - _log_odds(after))
 
 
 def _log_odds(p: Reals) -> Reals:
@@ -65,7 +74,7 @@ def hide_each(clf: Classifier, image: Tensor, tree: Tree, whole: Reals, target: 
     n, k = tree.nodes.shape
     first, second = LEADING
     hidden = Hidden(tree, whole, {first: ask(clf, image, tree.masks(range(n)), first)}, target)
-    some = np.any([np.abs(hidden.lost(first, u)) >= THRESHOLDS[u].proposes for u in units], axis=0)
+    some = np.any([np.abs(hidden.lost(first, u)) >= THRESHOLDS[u].each for u in units], axis=0)
     asked = [i for i in range(n) if i < k or some[i]]
     rows = np.full_like(hidden.answers[first], np.nan)
     rows[asked] = ask(clf, image, tree.masks(asked), second)
@@ -73,23 +82,40 @@ def hide_each(clf: Classifier, image: Tensor, tree: Tree, whole: Reals, target: 
 
 
 def chosen(hidden: Hidden, unit: Unit = "probability", sign: int = 1) -> list[int]:
-    """Disjoint nodes that lose (gain for `sign` -1) enough under both leading fills, the largest least loss first.
+    """Disjoint nodes that lose (gain for `sign` -1) enough under the leading fills, the largest loss first.
 
     A join replaces the one node that it joins and that may count if what it adds exceeds what its added area costs.
     """
     area, least, nulls = hidden.tree.areas, THRESHOLDS[unit], hidden.nulls
-    loss = np.min([sign * hidden.lost(f, unit) for f in LEADING], axis=0)
+    losses = np.array([sign * hidden.lost(f, unit) for f in LEADING])
+    how = rule(hidden.tree.fine)
+    average = np.mean if how.means else np.min
+    loss = average(losses, axis=0)
     evidence = np.array([sign * hidden.lost(f, "log-odds") / nulls[f] for f in LEADING])
-    fine = (loss >= least.proposes) & ((evidence / area).min(0) >= BEYOND)
+    fine = tried(losses, evidence / area, unit, how)
     best: list[list[int]] = [[] for _ in area]
     for i, (a, b) in enumerate(hidden.tree.joined.tolist()):
         below = best[a] + best[b] if a >= 0 else []
         more = not below
         if fine[i] and len(below) == 1:
             j = below[0]
-            added = ((evidence[:, i] - evidence[:, j]) / (area[i] - area[j])).min()
+            added = average((evidence[:, i] - evidence[:, j]) / (area[i] - area[j]))
             more = bool(loss[i] >= loss[j] + least.join and added >= ADDED)
         best[i] = [i] if fine[i] and more else below
     tops = set(range(len(area))) - set(hidden.tree.joined.ravel().tolist())
     found = [i for top in sorted(tops) for i in best[top]]
     return sorted(found, key=lambda i: -loss[i])
+
+
+def narrow(clf: Classifier, image: Tensor, hidden: Hidden, which: Sequence[int], unit: Unit = "probability") -> Bools:
+    """The pixels (m, H, W) of these nodes; of the first few the part of each that takes most of its loss."""
+    tree, cells = hidden.tree, hidden.tree.on_grid(which)
+
+    def least(masks: Bools) -> Reals:
+        answers = [ask(clf, image, tree.shown(masks), fill) for fill in LEADING]
+        return np.asarray(np.min([fallen(hidden.whole, a, hidden.target, unit) for a in answers], axis=0))
+
+    for n, i in enumerate(which[:NARROWED]):
+        loss = float(min(hidden.lost(fill, unit)[i] for fill in LEADING))
+        cells[n] = narrowed(least, tree.lab, cells[n], loss)
+    return tree.shown(cells)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+import numpy as np
+
 from saywhy.explanation import Effect
 from saywhy.language import verify
 from saywhy.language.appearance import look
@@ -136,14 +138,21 @@ def _contrast(e: Evidence) -> Said:
     """The region that counts the most for the target rather than the other class: the other must gain by itself."""
     if e.versus is None:
         return [], 0
-    least, found = THRESHOLDS[e.unit].says, []
+    least, found = THRESHOLDS[e.unit], []
     for i in counted(e):
-        m = verify.contrast_losses(e.hidden(i), e.target.probability, e.versus.probability, e.unit)
-        lost = e.lost(i)
-        if m is None or lost is None:
+        m, twice = (
+            verify.contrast_losses(e.hidden(i), e.target.probability, e.versus.probability, e.unit, both=both)
+            for both in (False, True)
+        )
+        lost = e.lost(i, both=True)
+        if m is None or twice is None or lost is None:
             continue
-        gained = [a - b for a, b in zip(m.values, lost.values, strict=True)]
-        if m.low > 0 and all_but_one(m.values) >= least and all_but_one(gained) >= least:
+        gained = [a - b for a, b in zip(twice.values, lost.values, strict=True)]
+        if (
+            m.low > 2 * e.noise.floor(len(m.values), e.unit)
+            and float(np.mean(gained)) >= least.says
+            and all_but_one(gained) >= least.second
+        ):
             found.append((m.value, i, m))
     if not found:
         return [], 0
@@ -178,12 +187,18 @@ def paired(e: Evidence) -> list[tuple[str, tuple[int, int], Measured]]:
 
     In log-odds, because two parts that are each necessary need each other in probability whatever they are.
     """
-    out, full, least = [], e.target.probability, THRESHOLDS[e.unit].says
+    out, full, least = [], e.target.probability, THRESHOLDS[e.unit].adds
     for i, j in combinations(counted(e)[:PAIRED], 2):
         ids = e.regions[i].id, e.regions[j].id
-        m, odds = verify.joint(e.runs, *ids, full, e.unit), verify.joint(e.runs, *ids, full, "log-odds")
+        m = verify.joint(e.runs, *ids, full, e.unit)
+        odds = verify.joint(e.runs, *ids, full, "log-odds")
         for kind, sign in (("needs", 1), ("stands_in", -1)):
-            if m and odds and m.times(sign).low > least and min(sign * v for v in odds.values) > 0:
+            if (
+                m
+                and odds
+                and m.times(sign).low > max(least, 2 * e.noise.floor(len(m.values), e.unit))
+                and min(sign * v for v in odds.values) > 0
+            ):
                 out.append((kind, (i, j), m))
     return out
 
@@ -214,7 +229,16 @@ def _share(m: Measured) -> tuple[int, int, int]:
     return points(m.value), max(0, points(m.low)), min(100, points(m.high))
 
 
-RULES = (_nothing, _counting, _against, _contrast, _flip, _pairs, _text)
+def _unsteady(e: Evidence) -> Said:
+    """That the model does not repeat itself, as far as that shows in whole points."""
+    spread = points(e.noise.spread())
+    if e.noise.repeats or not spread:
+        return [], 0
+    claim = Claim("unsteady", classes=(e.target.class_name,), low=spread, high=spread)
+    return [Found(claim, ("prediction",), None, (e.target.class_index,))], 0
+
+
+RULES = (_unsteady, _nothing, _counting, _against, _contrast, _flip, _pairs, _text)
 
 
 def describe(e: Evidence) -> Said:

@@ -5,6 +5,14 @@ from __future__ import annotations
 from saywhy.parts import Kind
 
 KINDS: dict[str, Kind] = {
+    "unsteady": Kind(
+        (
+            "The model does not repeat itself: asked again, its probability of {class0} moves by "
+            "{reach} (standard deviation).",
+        ),
+        9,
+        0,
+    ),
     "nothing": Kind(
         ("No part of the picture counts by itself: hiding any one changes the probability of {class0} by {limit}.",),
         8,

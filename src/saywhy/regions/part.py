@@ -20,13 +20,14 @@ from saywhy.explanation import Unit, place_word
 from saywhy.intervene import CONFIRMING, play, seeded
 from saywhy.language import Confirming
 from saywhy.language.verify import runs_of, scores
-from saywhy.parts import Confirmed, Face, Proposal, Request
-from saywhy.regions.choice import LEADING, Hidden, ask, chosen, hide_each
+from saywhy.parts import Act, Confirmed, Face, Proposal, Request
+from saywhy.regions.choice import LEADING, Hidden, ask, chosen, fallen, hide_each, narrow
 from saywhy.regions.describe import describe
-from saywhy.regions.players import LEAVES, players
+from saywhy.regions.noise import asked_again
+from saywhy.regions.players import Bools, Reals, players
 from saywhy.regions.propose import Evidence, RegionWords, counted, wanted
 from saywhy.regions.records import RegionsFound, records
-from saywhy.regions.verdict import holds, multiples
+from saywhy.regions.verdict import holds, multiples, rule
 from saywhy.regions.words import seen_as, told_apart
 from saywhy.seen import Seen
 
@@ -34,6 +35,7 @@ SATURATED = 0.97  # from here on a probability hardly moves, whatever is hidden
 GIVEN = 0.5  # of the probability: where a blank picture gives the class as much, the rest is no measure of evidence
 MOST, UNCONFIRMED, HINDERING = 8, 4, 2  # regions; up to so many, those are shown that did not hold; those against
 TRIED, PLAYERS = 10, 5
+UNITS: tuple[Unit, ...] = ("probability", "log-odds")
 FAST_LEAVES, FAST_TRIED = 12, 5
 
 
@@ -44,7 +46,7 @@ FAST_LEAVES, FAST_TRIED = 12, 5
 @dataclass(frozen=True, eq=False)
 class Chosen:
     """Regions (k, H, W) in their order, how many of them count for and how many against, the unit in which they were
-    tested, how many parts were tried beside them, and what hiding did."""
+    tested, how many parts were tried beside them, what hiding did, and which were hidden in the mirror."""
 
     regions: Tensor
     fors: int
@@ -52,6 +54,7 @@ class Chosen:
     unit: Unit
     dropped: int
     hidden: Hidden
+    mirrored: tuple[int, ...] = ()
 
 
 def find_in(
@@ -76,46 +79,79 @@ def find_in(
     if count is not None and not 1 <= count <= MOST:
         raise UsageError(f"regions: 1 to {MOST} can be asked for, not {count}")
     whole = probabilities.double().cpu().numpy()
-    tree = players(image, leaves=FAST_LEAVES if fast else LEAVES)
+    tree = players(image, leaves=FAST_LEAVES if fast else None)
     high = whole[target] > SATURATED or blank >= GIVEN * whole[target]
     units: tuple[Unit, ...] = (unit, "log-odds") if high and unit == "probability" else (unit,)
-    hidden = hide_each(clf, image, tree, whole, target, units)
+    noise = asked_again(clf, image, float(whole[target]), target)
+    hidden = replace(hide_each(clf, image, tree, whole, target, units), noise=noise)
     tests = (_tested(clf, image, hidden, u, fast, seed) for u in units)
-    unit, held, hindering, failed = next((t for t in tests if t[1]), None) or _tested(
-        clf, image, hidden, units[0], fast, seed
-    )
+    of = next((t for t in tests if t.held), None) or _tested(clf, image, hidden, units[0], fast, seed)
     most = count or MOST
-    fors, against = held[: max(1, most - len(hindering)) if most > 1 else 1], hindering
-    against = against[: most - len(fors)]
-    shown = failed[: max(0, min(most, UNCONFIRMED) - len(fors) - len(against))]
-    masks = torch.from_numpy(tree.masks([*fors, *against, *shown]))
-    return Chosen(masks, len(fors), len(against), unit, len(failed) - len(shown), hidden)
+    fors = of.held[: max(1, most - len(of.hindering)) if most > 1 else 1]
+    against = of.hindering[: most - len(fors)]
+    shown = of.failed[: max(0, min(most, UNCONFIRMED) - len(fors) - len(against))]
+    regions = [*fors, *against, *shown]
+    mirrored = tuple(n for n, i in enumerate(regions) if i in of.mirrored)
+    masks, dropped = torch.from_numpy(of.masks[regions]), len(of.failed) - len(shown)
+    return Chosen(masks, len(fors), len(against), of.unit, dropped, hidden, mirrored)
 
 
-def _tested(
-    clf: Classifier, image: Tensor, hidden: Hidden, unit: Unit, fast: bool, seed: int
-) -> tuple[Unit, list[int], list[int], list[int]]:
-    """The nodes that hold for the target, the largest mean loss first, those that hold against it, and the others."""
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """Masks (m, H, W) tested in a unit: which hold for the target, the largest mean loss first, which against it,
+    which do not, and which were hidden in the mirror too."""
+
+    unit: Unit
+    masks: Bools
+    held: list[int]
+    hindering: list[int]
+    failed: list[int]
+    mirrored: tuple[int, ...] = ()
+
+
+def _tested(clf: Classifier, image: Tensor, hidden: Hidden, unit: Unit, fast: bool, seed: int) -> Tested:
+    """The chosen nodes, the strongest narrowed, hidden in five ways in the picture and in its mirror.
+
+    They must hold on average in both, and have one sign in every way in the picture itself, of which numbers are told.
+    """
     fors = chosen(hidden, unit)[: FAST_TRIED if fast else TRIED]
-    hindering = [] if fast else chosen(hidden, unit, -1)[:HINDERING]
-    picked = [*fors, *(i for i in hindering if i not in fors)]
-    fills = {fill: ask(clf, image, hidden.tree.masks(picked), fill, s) for fill, s in seeded(CONFIRMING, seed)}
-    rows = {i: {fill: answers[n] for fill, answers in fills.items()} for n, i in enumerate(picked)}
-    lost = {i: _lost(hidden, rows[i], unit) for i in picked}
-    times = {i: multiples(_lost(hidden, rows[i], "log-odds"), hidden.nulls, hidden.tree.areas[i]) for i in picked}
-    held = [i for i in fors if holds(list(lost[i].values()), times[i], unit)]
-    less = [i for i in hindering if holds([-v for v in lost[i].values()], [-v for v in times[i]], unit, -1)]
+    hindering = [] if fast else [i for i in chosen(hidden, unit, -1) if i not in fors][:HINDERING]
+    strongest = not (fast or hidden.tree.fine)
+    narrow_ones = narrow(clf, image, hidden, fors, unit) if strongest else hidden.tree.masks(fors)
+    masks = np.concatenate([narrow_ones, hidden.tree.masks(hindering)])
+    own = _losses(clf, image, masks, hidden.whole, hidden.target, seed)
+    signs = np.array([1] * len(fors) + [-1] * len(hindering))
+    steady = [n for n, sign in enumerate(signs) if (sign * own[unit][:, n]).min() > 0]
+    twice = [] if fast else steady
+    both = own
+    if twice:
+        turned, there = image.flip(-1), np.ascontiguousarray(masks[twice][..., ::-1])
+        whole = ask(clf, turned, np.zeros_like(there[:1]), CONFIRMING[0][0])[0]
+        mirror = _losses(clf, turned, there, whole, hidden.target, seed)
+        both = {u: values.copy() for u, values in own.items()}
+        for u in both:
+            both[u][:, twice] = (own[u][:, twice] + mirror[u]) / 2
+    how, fills = rule(hidden.tree.fine), [fill for fill, _ in CONFIRMING]
 
-    def mean(i: int) -> float:
-        return float(np.mean(list(lost[i].values())))
+    def stands(n: int) -> bool:
+        if abs(own[unit][:, n].mean()) <= hidden.noise.floor(len(CONFIRMING), unit):
+            return False
+        odds = dict(zip(fills, both["log-odds"][:, n].tolist(), strict=True))
+        times, sign = multiples(odds, hidden.nulls, float(masks[n].mean())), int(signs[n])
+        return holds([sign * v for v in both[unit][:, n]], [sign * v for v in times], unit, sign, how)
 
-    held, less = sorted(held, key=lambda i: -mean(i)), sorted(less, key=mean)
-    return unit, held, less, [i for i in picked if i not in (*held, *less)]
+    mean = own[unit].mean(0)
+    ranked = sorted((n for n in steady if stands(n)), key=lambda n: -abs(mean[n]))
+    held, less = ([n for n in ranked if signs[n] == sign] for sign in (1, -1))
+    return Tested(unit, masks, held, less, [n for n in range(len(signs)) if n not in ranked], tuple(twice))
 
 
-def _lost(hidden: Hidden, answers: Mapping[str, Any], unit: Unit) -> dict[str, float]:
-    one = replace(hidden, answers={fill: row[None] for fill, row in answers.items()})
-    return {fill: float(one.lost(fill, unit)[0]) for fill in answers}
+def _losses(clf: Classifier, image: Tensor, masks: Bools, whole: Reals, target: int, seed: int) -> dict[Unit, Reals]:
+    """What hiding each mask (m, H, W) costs under the five fills (5, m), in both units."""
+    if not len(masks):
+        return {unit: np.zeros((len(CONFIRMING), 0)) for unit in UNITS}
+    answers = [ask(clf, image, masks, fill, s) for fill, s in seeded(CONFIRMING, seed)]
+    return {unit: np.array([fallen(whole, a, target, unit) for a in answers]) for unit in UNITS}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -136,13 +172,18 @@ def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> 
     if playing and not asked.fast:
         asked.tell(f"hiding and showing {playing} regions in all combinations")
         game = play(clf, seen.image, of.regions[:playing], fills=LEADING[:1], seed=asked.seed)
-    return RegionsFound(of.regions, tuple(range(of.fors)), of.hidden.tree, game, _evidence(seen, of, asked))
+    return RegionsFound(
+        of.regions, tuple(range(of.fors)), of.hidden.tree, game, _evidence(seen, of, asked), of.mirrored
+    )
 
 
 def propose(found: RegionsFound, seen: Seen) -> Proposal:
-    """Each region hidden, the strongest pairs, and all that count together, hidden and kept alone."""
+    """Each region hidden, the strongest pairs, and all that count together, hidden and kept alone; regions in
+    the mirror too, because networks answer a picture and its mirror by several points differently."""
     e = found.evidence
-    return Proposal(found.regions, tuple(r.id for r in e.regions), wanted(e, found.fors))
+    acts = wanted(e, found.fors)
+    mirrored: list[Act] = [("hide", (i,)) for i in found.mirrored]
+    return Proposal(found.regions, tuple(r.id for r in e.regions), acts, mirrored)
 
 
 def confirm(found: RegionsFound, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:
@@ -176,6 +217,8 @@ def _evidence(seen: Seen, of: Chosen, asked: Request) -> Evidence:
         tried=len(hidden.tree.nodes),
         dropped=of.dropped,
         unit=of.unit,
+        how=rule(hidden.tree.fine),
+        noise=hidden.noise,
         fast=asked.fast,
     )
 
@@ -190,4 +233,6 @@ def _measured(e: Evidence) -> dict[str, Any]:
         told = {name: {"value": m.value, "low": max(0.0, m.low), "high": m.high} for name, m in
                 (("alone", kept), ("without", gone))}  # fmt: skip
         sufficiency = {"regions": ids, **told}
-    return {"null": {"unit": "log-odds for the whole picture", **e.nulls}, "sufficiency": sufficiency}
+    null = {"unit": "log-odds for the whole picture", **e.nulls}
+    noise = {"asked": len(e.noise.asked), "spread": e.noise.spread(), "repeats": e.noise.repeats}
+    return {"null": null, "noise": noise, "sufficiency": sufficiency}

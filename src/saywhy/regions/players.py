@@ -1,8 +1,11 @@
 """The players: a tree of patches of one picture, from its colours alone (no network is asked, nothing is random).
 
-The picture's finest flat patches (Felzenszwalb and Huttenlocher 2004) are joined by Ward's criterion (1963) in colour
-and place down to k leaves; the joins above them, up to a share of the picture, are players too. H x W picture, h x w
-grid, k leaves, n nodes.
+Leaves, and the joins above them by Ward's criterion (1963) in colour and place, up to a share of the picture. How the
+leaves are found depends on how finely the grid sees the picture. Where a cell is one pixel or little more, its finest
+flat patches (Felzenszwalb and Huttenlocher 2004) are joined by the same criterion: small parts of small pictures need
+sharp rims. Where a cell is wider, they are clusters in colour and place, grown from a fixed lattice of seeds: the same
+ones for a copy of the photo that is saved again, moved by a pixel or mirrored, which joins from the bottom are not.
+H x W picture, h x w grid, k leaves, n nodes.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy import ndimage
 from skimage.color import rgb2lab
 from skimage.segmentation import felzenszwalb
 from torch import Tensor
@@ -23,22 +27,55 @@ Bools = NDArray[np.bool_]
 Labels = NDArray[np.int64]
 
 GRID = 64  # rows of the grid that is partitioned
-LEAVES, MOST = 24, 0.20  # leaves of the partition; the largest join, of the picture
+COARSE = 2.0  # pixels a cell: from here on leaves grow from the lattice
 ATOM_SCALE, ATOM_CELLS = 5.0, 3
-PLACE = 30.0  # Lab units that the whole height or width of the picture is worth
+SEEDS, ROUNDS, SMOOTHED = 4, 15, 2.0  # rows of the lattice, rounds at most, cells over which colours are smoothed
+PIECE, PIECE_CELLS = 0.3, 12  # a piece apart from its cluster's largest is a leaf from this share of it on
+
+
+@dataclass(frozen=True)
+class Grain:
+    """How a picture is cut: its leaves at most, the largest join (of the picture), and the Lab units that the whole
+    height or width of the picture is worth."""
+
+    leaves: int
+    most: float
+    place: float
+
+
+FINE, LATTICE = Grain(24, 0.20, 30.0), Grain(16, 0.40, 80.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """`leaves` (H, W) labels; `nodes` (n, k) which leaves each holds, the leaves first; `joined` (n, 2), or -1."""
+    """`cells` (h, w) leaf labels on the grid, whose `lab` colours (h, w, 3) are known, and which row and column of it
+    each pixel lies in (H,), (W,); `nodes` (n, k) which leaves each holds, the leaves first; `joined` (n, 2), or -1;
+    `fine` where a cell is a pixel or little more."""
 
-    leaves: Labels
+    cells: Labels
+    lab: Reals
+    rows: Labels
+    columns: Labels
     nodes: Bools
     joined: Labels
+    fine: bool
+
+    @property
+    def leaves(self) -> Labels:
+        """The leaf (H, W) of each pixel."""
+        return self.cells[self.rows[:, None], self.columns]
 
     def masks(self, which: Sequence[int]) -> Bools:
         """The nodes' pixels (m, H, W)."""
-        return self.nodes[list(which)][:, self.leaves]
+        return self.shown(self.on_grid(which))
+
+    def on_grid(self, which: Sequence[int]) -> Bools:
+        """The nodes' cells (m, h, w)."""
+        return self.nodes[list(which)][:, self.cells]
+
+    def shown(self, cells: Bools) -> Bools:
+        """The pixels (m, H, W) of cells (m, h, w)."""
+        return cells[:, self.rows[:, None], self.columns]
 
     @property
     def areas(self) -> Reals:
@@ -47,26 +84,71 @@ class Tree:
         return np.asarray(self.nodes @ sizes, dtype=np.float64)
 
 
-def players(image: Tensor, *, leaves: int = LEAVES, most: float = MOST) -> Tree:
-    """The tree of players of one picture (3, H, W) in [0, 1]; a mirrored picture gives the mirrored tree."""
+def players(image: Tensor, *, leaves: int | None = None) -> Tree:
+    """The tree of players of one picture (3, H, W) in [0, 1]; a mirrored picture gives the mirrored tree.
+
+    `leaves` is their number at most, where the grain of the picture (`FINE` or `LATTICE`) would allow for more.
+    """
     H, W = image.shape[1:]
     h, w = min(GRID, H), min(max(8, round(GRID * W / H)), W)
     x = F.interpolate(image[None].float(), (h, w), mode="area")[0].cpu().double().numpy().transpose(1, 2, 0)
-    atoms = felzenszwalb(x, scale=ATOM_SCALE, sigma=0, min_size=ATOM_CELLS)
-    labels = ward(*_described(x, atoms), touching(atoms), leaves)[0][atoms]
-    _, nodes, joined = ward(*_described(x, labels), touching(labels), 1, most * h * w)
+    grain = LATTICE if COARSE * h <= H else FINE
+    few = grain.leaves if leaves is None else min(leaves, grain.leaves)
+    if grain is LATTICE:
+        labels = lattice(x, grain.place)
+    else:
+        labels = felzenszwalb(x, scale=ATOM_SCALE, sigma=0, min_size=ATOM_CELLS)
+    labels = ward(*_described(x, labels, grain.place), touching(labels), few)[0][labels]
+    _, nodes, joined = ward(*_described(x, labels, grain.place), touching(labels), 1, grain.most * h * w)
     # The cell that a pixel's middle lies in, so that a mirrored picture has mirrored cells.
-    rows, columns = ((2 * np.arange(H) + 1) * h // (2 * H))[:, None], (2 * np.arange(W) + 1) * w // (2 * W)
-    return Tree(labels[rows, columns], nodes, joined)
+    rows, columns = ((2 * np.arange(n) + 1) * k // (2 * n) for n, k in ((H, h), (W, w)))
+    return Tree(labels, rgb2lab(x), rows, columns, nodes, joined, grain is FINE)
 
 
-def _described(x: Reals, labels: Labels) -> tuple[Reals, Reals]:
-    """Each label's mean colour (Lab) and place, and its size in cells."""
-    h, w = labels.shape
+def _features(lab: Reals, place: float) -> Reals:
+    """Colour and place of every cell of (h, w, 3): (h * w, 5). Places are those of the cells' middles about the
+    picture's, so that the mirrored picture's differ in sign alone."""
+    h, w = lab.shape[:2]
     ys, xs = np.mgrid[:h, :w]
-    every = np.dstack([rgb2lab(x), PLACE * ys / h, PLACE * xs / w]).reshape(-1, 5)
+    return np.dstack([lab, place * ((ys + 0.5) / h - 0.5), place * ((xs + 0.5) / w - 0.5)]).reshape(-1, 5)
+
+
+def _described(x: Reals, labels: Labels, place: float) -> tuple[Reals, Reals]:
+    """Each label's mean colour (Lab) and place, and its size in cells."""
     sizes = np.bincount(labels.ravel()).astype(float)
-    return np.stack([np.bincount(labels.ravel(), c) / sizes for c in every.T], 1), sizes
+    return np.stack([np.bincount(labels.ravel(), c) / sizes for c in _features(rgb2lab(x), place).T], 1), sizes
+
+
+def lattice(x: Reals, place: float) -> Labels:
+    """Clusters (h, w) in colour and place by k-means from a lattice of cells of the picture, kept connected."""
+    h, w = x.shape[:2]
+    across = max(1, round(SEEDS * w / h))
+    every = _features(ndimage.gaussian_filter(rgb2lab(x), (SMOOTHED, SMOOTHED, 0)), place)
+    rows, columns = ((2 * np.arange(n) + 1) * k // (2 * n) for n, k in ((h, SEEDS), (w, across)))
+    labels: Labels = (rows[:, None] * across + columns).ravel()
+    for _ in range(ROUNDS):
+        sizes = np.bincount(labels, minlength=SEEDS * across).astype(float)
+        means = np.stack([np.bincount(labels, c, len(sizes)) for c in every.T], 1) / np.maximum(sizes, 1)[:, None]
+        apart = (means**2).sum(1) - 2 * every @ means.T
+        apart[:, sizes == 0] = np.inf
+        last, labels = labels, apart.argmin(1)
+        if (labels == last).all():
+            break
+    return _connected(labels.reshape(h, w))
+
+
+def _connected(labels: Labels) -> Labels:
+    """Labels of connected leaves: small pieces that lie apart from the rest of their cluster go to the leaf beside."""
+    out = np.full(labels.shape, -1)
+    for one in np.unique(labels):
+        pieces, _ = ndimage.label(labels == one)
+        sizes = np.bincount(pieces.ravel())[1:]
+        for piece in np.flatnonzero(sizes >= max(PIECE_CELLS, PIECE * sizes.max())):
+            out[pieces == piece + 1] = out.max() + 1
+    if (out < 0).all():
+        return np.zeros_like(out)
+    nearest = ndimage.distance_transform_edt(out < 0, return_distances=False, return_indices=True)
+    return np.asarray(out[tuple(nearest)])
 
 
 def touching(labels: Labels) -> Labels:

@@ -10,7 +10,8 @@ from saywhy.explanation import Beside, ClassScore, Shade, Unit
 from saywhy.language.appearance import Appearance
 from saywhy.language.verify import Confirming, Measured, losses, runs_of
 from saywhy.parts import Act
-from saywhy.regions.verdict import holds, multiples
+from saywhy.regions.noise import Noise
+from saywhy.regions.verdict import STRICT, Rule, holds, multiples
 
 PAIRED = 3  # regions whose pairs are tried
 
@@ -46,6 +47,8 @@ class Evidence:
     tried: int = 1
     dropped: int = 0
     unit: Unit = "probability"
+    how: Rule = STRICT
+    noise: Noise = Noise()
     fast: bool = False
     runs: tuple[Confirming, ...] = ()
 
@@ -53,20 +56,25 @@ class Evidence:
         """The runs in which exactly these regions were hidden."""
         return runs_of(self.runs, "hide", (self.regions[i].id for i in which))
 
-    def lost(self, *which: int, unit: Unit | None = None) -> Measured | None:
-        """What hiding these together takes from the target, in the evidence's unit; None if it was not tried."""
-        return losses(self.hidden(*which), self.target.probability, unit or self.unit)
+    def lost(self, *which: int, unit: Unit | None = None, both: bool = False) -> Measured | None:
+        """What hiding these together takes from the target, in the evidence's unit, in the picture or on average in it
+        and its mirror (`both`); None if it was not tried."""
+        return losses(self.hidden(*which), self.target.probability, unit or self.unit, both=both)
 
 
 def verdict(e: Evidence, i: int) -> int:
     """1 if a region counts for the target, -1 if it counts against it, 0 if neither was confirmed."""
-    lost, odds = e.lost(i), e.lost(i, unit="log-odds")
-    if lost is None or odds is None:
+    here, lost, odds = e.lost(i), e.lost(i, both=True), e.lost(i, unit="log-odds", both=True)
+    if here is None or lost is None or odds is None:
+        return 0
+    if abs(here.value) <= e.noise.floor(len(here.values), e.unit):
         return 0
     by_fill = {fill: v for (fill, _), v in zip(odds.ways, odds.values, strict=True)}
     beyond = multiples(by_fill, e.nulls, e.regions[i].area)
     for sign in (1, -1):
-        if holds([sign * v for v in lost.values], [sign * v for v in beyond], e.unit, sign):
+        if min(sign * v for v in here.values) > 0 and holds(
+            [sign * v for v in lost.values], [sign * v for v in beyond], e.unit, sign, e.how
+        ):
             return sign
     return 0
 

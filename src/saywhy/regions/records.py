@@ -34,13 +34,14 @@ ALL_CLASSES = 20  # up to here every class is a candidate and gets its graph
 @dataclass(frozen=True, eq=False)
 class RegionsFound:
     """The regions of one image, which of them count for the target, the tree that they were chosen from, the game on
-    the first of them (None: not played), and what is known of them."""
+    the first of them (None: not played), what is known of them, and which are hidden in the mirror too."""
 
     regions: Tensor
     fors: Sequence[int]
     tree: Tree
     game: Game | None
     evidence: Evidence
+    mirrored: tuple[int, ...] = ()
 
 
 def records(seen: Seen, found: RegionsFound) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def run_row(r: Run, names: Mapping[str, str]) -> dict[str, Any]:
     """A run as a row of `runtable.html`; `names` are the lights of regions."""
     return {
         "id": r.id,
-        "act": {"hide": "hidden", "keep": "kept alone"}[r.act],
+        "act": {"hide": "hidden", "keep": "kept alone"}[r.act] + (", mirrored" if r.mirrored else ""),
         "regions": wording.listed(r.regions) or "none",
         "lights": " ".join(names[i] for i in r.regions if i in names),
         "fill": wording.clean(r.fill),
