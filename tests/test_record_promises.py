@@ -52,7 +52,7 @@ def test_an_edge_of_the_target_is_what_the_five_ways_give_together(found: Explan
     full, lead = found.target.probability, found.target.probability - found.versus.probability
     tried = 0
     for e in found.graph.edges:
-        runs = [{r.fill: r for r in found.runs if r.act == "hide" and set(r.regions) == set(ids)}
+        runs = [{r.fill: r for r in found.runs if r.act == "hide" and not r.mirrored and set(r.regions) == set(ids)}
                 for ids in ((e.source,), (e.target,), (e.source, e.target))]  # fmt: skip
         if not runs[2]:
             continue

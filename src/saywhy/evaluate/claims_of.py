@@ -40,6 +40,7 @@ CLAIMED: dict[str, str | None] = {
     "counted_too": "counts",
     "text": None,
     "default": None,
+    "unsteady": None,
     **{
         f"{name}{whose}{how_many}": row
         for name, row in (("surroundings_decide", "decides"), ("surroundings_spared", "does-not-decide"))
