@@ -25,10 +25,9 @@ from saywhy.evaluate.claims_of import DISTURBANCES, claims_of, masks_of, said_ag
 from saywhy.evaluate.scene_truth import SLACK, TINY, Told
 from saywhy.image import Bools, Picture
 from saywhy.intervene import CONFIRMING, gaussian_blur, hide, seeded
-from saywhy.language.verify import THRESHOLDS
 from saywhy.regions.choice import LEADING, ask
 from saywhy.regions.part import Chosen, find_in
-from saywhy.regions.verdict import BEYOND, holds, multiples
+from saywhy.regions.verdict import holds, multiples, rule, tried
 
 APART = 0.10  # of a moved patch's area that may touch what it must not touch
 TRIES, PATCHES = 60, 3
@@ -217,21 +216,25 @@ def moved(masks: Bools, away: Sequence[Bools], seed: int) -> Bools:
 
 
 def counts(clf: Classifier, x: Tensor, of: Chosen, masks: Bools, seed: int = 0) -> list[bool]:
-    """Whether each mask (m, H, W) would be said to count, by the very test that regions pass."""
+    """Whether each mask (m, H, W) would be said to count by the test that regions pass.
+
+    In the plain picture alone: regions must pass it in the mean with the mirror too, so this lets through more.
+    """
     if not len(masks):
         return []
-    hidden, areas = of.hidden, masks.mean((1, 2))
+    hidden, areas, how = of.hidden, masks.mean((1, 2)), rule(of.hidden.tree.fine)
     rows = {fill: ask(clf, x, masks, fill, s) for fill, s in seeded(CONFIRMING, seed)}
-    p, t, least = hidden.whole[hidden.target], hidden.target, THRESHOLDS[of.unit]
+    p, t = hidden.whole[hidden.target], hidden.target
     out = []
     for n, area in enumerate(areas):
         evidence = {f: float(_in(p, "log-odds") - _in(r[n, t], "log-odds")) for f, r in rows.items()}
         lost = {f: float(_in(p, of.unit) - _in(r[n, t], of.unit)) for f, r in rows.items()}
         times = multiples(evidence, hidden.nulls, float(area))
-        tried = min(lost[f] for f in LEADING) >= least.proposes and (
-            min(multiples({f: evidence[f] for f in LEADING}, hidden.nulls, float(area))) >= BEYOND
-        )
-        out.append(bool(tried and holds(list(lost.values()), times, of.unit)))
+        first = multiples({f: evidence[f] for f in LEADING}, hidden.nulls, float(area))
+        leading = np.array([[lost[f]] for f in LEADING]), np.array(first)[:, None]
+        alike = all(v > 0 for v in lost.values())  # a claim needs the same sign in all ways
+        worth = bool(tried(*leading, of.unit, how)[0])
+        out.append(bool(worth and alike and holds(list(lost.values()), times, of.unit, how=how)))
     return out
 
 
