@@ -27,6 +27,8 @@ def graph_rows(e: Explanation, layout: Layout, names: dict[str, str]) -> Row | N
         return None
     unit = wording.unit_of(e)
     edges = [edge for edge in e.graph.edges if edge.source in at and edge.target in at]
+    if not edges:  # one region plays by itself
+        return None
     # Under half a point an edge is no more than the noise of the fills; the list below the picture has them all.
     least = 0.005 * wording.BAR_ENDS[unit]
     order = sorted(edges, key=lambda edge: -abs(edge.contribution))
