@@ -14,6 +14,7 @@ from saywhy.classifier import Classifier
 from saywhy.explanation import Explanation, GraphRecord
 from saywhy.graph.build import spatial_relation
 from saywhy.passes import counting
+from saywhy.regions.records import _at_the_whole
 from test_explainer import PLAIN, Colours, colours, patches
 
 
@@ -263,3 +264,14 @@ def test_relations_hold_for_offsets_of_less_than_a_pixel() -> None:
     one, lower, further = mask((4, 4)), mask((4, 4), (5, 4)), mask((4, 4), (4, 5))
     assert [spatial_relation(a, one)[0] for a in (lower, further)] == ["below", "right of"]
     assert [spatial_relation(one, a)[0] for a in (lower, further)] == ["above", "left of"]
+
+
+def test_what_a_pair_adds_at_the_whole_is_the_second_difference_with_all_others_seen() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.random(8)  # of the coalitions of three players, player i in bit i
+    got = _at_the_whole(values, 3)
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        alone = [s for s in range(8) if s == 7 - 2**i], [s for s in range(8) if s == 7 - 2**j]
+        expected = values[7] - values[alone[0][0]] - values[alone[1][0]] + values[7 - 2**i - 2**j]
+        assert got[i, j] == got[j, i] == pytest.approx(expected, abs=1e-12)
+    assert not got.diagonal().any()

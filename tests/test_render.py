@@ -479,3 +479,9 @@ def test_panel_draws_the_saliency_only_where_there_is_some() -> None:
 def test_panel_breaks_long_words_and_survives_long_texts() -> None:
     e = record(names=("w" * 4000, "b", "c", "d", "e"))
     assert panel(e).height <= 6000
+
+
+def test_the_heading_of_the_page_tells_the_probability_as_a_percentage():
+    page = RENDERERS["html"].function(record()).decode()
+    heading = page[page.index("<h1") : page.index("</h1>")]
+    assert "39\u00a0%" in heading and "0.39" not in heading
