@@ -24,10 +24,9 @@ from saywhy.evaluate.annotations import framed_mask
 from saywhy.evaluate.claims_of import DISTURBANCES, claims_of, masks_of, said_again
 from saywhy.evaluate.scene_truth import SLACK, TINY, Told
 from saywhy.image import Bools, Picture
-from saywhy.intervene import CONFIRMING, gaussian_blur, hide, seeded
-from saywhy.regions.choice import LEADING, ask
-from saywhy.regions.part import Chosen, find_in
-from saywhy.regions.verdict import holds, multiples, rule, tried
+from saywhy.intervene import CONFIRMING, gaussian_blur, hide
+from saywhy.regions.part import UNITS, Chosen, find_in, losses_of
+from saywhy.regions.verdict import holds, multiples, rule, signed, tried
 
 APART = 0.10  # of a moved patch's area that may touch what it must not touch
 TRIES, PATCHES = 60, 3
@@ -215,26 +214,23 @@ def moved(masks: Bools, away: Sequence[Bools], seed: int) -> Bools:
     return np.array(out, dtype=bool).reshape(-1, *masks.shape[1:])
 
 
-def counts(clf: Classifier, x: Tensor, of: Chosen, masks: Bools, seed: int = 0) -> list[bool]:
-    """Whether each mask (m, H, W) would be said to count by the test that regions pass.
-
-    In the plain picture alone: regions must pass it in the mean with the mirror too, so this lets through more.
-    """
+def counts(of: Chosen, masks: Bools, seed: int = 0) -> list[bool]:
+    """Whether each mask (m, H, W) would be said to count by the test that regions pass."""
     if not len(masks):
         return []
-    hidden, areas, how = of.hidden, masks.mean((1, 2)), rule(of.hidden.tree.fine)
-    rows = {fill: ask(clf, x, masks, fill, s) for fill, s in seeded(CONFIRMING, seed)}
-    p, t = hidden.whole[hidden.target], hidden.target
+    hidden, areas, how, unit = of.hidden, masks.mean((1, 2)), rule(of.hidden.tree.fine), of.unit
+    first = {fill: side.ask(masks, fill) for fill, side in hidden.sides.items()}
+    leading = {u: np.array([hidden.sides[f].lost(r, hidden.target, u) for f, r in first.items()]) for u in UNITS}
+    own, turned = (losses_of(side, masks, hidden.target, seed) for side in hidden.sides.values())
     out = []
     for n, area in enumerate(areas):
-        evidence = {f: float(_in(p, "log-odds") - _in(r[n, t], "log-odds")) for f, r in rows.items()}
-        lost = {f: float(_in(p, of.unit) - _in(r[n, t], of.unit)) for f, r in rows.items()}
-        times = multiples(evidence, hidden.nulls, float(area))
-        first = multiples({f: evidence[f] for f in LEADING}, hidden.nulls, float(area))
-        leading = np.array([[lost[f]] for f in LEADING]), np.array(first)[:, None]
-        alike = all(v > 0 for v in lost.values())  # a claim needs the same sign in all ways
-        worth = bool(tried(*leading, of.unit, how)[0])
-        out.append(bool(worth and alike and holds(list(lost.values()), times, of.unit, how=how)))
+        beyond = multiples(dict(zip(first, leading["log-odds"][:, n], strict=True)), hidden.nulls, float(area))
+        worth = tried(leading[unit][:, [n]], np.array(beyond)[:, None], unit, how)[0]
+        mean = {u: (own[u][:, n] + turned[u][:, n]) / 2 for u in UNITS}
+        fills = [fill for fill, _ in CONFIRMING]
+        times = multiples(dict(zip(fills, mean["log-odds"], strict=True)), hidden.nulls, float(area))
+        alike = signed(own[unit][:, n].tolist())
+        out.append(bool(worth and alike and holds(mean[unit].tolist(), times, unit, how=how)))
     return out
 
 
@@ -250,9 +246,9 @@ def moved_patches(clf: Classifier, x: Tensor, e: Explanation, seed: int, tally: 
         ("moved to the background", moved(first, [busy] * len(first), seed)),
         ("moved elsewhere", moved(first, list(first), seed)),
     ):
-        tally.hits[f"passes: {name}"] += counts(clf, x, of, there)
+        tally.hits[f"passes: {name}"] += counts(of, there)
     said = sorted({t.regions[0] for t in claims_of(e) if t.kind == "counts"})
-    tally.hits["passes: in place, said to count"] += counts(clf, x, of, masks[said])
+    tally.hits["passes: in place, said to count"] += counts(of, masks[said])
 
 
 # --------------------------------------------------------------------------------------------------

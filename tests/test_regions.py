@@ -17,12 +17,12 @@ from saywhy.intervene import remembering
 from saywhy.language import Appearance
 from saywhy.language.verify import interval
 from saywhy.passes import counting
-from saywhy.regions.choice import chosen, hide_each
+from saywhy.regions.choice import chosen, hide_each, sides
 from saywhy.regions.noise import Noise, asked_again
 from saywhy.regions.part import find_in
 from saywhy.regions.players import players, touching, ward
 from saywhy.regions.propose import RegionWords
-from saywhy.regions.verdict import AVERAGE, STRICT, holds, null
+from saywhy.regions.verdict import AVERAGE, STRICT, holds, null, signed
 from saywhy.regions.words import seen_as, told_apart
 
 SIDE = 96
@@ -161,17 +161,27 @@ def test_null_interval_and_verdict_are_those_of_the_plain_formulas(seed: int) ->
 
 def test_one_fill_that_disagrees_does_not_decide_and_two_do() -> None:
     strong = [9.0] * 5
-    assert holds([0.3, 0.3, 0.3, 0.3, 0.0], strong)
-    assert not holds([0.3, 0.3, 0.3, 0.0, 0.0], strong)
-    assert holds([0.3, 0.3, 0.3, 0.3, 0.3], [1.1] * 5), "the interval leaves out nothing"
-    assert not holds([0.3, 0.3, 0.3, 0.3, 0.3], [0.9] * 5), "no more than hiding something of its size does"
+    assert holds([0.3, 0.3, 0.3, 0.3, 0.001], strong)
+    assert not holds([0.3, 0.3, 0.3, 0.3, 0.0], strong), "the sign is the same in all"
+    assert not holds([0.3, 0.3, 0.3, 0.001, 0.001], strong)
+    assert holds([0.3, 0.3, 0.3, 0.3, 0.3], [2.1] * 5), "the interval leaves out nothing"
+    assert not holds([0.3, 0.3, 0.3, 0.3, 0.3], [1.9] * 5), "hardly more than hiding something of its size does"
     assert not holds([0.3, 0.3, 0.3, 0.3, 0.02], strong, sign=-1), "against only if every fill gains"
+
+
+def test_what_counts_against_raises_the_score_clearly_and_about_alike() -> None:
+    assert holds([0.1] * 5, [4.1] * 5, sign=-1) and not holds([0.1] * 5, [3.9] * 5, sign=-1)
+    assert signed([0.001, 0.2, 0.1]) and signed([-0.1, 0.2, 0.1]), "a loss may be uneven, and absent in one way"
+    assert not signed([-0.1, -0.001, 0.5]) and not signed([-0.5, 0.2, 0.1])
+    assert signed([-0.1, -0.2, -0.15], -1)
+    assert not signed([-0.09, -0.2, -0.2], -1) and not signed([0.01, -0.2, -0.2], -1)
 
 
 def test_by_means_one_fill_may_disagree_and_the_average_must_exceed_the_null() -> None:
     strong = [9.0] * 5
-    assert holds([0.3, 0.3, 0.3, 0.3, -0.1], strong, how=AVERAGE)
-    assert not holds([0.3, 0.3, 0.3, 0.0, -0.1], strong, how=AVERAGE)
+    assert holds([0.3, 0.3, 0.3, 0.3, 0.001], strong, how=AVERAGE)
+    assert not holds([0.3, 0.3, 0.3, 0.3, -0.001], strong, how=AVERAGE)
+    assert not holds([0.3, 0.3, 0.3, 0.001, 0.001], strong, how=AVERAGE)
     assert holds([0.3] * 5, [1.6] * 5, how=AVERAGE) and not holds([0.3] * 5, [1.4] * 5, how=AVERAGE)
     assert not holds([0.04] * 5, strong, how=AVERAGE), "too little to be told"
 
@@ -247,7 +257,8 @@ def test_a_saturated_probability_is_tested_in_log_odds() -> None:
     clf = looks_at(masks[0], 0, sharpness=30.0)
 
     def scores(x: Tensor) -> Tensor:
-        return torch.stack([clf.net(x)[:, 0] * 0.2 + 6, torch.zeros(len(x))], 1)
+        either = torch.maximum(clf.net(x)[:, 0], clf.net(x.flip(-1))[:, 0])
+        return torch.stack([either * 0.2 + 6, torch.zeros(len(x))], 1)
 
     sure = Classifier(scores, preprocess=clf.preprocess, activation="softmax", name="sure")
     assert float(asked(sure, image)[0]) > 0.99
@@ -263,11 +274,12 @@ def test_a_join_that_could_not_be_chosen_is_not_asked_about_twice() -> None:
     whole = asked(clf, image).double().numpy()
     tree = players(image)
     k = tree.nodes.shape[1]
-    hidden = hide_each(clf, image, tree, whole, 0, ("probability",))
+    both = sides(clf, image, whole, 0)
+    hidden = hide_each(both, tree, 0, ("probability",))
     first, second = hidden.answers["inpaint"], hidden.answers["mean"]
     small = np.abs(whole[0] - first[:, 0]) < 0.012
     assert np.isnan(second[k:][small[k:], 0]).all() and not np.isnan(second[:k]).any()
-    full = hide_each(clf, image, tree, whole, 0, ("probability", "log-odds"))
+    full = hide_each(both, tree, 0, ("probability", "log-odds"))
     assert chosen(full) == chosen(hidden)
 
 
@@ -297,22 +309,21 @@ def test_a_cause_far_smaller_than_a_leaf_is_narrowed_to() -> None:
     assert not found.hidden.tree.fine and max(found.hidden.tree.areas[:16]) > 0.03
 
 
-def test_what_counts_in_the_picture_and_not_in_its_mirror_is_not_said() -> None:
+@pytest.mark.parametrize(("in_the_mirror", "found"), [(2.0, False), (-2.0, True)])
+def test_the_mirror_has_its_say_where_the_answer_is_the_same_there(in_the_mirror: float, found: bool) -> None:
+    """A model that sees blue in the picture and nothing in the mirror: as sure of it there, or of the other class."""
     image, masks = scene()
 
     def scores(x: Tensor) -> Tensor:
         blue = (x[:, 2] - x.mean(1))[:, masks[2]].mean(1)
         turned = x[:, 1, :44, 12:44].mean((1, 2)) > x[:, 0, :44, 12:44].mean((1, 2))
-        return torch.stack([torch.where(turned, 2 - 6 * blue, 3 * blue), torch.zeros(len(x))], 1)
+        return torch.stack([torch.where(turned, in_the_mirror, 3 * blue), torch.zeros(len(x))], 1)
 
     clf = Classifier(scores, preprocess=Preprocess(size=(SIDE, SIDE), resize=None), activation="softmax", name="left")
-    found = find_in(clf, image, asked(clf, image), 0)
     best = masks[2]
-    assert not any(float((r & best).sum() / (r | best).sum()) > 0.5 for r in found.regions[: found.fors])
-    fast = find_in(clf, image, asked(clf, image), 0, fast=True)
-    assert any(float((r & best).sum() / (r | best).sum()) > 0.5 for r in fast.regions[: fast.fors]), (
-        "without the mirror"
-    )
+    for fast in (False, True):
+        chosen = find_in(clf, image, asked(clf, image), 0, fast=fast)
+        assert found is any(float((r & best).sum() / (r | best).sum()) > 0.5 for r in chosen.regions[: chosen.fors])
 
 
 def test_fast_asks_at_most_sixty_times() -> None:

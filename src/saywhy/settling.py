@@ -119,4 +119,4 @@ def _run(seen: Seen, n: int, of: Trial, ids: Sequence[str]) -> Confirming:
     known = None
     if whole is not None:
         known = float(whole[seen.target]), None if seen.versus is None else float(whole[seen.versus])
-    return Confirming(run, int(trial.probabilities.argmax()), first - second, whole=known)
+    return Confirming(run, int(trial.probabilities.argmax()), first - second, first - score, whole=known)

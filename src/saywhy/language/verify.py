@@ -47,12 +47,13 @@ THRESHOLDS: dict[Unit, Thresholds] = {
 
 @dataclass(frozen=True)
 class Confirming:
-    """A confirming run, the class that won in it, by how much it led, and the forward passes it cost; one of the
-    mirrored picture also knows what the whole mirror gave, the target and versus (`whole`)."""
+    """A confirming run, the class that won in it, by how much it led the next one and the target, and the passes that
+    it cost; one of the mirrored picture also knows what the whole mirror gave, the target and versus (`whole`)."""
 
     run: Run
     winner: int
     lead: float = 1.0
+    over: float = 1.0
     passes: int = 1
     whole: tuple[float, float | None] | None = None
 

@@ -1,4 +1,4 @@
-"""Which nodes of the tree may count: each hidden once under the leading fills, and disjoint ones chosen.
+"""Which nodes of the tree may count: each hidden in the picture and in its mirror, and disjoint ones chosen.
 
 n nodes, the k leaves first; C classes.
 """
@@ -14,32 +14,61 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.explanation import Unit
-from saywhy.intervene import Masked, masked_probabilities
+from saywhy.intervene import CONFIRMING, Masked, masked_probabilities
 from saywhy.language.verify import THRESHOLDS, TINY
 from saywhy.regions.narrow import narrowed
 from saywhy.regions.noise import Noise
 from saywhy.regions.players import Bools, Reals, Tree
 from saywhy.regions.verdict import null, rule, tried
 
-LEADING = ("inpaint", "mean")
+LEADING = ("inpaint", "mean")  # the first in the picture, the second in its mirror: networks answer them differently
+SAME = 0.5  # of the target's probability, that the mirror must keep to be looked at in the picture's stead
 NARROWED = 3  # regions that are narrowed, the strongest
 ADDED = 3.0  # multiples of the null of the area that a join adds
 
 
 @dataclass(frozen=True, eq=False)
+class Side:
+    """A picture (3, H, W), or its mirror, with what the classifier says of the whole of it (C,)."""
+
+    clf: Classifier
+    image: Tensor
+    whole: Reals
+    mirrored: bool = False
+
+    def ask(self, masks: Bools, fill: str, seed: int = 0) -> Reals:
+        """Probabilities (m, C) with each mask (m, H, W) of the picture hidden, in the mirror where it lies there."""
+        there = np.ascontiguousarray(masks[..., ::-1]) if self.mirrored else masks
+        return ask(self.clf, self.image, there, fill, seed)
+
+    def lost(self, answers: Reals, target: int, unit: Unit = "probability") -> Reals:
+        """The target's loss (m,) in these answers (m, C)."""
+        return fallen(self.whole, answers, target, unit)
+
+
+def sides(clf: Classifier, image: Tensor, whole: Reals, target: int) -> tuple[Side, Side]:
+    """The picture, of which the answer is known, and its mirror; or the picture twice where the mirror is another thing
+    to the classifier: one that looks at certain places (digits, scans, fixed cameras) has nothing to say of it."""
+    picture, turned = Side(clf, image, whole), image.flip(-1)
+    nothing = np.zeros((1, *image.shape[1:]), dtype=bool)
+    mirror = Side(clf, turned, ask(clf, turned, nothing, CONFIRMING[0][0])[0], mirrored=True)
+    return picture, mirror if mirror.whole[target] >= SAME * whole[target] else picture
+
+
+@dataclass(frozen=True, eq=False)
 class Hidden:
-    """What hiding did: the probabilities (C,) of the whole picture, and (n, C) with each node hidden, fill by fill; NaN
-    where a node was not asked about; and the noise of the answers."""
+    """What hiding did: the probabilities (n, C) with each node hidden under a leading fill, in the picture under the
+    first and in the mirror under the second; NaN where a node was not asked about; and the noise of the answers."""
 
     tree: Tree
-    whole: Reals
+    sides: Mapping[str, Side]
     answers: Mapping[str, Reals]
     target: int
     noise: Noise = Noise()
 
     def lost(self, fill: str, unit: Unit = "probability") -> Reals:
         """The target's loss (n,)."""
-        return fallen(self.whole, self.answers[fill], self.target, unit)
+        return self.sides[fill].lost(self.answers[fill], self.target, unit)
 
     @property
     def nulls(self) -> dict[str, float]:
@@ -68,17 +97,18 @@ def ask(clf: Classifier, image: Tensor, masks: Bools, fill: str, seed: int = 0) 
     return np.asarray(masked_probabilities(clf, [part]).double().cpu().numpy())
 
 
-def hide_each(clf: Classifier, image: Tensor, tree: Tree, whole: Reals, target: int, units: Sequence[Unit]) -> Hidden:
-    """Every node hidden under the first leading fill; under the second every leaf, for its null, and those joins that
-    may count in one of the units: no other could be chosen."""
+def hide_each(both: tuple[Side, Side], tree: Tree, target: int, units: Sequence[Unit]) -> Hidden:
+    """Every node hidden in the picture; in the mirror every leaf, for its null, and those joins that may count in one
+    of the units: no other could be chosen."""
     n, k = tree.nodes.shape
     first, second = LEADING
-    hidden = Hidden(tree, whole, {first: ask(clf, image, tree.masks(range(n)), first)}, target)
+    of = dict(zip(LEADING, both, strict=True))
+    hidden = Hidden(tree, of, {first: of[first].ask(tree.masks(range(n)), first)}, target)
     some = np.any([np.abs(hidden.lost(first, u)) >= THRESHOLDS[u].each for u in units], axis=0)
     asked = [i for i in range(n) if i < k or some[i]]
     rows = np.full_like(hidden.answers[first], np.nan)
-    rows[asked] = ask(clf, image, tree.masks(asked), second)
-    return Hidden(tree, whole, {**hidden.answers, second: rows}, target)
+    rows[asked] = of[second].ask(tree.masks(asked), second)
+    return Hidden(tree, of, {**hidden.answers, second: rows}, target)
 
 
 def chosen(hidden: Hidden, unit: Unit = "probability", sign: int = 1) -> list[int]:
@@ -107,13 +137,14 @@ def chosen(hidden: Hidden, unit: Unit = "probability", sign: int = 1) -> list[in
     return sorted(found, key=lambda i: -loss[i])
 
 
-def narrow(clf: Classifier, image: Tensor, hidden: Hidden, which: Sequence[int], unit: Unit = "probability") -> Bools:
+def narrow(hidden: Hidden, which: Sequence[int], unit: Unit = "probability") -> Bools:
     """The pixels (m, H, W) of these nodes; of the first few the part of each that takes most of its loss."""
     tree, cells = hidden.tree, hidden.tree.on_grid(which)
 
     def least(masks: Bools) -> Reals:
-        answers = [ask(clf, image, tree.shown(masks), fill) for fill in LEADING]
-        return np.asarray(np.min([fallen(hidden.whole, a, hidden.target, unit) for a in answers], axis=0))
+        shown, target = tree.shown(masks), hidden.target
+        lost = [side.lost(side.ask(shown, fill), target, unit) for fill, side in hidden.sides.items()]
+        return np.asarray(np.min(lost, axis=0))
 
     for n, i in enumerate(which[:NARROWED]):
         loss = float(min(hidden.lost(fill, unit)[i] for fill in LEADING))

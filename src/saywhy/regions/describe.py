@@ -18,7 +18,7 @@ from saywhy.regions.propose import PAIRED, Evidence, counted, verdict
 Said = tuple[list[Found], int]
 
 NOTICEABLE = 5  # points: below this a change is not noticeable
-AHEAD = 0.10  # by which a class must lead in every run before a sentence names it as what the model would say
+AHEAD = 0.10  # by which another class must lead in every run before a sentence says that the answer changes
 ALIKE = 2  # factor between the least and the most of a group: beyond it a group would hide who counts
 
 
@@ -168,7 +168,7 @@ def _flip(e: Evidence) -> Said:
     said = counted(e)
     for which in [*((i,) for i in said), *combinations(said[:PAIRED], 2), *([tuple(said)] if len(said) == 3 else [])]:
         runs, lost = e.hidden(*which), e.lost(*which)
-        if lost is None or any(c.winner == e.target.class_index for c in runs):
+        if lost is None or any(c.winner == e.target.class_index or c.over < AHEAD for c in runs):
             continue
         won = _winner(runs)
         kind, index = ("no_longer", e.target.class_index) if won is None else ("flip", won)

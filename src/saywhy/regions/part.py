@@ -21,13 +21,13 @@ from saywhy.intervene import CONFIRMING, play, seeded
 from saywhy.language import Confirming
 from saywhy.language.verify import runs_of, scores
 from saywhy.parts import Act, Confirmed, Face, Proposal, Request
-from saywhy.regions.choice import LEADING, Hidden, ask, chosen, fallen, hide_each, narrow
+from saywhy.regions.choice import LEADING, Hidden, Side, chosen, hide_each, narrow, sides
 from saywhy.regions.describe import describe
 from saywhy.regions.noise import asked_again
 from saywhy.regions.players import Bools, Reals, players
 from saywhy.regions.propose import Evidence, RegionWords, counted, wanted
 from saywhy.regions.records import RegionsFound, records
-from saywhy.regions.verdict import holds, multiples, rule
+from saywhy.regions.verdict import holds, multiples, rule, signed
 from saywhy.regions.words import seen_as, told_apart
 from saywhy.seen import Seen
 
@@ -83,9 +83,10 @@ def find_in(
     high = whole[target] > SATURATED or blank >= GIVEN * whole[target]
     units: tuple[Unit, ...] = (unit, "log-odds") if high and unit == "probability" else (unit,)
     noise = asked_again(clf, image, float(whole[target]), target)
-    hidden = replace(hide_each(clf, image, tree, whole, target, units), noise=noise)
-    tests = (_tested(clf, image, hidden, u, fast, seed) for u in units)
-    of = next((t for t in tests if t.held), None) or _tested(clf, image, hidden, units[0], fast, seed)
+    both = sides(clf, image, whole, target)
+    hidden = replace(hide_each(both, tree, target, units), noise=noise)
+    tests = (_tested(both, hidden, u, fast, seed) for u in units)
+    of = next((t for t in tests if t.held), None) or _tested(both, hidden, units[0], fast, seed)
     most = count or MOST
     fors = of.held[: max(1, most - len(of.hindering)) if most > 1 else 1]
     against = of.hindering[: most - len(fors)]
@@ -109,49 +110,46 @@ class Tested:
     mirrored: tuple[int, ...] = ()
 
 
-def _tested(clf: Classifier, image: Tensor, hidden: Hidden, unit: Unit, fast: bool, seed: int) -> Tested:
+def _tested(both: tuple[Side, Side], hidden: Hidden, unit: Unit, fast: bool, seed: int) -> Tested:
     """The chosen nodes, the strongest narrowed, hidden in five ways in the picture and in its mirror.
 
-    They must hold on average in both, and have one sign in every way in the picture itself, of which numbers are told.
+    They must hold on average in both, where there is a mirror; numbers are told of the picture itself.
     """
+    picture, mirror = both
     fors = chosen(hidden, unit)[: FAST_TRIED if fast else TRIED]
     hindering = [] if fast else [i for i in chosen(hidden, unit, -1) if i not in fors][:HINDERING]
     strongest = not (fast or hidden.tree.fine)
-    narrow_ones = narrow(clf, image, hidden, fors, unit) if strongest else hidden.tree.masks(fors)
+    narrow_ones = narrow(hidden, fors, unit) if strongest else hidden.tree.masks(fors)
     masks = np.concatenate([narrow_ones, hidden.tree.masks(hindering)])
-    own = _losses(clf, image, masks, hidden.whole, hidden.target, seed)
-    signs = np.array([1] * len(fors) + [-1] * len(hindering))
-    steady = [n for n, sign in enumerate(signs) if (sign * own[unit][:, n]).min() > 0]
-    twice = [] if fast else steady
-    both = own
-    if twice:
-        turned, there = image.flip(-1), np.ascontiguousarray(masks[twice][..., ::-1])
-        whole = ask(clf, turned, np.zeros_like(there[:1]), CONFIRMING[0][0])[0]
-        mirror = _losses(clf, turned, there, whole, hidden.target, seed)
-        both = {u: values.copy() for u, values in own.items()}
-        for u in both:
-            both[u][:, twice] = (own[u][:, twice] + mirror[u]) / 2
+    own = losses_of(picture, masks, hidden.target, seed)
+    signs = [1] * len(fors) + [-1] * len(hindering)
+    likely = [n for n, sign in enumerate(signs) if signed(own[unit][:, n].tolist(), sign)]
+    twice = likely if mirror.mirrored and not fast else []
+    mean = {u: values.copy() for u, values in own.items()}
+    turned = losses_of(mirror, masks[twice], hidden.target, seed)
+    for u in UNITS:
+        mean[u][:, twice] = (own[u][:, twice] + turned[u]) / 2
     how, fills = rule(hidden.tree.fine), [fill for fill, _ in CONFIRMING]
 
     def stands(n: int) -> bool:
         if abs(own[unit][:, n].mean()) <= hidden.noise.floor(len(CONFIRMING), unit):
             return False
-        odds = dict(zip(fills, both["log-odds"][:, n].tolist(), strict=True))
-        times, sign = multiples(odds, hidden.nulls, float(masks[n].mean())), int(signs[n])
-        return holds([sign * v for v in both[unit][:, n]], [sign * v for v in times], unit, sign, how)
+        odds, sign = dict(zip(fills, mean["log-odds"][:, n].tolist(), strict=True)), signs[n]
+        times = [sign * v for v in multiples(odds, hidden.nulls, float(masks[n].mean()))]
+        return holds([sign * v for v in mean[unit][:, n].tolist()], times, unit, sign, how)
 
-    mean = own[unit].mean(0)
-    ranked = sorted((n for n in steady if stands(n)), key=lambda n: -abs(mean[n]))
+    cost = own[unit].mean(0)
+    ranked = sorted((n for n in likely if stands(n)), key=lambda n: -abs(cost[n]))
     held, less = ([n for n in ranked if signs[n] == sign] for sign in (1, -1))
     return Tested(unit, masks, held, less, [n for n in range(len(signs)) if n not in ranked], tuple(twice))
 
 
-def _losses(clf: Classifier, image: Tensor, masks: Bools, whole: Reals, target: int, seed: int) -> dict[Unit, Reals]:
-    """What hiding each mask (m, H, W) costs under the five fills (5, m), in both units."""
+def losses_of(side: Side, masks: Bools, target: int, seed: int) -> dict[Unit, Reals]:
+    """What hiding each mask (m, H, W) costs on a side under the five fills (5, m), in both units."""
     if not len(masks):
         return {unit: np.zeros((len(CONFIRMING), 0)) for unit in UNITS}
-    answers = [ask(clf, image, masks, fill, s) for fill, s in seeded(CONFIRMING, seed)]
-    return {unit: np.array([fallen(whole, a, target, unit) for a in answers]) for unit in UNITS}
+    answers = [side.ask(masks, fill, s) for fill, s in seeded(CONFIRMING, seed)]
+    return {unit: np.array([side.lost(a, target, unit) for a in answers]) for unit in UNITS}
 
 
 # --------------------------------------------------------------------------------------------------

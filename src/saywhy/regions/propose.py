@@ -11,7 +11,7 @@ from saywhy.language.appearance import Appearance
 from saywhy.language.verify import Confirming, Measured, losses, runs_of
 from saywhy.parts import Act
 from saywhy.regions.noise import Noise
-from saywhy.regions.verdict import STRICT, Rule, holds, multiples
+from saywhy.regions.verdict import STRICT, Rule, holds, multiples, signed
 
 PAIRED = 3  # regions whose pairs are tried
 
@@ -72,7 +72,7 @@ def verdict(e: Evidence, i: int) -> int:
     by_fill = {fill: v for (fill, _), v in zip(odds.ways, odds.values, strict=True)}
     beyond = multiples(by_fill, e.nulls, e.regions[i].area)
     for sign in (1, -1):
-        if min(sign * v for v in here.values) > 0 and holds(
+        if signed(here.values, sign) and holds(
             [sign * v for v in lost.values], [sign * v for v in beyond], e.unit, sign, e.how
         ):
             return sign

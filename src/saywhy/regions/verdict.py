@@ -16,7 +16,9 @@ from saywhy.language.verify import THRESHOLDS, all_but_one, interval
 
 Reals = NDArray[np.float64]
 
-CLEARLY = 2.0  # multiples of the null from which a region counts against
+CLEARLY = 4.0  # multiples of the null from which a region counts against
+ALIKE = 0.5  # of its largest gain, that its least gain must reach
+APART = 2.0  # multiples of the null from which a loss counts whose interval lies above zero
 USUAL = 3.5  # log-odds for the whole picture: what hiding costs by itself in a usual photo
 FEWEST = 0.1  # the least null that is believed: a network that looks at one spot only has none
 
@@ -65,22 +67,31 @@ def tried(lost: Reals, beyond: Reals, unit: Unit = "probability", how: Rule = ST
     return np.asarray(enough & (beyond.mean(0) >= how.beyond) & (beyond.min(0) >= how.each * how.beyond))
 
 
+def signed(lost: Sequence[float], sign: int = 1) -> bool:
+    """Whether what was lost in the picture itself (F,), of which numbers are told, has the sign in all ways but one.
+
+    What raises a score must do so in every way, and about alike: hiding anything can, by chance and then unevenly.
+    """
+    values = sorted(sign * v for v in lost)
+    return values[1] > 0 and sum(values) > 0 and (sign == 1 or values[0] >= max(0, ALIKE * values[-1]))
+
+
 def holds(
     lost: Sequence[float], beyond: Sequence[float], unit: Unit = "probability", sign: int = 1, how: Rule = STRICT
 ) -> bool:
     """Whether a node counts: it loses enough, and more than its size alone would.
 
     `lost` (F,) in the unit and `beyond` (F,), its loss in log-odds as multiples of the null of its size, are positive
-    for what speaks for a claim: the loss for `sign` 1, the gain for -1. It counts in all fills but one, so that no
-    single fill decides; one that counts against must gain in every fill.
+    for what speaks for a claim: the loss for `sign` 1, the gain for -1. It has that sign in every fill and counts in
+    all but one, so that no single fill decides.
     """
     least = THRESHOLDS[unit]
     loss, times = all_but_one(lost), all_but_one(beyond)
-    if sign == -1 and (min(lost) < least.hinders or times < CLEARLY):
+    if min(lost) <= 0 or (sign == -1 and (min(lost) < least.hinders or times < CLEARLY)):
         return False
     if how.means:
         return float(np.mean(lost)) >= least.says and loss >= least.second and float(np.mean(beyond)) >= how.times
-    apart = interval(lost, unit)[0] > 0 and times >= how.beyond
+    apart = interval(lost, unit)[0] > 0 and times >= APART
     return apart or (times >= how.times and loss >= least.adds)
 
 
