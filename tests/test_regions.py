@@ -17,7 +17,7 @@ from saywhy.intervene import remembering
 from saywhy.language import Appearance
 from saywhy.language.verify import interval
 from saywhy.passes import counting
-from saywhy.regions.choice import chosen, hide_each, sides
+from saywhy.regions.choice import ask, chosen, hide_each, sides
 from saywhy.regions.noise import Noise, asked_again
 from saywhy.regions.part import find_in
 from saywhy.regions.players import players, touching, ward
@@ -323,7 +323,25 @@ def test_the_mirror_has_its_say_where_the_answer_is_the_same_there(in_the_mirror
     best = masks[2]
     for fast in (False, True):
         chosen = find_in(clf, image, asked(clf, image), 0, fast=fast)
-        assert found is any(float((r & best).sum() / (r | best).sum()) > 0.5 for r in chosen.regions[: chosen.fors])
+        said = any(float((r & best).sum() / (r | best).sum()) > 0.5 for r in chosen.regions[: chosen.fors])
+        assert said is (found or fast), "the fast way does not confirm in the mirror"
+
+
+@pytest.mark.parametrize("side", [64, 224])
+def test_of_photos_the_second_fill_is_asked_in_the_mirror(side: int) -> None:
+    image = photo(3)[:, :side, :side]
+    clf = Classifier(
+        lambda x: torch.stack([(x * torch.linspace(0, 1, side)).mean((1, 2, 3)), torch.zeros(len(x))], 1),
+        preprocess=Preprocess(size=(side, side), resize=None), activation="softmax", name="right",
+    )  # fmt: skip
+    tree, whole = players(image), asked(clf, image).double().numpy()
+    hidden = hide_each(sides(clf, image, whole, 0), tree, 0, ("probability",))
+    assert hidden.sides["mean"].mirrored is (not tree.fine) is (side == 224) and not hidden.sides["inpaint"].mirrored
+    leaf = tree.masks([0])
+    for fill, side_of in hidden.sides.items():
+        x, m = (image.flip(-1), leaf[..., ::-1].copy()) if side_of.mirrored else (image, leaf)
+        plain, without = clf.probabilities(x[None])[0], ask(clf, x, m, fill)[0]
+        assert hidden.lost(fill)[0] == pytest.approx(float(plain[0]) - without[0], abs=1e-6)
 
 
 def test_fast_asks_at_most_sixty_times() -> None:

@@ -1,4 +1,4 @@
-"""Which nodes of the tree may count: each hidden in the picture and in its mirror, and disjoint ones chosen.
+"""Which nodes of the tree may count: each hidden once under the leading fills, and disjoint ones chosen.
 
 n nodes, the k leaves first; C classes.
 """
@@ -21,7 +21,7 @@ from saywhy.regions.noise import Noise
 from saywhy.regions.players import Bools, Reals, Tree
 from saywhy.regions.verdict import null, rule, tried
 
-LEADING = ("inpaint", "mean")  # the first in the picture, the second in its mirror: networks answer them differently
+LEADING = ("inpaint", "mean")
 SAME = 0.5  # of the target's probability, that the mirror must keep to be looked at in the picture's stead
 NARROWED = 3  # regions that are narrowed, the strongest
 ADDED = 3.0  # multiples of the null of the area that a join adds
@@ -57,8 +57,8 @@ def sides(clf: Classifier, image: Tensor, whole: Reals, target: int) -> tuple[Si
 
 @dataclass(frozen=True, eq=False)
 class Hidden:
-    """What hiding did: the probabilities (n, C) with each node hidden under a leading fill, in the picture under the
-    first and in the mirror under the second; NaN where a node was not asked about; and the noise of the answers."""
+    """What hiding did: the probabilities (n, C) with each node hidden, fill by fill, on the side that it was asked of;
+    NaN where a node was not asked about; and the noise of the answers."""
 
     tree: Tree
     sides: Mapping[str, Side]
@@ -98,11 +98,16 @@ def ask(clf: Classifier, image: Tensor, masks: Bools, fill: str, seed: int = 0) 
 
 
 def hide_each(both: tuple[Side, Side], tree: Tree, target: int, units: Sequence[Unit]) -> Hidden:
-    """Every node hidden in the picture; in the mirror every leaf, for its null, and those joins that may count in one
-    of the units: no other could be chosen."""
+    """Every node hidden under the first leading fill; under the second every leaf, for its null, and those joins that
+    may count in one of the units: no other could be chosen.
+
+    Where averages decide, the second is asked of the mirror, for the same passes: of ten claims on photos one more is
+    then made again of the mirrored photo. Where single fills decide, both would have to agree on both sides.
+    """
     n, k = tree.nodes.shape
     first, second = LEADING
-    of = dict(zip(LEADING, both, strict=True))
+    picture, mirror = both
+    of = {first: picture, second: mirror if rule(tree.fine).means else picture}
     hidden = Hidden(tree, of, {first: of[first].ask(tree.masks(range(n)), first)}, target)
     some = np.any([np.abs(hidden.lost(first, u)) >= THRESHOLDS[u].each for u in units], axis=0)
     asked = [i for i in range(n) if i < k or some[i]]
