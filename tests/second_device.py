@@ -75,9 +75,13 @@ class _Second(TorchDispatchMode):
 @contextmanager
 def second_device() -> Iterator[Travels]:
     """Within the block, in this thread, `lazy` is a device."""
-    travels = Travels()
-    with _Second(travels):
-        yield travels
+    travels, before = Travels(), torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)  # `param.data = ...` would leave `inner` behind
+    try:
+        with _Second(travels):
+            yield travels
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(before)
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any], travels: Travels) -> Any:
@@ -112,7 +116,9 @@ def _refuse_mixture(name: str, here: list[Tensor]) -> None:
     indexing = name.startswith(INDEXED) and name not in BY_PLACE
     wrong = [tuple(x.shape) for x in here if not (indexing and x.dtype in (torch.long, torch.bool, torch.uint8))]
     if wrong:
-        raise RuntimeError(f"expected all tensors to be on the same device: {name} got {wrong} on the CPU beside lazy:0")
+        raise RuntimeError(
+            f"expected all tensors to be on the same device: {name} got {wrong} on the CPU beside lazy:0"
+        )
 
 
 def _note(travels: Travels, source: Tensor, far: bool) -> None:

@@ -63,7 +63,9 @@ def test_the_second_device_answers_as_cuda_does_where_devices_meet():
         assert float((x * torch.tensor(2.0))[torch.arange(1)].sum()) == 8
 
 
-@pytest.mark.parametrize(("method", "model"), [*[p for p in PAIRS if p[1] in ("cnn", "vit")], *((m, "cnn") for m in CAPTUM)])
+@pytest.mark.parametrize(
+    ("method", "model"), [*[p for p in PAIRS if p[1] in ("cnn", "vit")], *((m, "cnn") for m in CAPTUM)]
+)
 def test_every_method_gives_the_same_map_there_and_sends_each_picture_once(method, model):
     if method in CAPTUM:
         pytest.importorskip("captum")
@@ -84,7 +86,7 @@ def test_every_method_gives_the_same_map_there_and_sends_each_picture_once(metho
 def test_an_explanation_is_the_same_there_and_masks_are_laid_on_there(model):
     with second_device() as travels:
         here, there = both(model)
-        there.point, there.fine_point(), there.class_names  # noqa: B018  found once
+        there.point, there.fine_point(), there.class_names
         travels.there.clear()
         with counting() as meter:
             found = saywhy.explain(there, photo())

@@ -24,6 +24,7 @@ from saywhy.layers import Layers, Point
 from saywhy.locking import ALONE, once
 from saywhy.outputs import logits_of
 from saywhy.passes import speaking_of, tally
+from saywhy.precision import exactly
 from saywhy.tap import Tap, cut
 from saywhy.targets import class_index
 
@@ -261,7 +262,7 @@ class Classifier:
         if point is None or min(point.size) >= at_least:
             return None
         key = ("grid", at_least)
-        with ALONE:  # threads that come first at the same moment search once
+        with ALONE, exactly():  # threads that come first at the same moment search once
             if key not in self._points:
                 self._points[key] = self._layers().last(at_least=at_least)
             return self._points[key]
@@ -269,7 +270,7 @@ class Classifier:
     def _find(self, layer: str | nn.Module | None) -> Point | None:
         if not self.white_box:
             raise no_inside("layers")
-        with ALONE:  # threads that come first at the same moment search once
+        with ALONE, exactly():  # threads that come first at the same moment search once
             if layer not in self._points:
                 self._points[layer] = self._searched(layer)
             return self._points[layer]
