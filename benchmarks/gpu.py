@@ -22,7 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,15 +35,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
 
+import saywhy  # noqa: E402
 from contestants import CONTESTANTS, shown  # noqa: E402
 from measure import facts, in_turns, installed, ratio  # noqa: E402
 from networks import NETWORKS, Subject, batch, sample_photos, subject  # noqa: E402
-
-import saywhy  # noqa: E402
 from saywhy import Classifier, saliency  # noqa: E402
 from saywhy.collection import Item  # noqa: E402
 from saywhy.lcam.fitting import RECIPES, fit_lcam  # noqa: E402
 from saywhy.passes import counting  # noqa: E402
+from saywhy.precision import exactly  # noqa: E402
 
 WHOLE = 350.0  # seconds, after which no section is started
 TESTS = ("test_contract.py", "test_left_as_found.py")
@@ -101,22 +101,12 @@ def contract(where: Where) -> Iterator[Row]:
     yield {"tests": list(TESTS), **counts, "said": last[0], "failures": [" ".join(f)[:300] for f in failed][:60]}
 
 
-@contextmanager
-def _tf32(on: bool) -> Iterator[None]:
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = on
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
-
-
 def exactness(where: Where) -> Iterator[Row]:
     """Replay against the plain scores at 1, 3 and 8 images, and Grad-CAM against hooks written out, in each format."""
     kind = torch.device(where.device).type
     formats: dict[str, tuple[torch.dtype, Callable[[], Any]]] = {
-        "float32": (torch.float32, lambda: _tf32(False)),
-        "float32, TF32": (torch.float32, lambda: _tf32(True)),
+        "float32": (torch.float32, exactly),
+        "float32, TF32 where torch sets it": (torch.float32, nullcontext),
         "bfloat16": (torch.bfloat16, nullcontext),
         "float16": (torch.float16, nullcontext),
         "autocast bfloat16": (torch.float32, lambda: torch.autocast(kind, torch.bfloat16)),
@@ -226,7 +216,7 @@ def travels(where: Where) -> Iterator[Row]:
     """How many pictures go to the device in one call, beside how many images are asked about."""
     for name in where.networks:
         clf = subject(name, where.device).clf
-        clf.point, clf.fine_point(), clf.class_names  # noqa: B018  found once
+        clf.point, clf.fine_point(), clf.class_names
         image, photo = batch(clf, 1), sample_photos()["chelsea"]
         calls: dict[str, Callable[[], object]] = {
             "grad-cam": lambda: saliency(clf, image),
@@ -313,7 +303,11 @@ def memory(where: Where) -> Iterator[Row]:
             except Exception as e:
                 yield {"network": name, "batch": where.images, "who": who, "error": f"{type(e).__name__}: {e}"[:300]}
         clf = subject(name, where.device).clf
-        yield {"network": name, "who": "saywhy's first look (layer search)", "peak_mb": where.peak_of(lambda: clf.point)}
+        yield {
+            "network": name,
+            "who": "saywhy's first look (layer search)",
+            "peak_mb": where.peak_of(lambda: clf.point),
+        }
         yield {
             "network": name, "who": "saywhy.explain",
             "peak_mb": where.peak_of(lambda: saywhy.explain(clf, sample_photos()["chelsea"])),
@@ -369,7 +363,9 @@ def fitting(where: Where) -> Iterator[Row]:
                     made = fit_lcam(clf, items, recipe)
                 row |= {"seconds": round(where.clock() - start, 2), "steps": made.fitted.steps}
                 row |= {"images_asked": meter.forward_passes, "ended_by": made.fitted.stopped}
-                row["loss"] = [round(h["loss"], 4) for h in made.fitted.history][:: max(1, len(made.fitted.history) - 1)]
+                row["loss"] = [round(h["loss"], 4) for h in made.fitted.history][
+                    :: max(1, len(made.fitted.history) - 1)
+                ]
                 row["head_on"] = str(next(made.lcam.head.parameters()).device)
                 found = saliency(clf, batch(clf, 2), method="l-cam", head=made.lcam)
                 row["map_status"] = list(found.status)
@@ -440,7 +436,9 @@ def summary(content: Row) -> str:
     lines = [f"{content['device']['card'] or content['device']['device']}, torch {torch.__version__}"]
     for name, section in content["sections"].items():
         wrong = [r for r in section["rows"] if "error" in r]
-        lines.append(f"{name}: {section['ended']}, {section['seconds']} s, {len(section['rows'])} rows, {len(wrong)} errors")
+        lines.append(
+            f"{name}: {section['ended']}, {section['seconds']} s, {len(section['rows'])} rows, {len(wrong)} errors"
+        )
         lines += [f"    {json.dumps(row)[:400]}" for row in section["rows"]]
         lines += [f"    {section['said'][-600:]}"] if section.get("said") else []
     return "\n".join(lines)
@@ -463,7 +461,12 @@ def main() -> int:
         return 2
     begun = time.monotonic()
     versions = {p: v for p in ("timm", "torchvision", "ttach") if (v := installed(p))}
-    content: Row = {"question": "gpu", "contract": __doc__, "device": card(given.device), "machine": facts() | {"more": versions}}
+    content: Row = {
+        "question": "gpu",
+        "contract": __doc__,
+        "device": card(given.device),
+        "machine": facts() | {"more": versions},
+    }
     content["sections"] = {}
     file = given.o / ("gpu.json" if gpu else "gpu-tried-on-cpu.json")
     for name in given.sections or SECTIONS:
@@ -476,7 +479,9 @@ def main() -> int:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(content, indent=1) + "\n")
         print(summary({**content, "sections": {name: content["sections"][name]}}), flush=True)
-    failed = [n for n, s in content["sections"].items() if s["ended"] != "ended" or any("error" in r for r in s["rows"])]
+    failed = [
+        n for n, s in content["sections"].items() if s["ended"] != "ended" or any("error" in r for r in s["rows"])
+    ]
     print(f"{time.monotonic() - begun:.0f} s; with errors: {', '.join(failed) or 'none'}; {file}")
     return bool(failed)
 

@@ -7,7 +7,6 @@ the device that SAYWHY_TEST_DEVICE names: the tests of the contracts run on a GP
 from __future__ import annotations
 
 import os
-
 from collections.abc import Callable
 
 import torch
