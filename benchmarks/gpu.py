@@ -216,14 +216,14 @@ def travels(where: Where) -> Iterator[Row]:
     """How many pictures go to the device in one call, beside how many images are asked about."""
     for name in where.networks:
         clf = subject(name, where.device).clf
-        clf.point, clf.fine_point(), clf.class_names
-        image, photo = batch(clf, 1), sample_photos()["chelsea"]
+        clf.point, clf.fine_point(), clf.class_names  # found once
+        asked = partial(saliency, clf, batch(clf, 1))
         calls: dict[str, Callable[[], object]] = {
-            "grad-cam": lambda: saliency(clf, image),
-            "rise, 200 masks": lambda: saliency(clf, image, method="rise", masks=200),
-            "occlusion": lambda: saliency(clf, image, method="occlusion"),
-            "score-cam-grouped": lambda: saliency(clf, image, method="score-cam-grouped"),
-            "explain": lambda: saywhy.explain(clf, photo),
+            "grad-cam": asked,
+            "rise, 200 masks": partial(asked, method="rise", masks=200),
+            "occlusion": partial(asked, method="occlusion"),
+            "score-cam-grouped": partial(asked, method="score-cam-grouped"),
+            "explain": partial(saywhy.explain, clf, sample_photos()["chelsea"]),
         }
         for what, call in calls.items() if where.gpu else list(calls.items())[:1]:
             with _Watching(clf.preprocess.size[0], where.device) as seen, counting() as meter:
@@ -282,7 +282,8 @@ def _explained(where: Where, name: str) -> Row:
     taken = in_turns(cases, 3 if where.gpu else 1, 1, 12, where.clock)[0]
     return {
         "network": name, "call": "explain", "first_seconds": round(first, 3),
-        "seconds": round(statistics.median(taken["explain"]), 3), "plain_ms": round(1e3 * statistics.median(taken["plain"]), 3),
+        "seconds": round(statistics.median(taken["explain"]), 3),
+        "plain_ms": round(1e3 * statistics.median(taken["plain"]), 3),
         "images_asked": meter.forward_passes, "tails": meter.tail_passes, "sentences": len(found.statements),
     }  # fmt: skip
 
@@ -306,11 +307,11 @@ def memory(where: Where) -> Iterator[Row]:
         yield {
             "network": name,
             "who": "saywhy's first look (layer search)",
-            "peak_mb": where.peak_of(lambda: clf.point),
+            "peak_mb": where.peak_of(partial(getattr, clf, "point")),
         }
         yield {
             "network": name, "who": "saywhy.explain",
-            "peak_mb": where.peak_of(lambda: saywhy.explain(clf, sample_photos()["chelsea"])),
+            "peak_mb": where.peak_of(partial(saywhy.explain, clf, sample_photos()["chelsea"])),
         }  # fmt: skip
 
 

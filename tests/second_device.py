@@ -1,6 +1,6 @@
 """A second device without a GPU: tensors that lie "there" answer as CUDA's do wherever the two devices meet.
 
-Inside `second_device()` the device type `lazy`, which PyTorch knows and this machine lacks, is there: tensors on it hold
+Inside `second_device()` the device type `lazy`, which PyTorch knows and no machine has, is there: tensors on it hold
 their values on the CPU, cannot be turned into NumPy arrays, and raise when an operation mixes them with tensors that
 lie here. What CUDA lets pass is let pass: numbers, tensors without dimensions, indices that lie here. Every copy from
 one device to the other is noted.

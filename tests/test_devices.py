@@ -1,4 +1,4 @@
-"""What is asked of a classifier on another device: same answers, nothing made on the wrong one, no picture sent twice."""
+"""A classifier on another device: same answers, nothing made on the wrong one, no picture sent there twice."""
 
 import copy
 from dataclasses import replace
