@@ -111,7 +111,9 @@ def captum(s: Subject) -> Call:
 
     method = LayerGradCam(s.net, s.layer)
     prepare = s.normalised()
-    return lambda images, classes: method.attribute(prepare(images), torch.tensor(classes)).detach()[:, 0]
+    return lambda images, classes: method.attribute(
+        prepare(images), torch.tensor(classes, device=s.clf.device)
+    ).detach()[:, 0]
 
 
 def dianna(masks: int, keep: float = 0.5) -> Callable[[Subject], Call]:

@@ -34,9 +34,13 @@ def one_thread() -> None:
 
 
 def in_turns(
-    cases: Mapping[str, Callable[[], Result]], turns: int, warm_up: int = 2, budget: float = 120.0
+    cases: Mapping[str, Callable[[], Result]],
+    turns: int,
+    warm_up: int = 2,
+    budget: float = 120.0,
+    clock: Callable[[], float] = time.process_time,
 ) -> tuple[dict[str, list[float]], dict[str, Result]]:
-    """CPU seconds of each case in each turn, after `warm_up` calls, and what each returned last.
+    """CPU seconds (or the `clock`'s) of each case in each turn, after `warm_up` calls, and what each returned last.
 
     The order changes with every turn. Fewer turns than asked, but one, are taken when `budget` seconds are over.
     """
@@ -45,16 +49,16 @@ def in_turns(
     for case in cases.values():
         for _ in range(warm_up):
             case()
-    order, shuffle, end = list(cases), random.Random(0), time.process_time() + budget
+    order, shuffle, end = list(cases), random.Random(0), clock() + budget
     for turn in range(turns):
-        if turn and time.process_time() > end:
+        if turn and clock() > end:
             break
         shuffle.shuffle(order)
         for name in order:
             gc.collect()
-            start = time.process_time()
+            start = clock()
             results[name] = cases[name]()
-            taken[name].append(time.process_time() - start)
+            taken[name].append(clock() - start)
     return taken, results
 
 

@@ -50,9 +50,10 @@ class Subject:
 
     def normalised(self) -> Callable[[Tensor], Tensor]:
         """Images in [0, 1] as the network takes them, as a user would write it."""
-        mean, std = (torch.tensor(v)[:, None, None] for v in (self.clf.preprocess.mean, self.clf.preprocess.std))
+        home, how = self.clf.device, self.clf.preprocess
+        mean, std = (torch.tensor(v, device=home)[:, None, None] for v in (how.mean, how.std))
         form = torch.channels_last if self.clf.channels_last else torch.contiguous_format
-        return lambda images: (images - mean).div_(std).contiguous(memory_format=form)
+        return lambda images: (images.to(home) - mean).div_(std).contiguous(memory_format=form)
 
 
 def lite0() -> Classifier:
@@ -69,9 +70,10 @@ NETWORKS: dict[str, Callable[[], Classifier]] = {
 }
 
 
-def subject(name: str) -> Subject:
+def subject(name: str, device: str = "cpu") -> Subject:
     """A network of its own, so that no peer's hooks are in another's way."""
-    return Subject(name, NETWORKS[name]())
+    clf = NETWORKS[name]()
+    return Subject(name, clf if device == "cpu" else load_classifier(clf, device=device))
 
 
 def sample_photos() -> dict[str, np.ndarray]:

@@ -7,6 +7,8 @@ import runpy
 import sys
 from pathlib import Path
 
+import pytest
+
 SHIM = Path(__file__).parent / "shim"
 
 # Child processes (the command line under test, spawned workers) read this when they start.
@@ -20,3 +22,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=os.environ.get("SAYWHY_TEST_DEVICE") == "lazy")
+def _second_device():
+    """All that a test asks of its classifiers is asked on the second device, without a GPU."""
+    from second_device import second_device
+
+    with second_device():
+        yield

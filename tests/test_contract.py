@@ -193,7 +193,7 @@ def test_a_black_box_is_served_or_told_what_serves_it(method):
     net = tiny.build("cnn")
 
     def scores(x):
-        return net((x - 0.5) / 0.25).detach()
+        return net(((x - 0.5) / 0.25).to(tiny.DEVICE)).detach()
 
     clf = Classifier(scores, preprocess=tiny.classifier(net).preprocess)
     if METHODS[method].needs == "scores":
@@ -250,7 +250,7 @@ def test_a_tap_serves_several_methods_without_another_forward_pass():
     with counting() as meter:
         maps = [saliency_of(tap, targets, m) for m in ("grad-cam", "grad-cam++", "layer-cam", "eigen-cam", "finer-cam")]
     assert meter.forward_passes == 0
-    assert torch.equal(maps[0], saliency(clf, x, 3).raw)
+    assert torch.equal(maps[0].cpu(), saliency(clf, x, 3).raw)
 
 
 def test_the_folder_is_the_function():

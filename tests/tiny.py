@@ -1,10 +1,12 @@
 """Tiny networks with the habits that break explainers: in-place and shared ReLUs, tokens, windows, odd outputs.
 
-Images are 32 x 32, six classes. `symmetric(net)` makes a network that does not tell left from right.
+Images are 32 x 32, six classes. `symmetric(net)` makes a network that does not tell left from right. Classifiers lie on
+the device that SAYWHY_TEST_DEVICE names: the tests of the contracts run on a GPU too (benchmarks/gpu.py).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -15,6 +17,7 @@ from saywhy.classifier import Classifier
 from saywhy.image import Preprocess
 
 SIDE, CLASSES = 32, 6
+DEVICE = os.environ.get("SAYWHY_TEST_DEVICE", "cpu")
 
 
 class Cnn(nn.Module):
@@ -197,7 +200,7 @@ def lively(net: nn.Module) -> nn.Module:
 def classifier(net: nn.Module, **settings: object) -> Classifier:
     """A Classifier of a tiny network."""
     preprocess = Preprocess(size=(SIDE, SIDE), mean=(0.5, 0.4, 0.3), std=(0.25, 0.3, 0.2))
-    return Classifier(net, preprocess=preprocess, **settings)  # type: ignore[arg-type]
+    return Classifier(net if DEVICE == "cpu" else net.to(DEVICE), preprocess=preprocess, **settings)  # type: ignore[arg-type]
 
 
 def images(count: int = 2, seed: int = 1, side: int = SIDE) -> Tensor:

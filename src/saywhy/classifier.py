@@ -24,6 +24,7 @@ from saywhy.layers import Layers, Point
 from saywhy.locking import ALONE, once
 from saywhy.outputs import logits_of
 from saywhy.passes import speaking_of, tally
+from saywhy.precision import exactly
 from saywhy.tap import Tap, cut
 from saywhy.targets import class_index
 
@@ -31,6 +32,8 @@ Activation = Literal["softmax", "sigmoid", "none"]
 DEFAULT_BATCH = 16
 # What one core has room for in its caches: lite0 takes 17.6 ms an image in fours, 23.7 in eights, 29.4 in sixteens.
 CPU_BATCH = 4
+# A GPU is kept busy by more; of larger images fewer are taken, so that they need no more memory.
+GPU_BATCH, GPU_PIXELS = 64, 64 * 224 * 224
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class Classifier:
     preprocess: Preprocess = Preprocess()
     activation: Activation = "softmax"
     name: str = ""
-    device: str = "cpu"
+    device: str = ""
     batch_size: int | None = None
     grid: tuple[int, int] | None = None
     prefix_tokens: int | None = None
@@ -67,6 +70,8 @@ class Classifier:
             raise UsageError(f"a classifier is an nn.Module or a callable, not {type(self.net).__name__}")
         if self.activation not in ("softmax", "sigmoid", "none"):
             raise UsageError(f"activation must be softmax, sigmoid or none, not {self.activation!r}")
+        if not self.device:
+            object.__setattr__(self, "device", _device_of(self.net))
         if isinstance(self.net, nn.Module):
             if isinstance(self.layer, str):
                 self._submodule(self.layer)
@@ -83,8 +88,12 @@ class Classifier:
     @property
     def rows(self) -> int:
         """Images in one forward pass: `batch_size`, or what the device does best; it changes the speed alone."""
-        on_cpu = self.white_box and torch.device(self.device).type == "cpu"
-        return self.batch_size or (CPU_BATCH if on_cpu else DEFAULT_BATCH)
+        if self.batch_size or not self.white_box:
+            return self.batch_size or DEFAULT_BATCH
+        if torch.device(self.device).type == "cpu":
+            return CPU_BATCH
+        H, W = self.preprocess.size
+        return max(1, min(GPU_BATCH, GPU_PIXELS // (H * W)))
 
     @once
     def fingerprint(self) -> str:
@@ -140,7 +149,7 @@ class Classifier:
         return torch.from_numpy(np.stack([f for f, _ in framed])), [box for _, box in framed]
 
     def logits(self, images: Tensor, *, batch_size: int | None = None) -> Tensor:
-        """Scores (N, C) as the network gives them, float32; no gradient.
+        """Scores (N, C) as the network gives them, float32, where the images lie; no gradient.
 
         Raises:
             UsageError: images that are not (N, 3, H, W) floats in [0, 1].
@@ -149,7 +158,7 @@ class Classifier:
         check_images(images)
         size = batch_size or self.rows
         parts = [self._run(images[i : i + size]) for i in range(0, len(images), size)]
-        return torch.cat(parts) if len(parts) != 1 else parts[0]
+        return (torch.cat(parts) if len(parts) != 1 else parts[0]).to(images.device)
 
     def probabilities(self, images: Tensor, *, batch_size: int | None = None) -> Tensor:
         """Probabilities (N, C)."""
@@ -169,13 +178,17 @@ class Classifier:
         with ALONE:
             return self._expand(logits_of(self.net(self.inputs(images))))
 
+    def at_home(self, images: Tensor) -> Tensor:
+        """Images where the network lies, so that what is made of them is made there; a black box takes any."""
+        return images.to(self.device) if self.white_box else images
+
     def inputs(self, images: Tensor) -> Tensor:
         """Images as the network takes them: normalised, on its device, in its dtype and memory format."""
         if not self.white_box:
             return images
-        mean = torch.tensor(self.preprocess.mean, device=images.device)[:, None, None]
-        std = torch.tensor(self.preprocess.std, device=images.device)[:, None, None]
-        x = (images - mean).div_(std).to(device=self.device, dtype=self._dtype)
+        images = self.at_home(images)
+        mean, std = (images.new_tensor(v)[:, None, None] for v in (self.preprocess.mean, self.preprocess.std))
+        x = (images - mean).div_(std).to(self._dtype)
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
     @once
@@ -249,7 +262,7 @@ class Classifier:
         if point is None or min(point.size) >= at_least:
             return None
         key = ("grid", at_least)
-        with ALONE:  # threads that come first at the same moment search once
+        with ALONE, exactly():  # threads that come first at the same moment search once
             if key not in self._points:
                 self._points[key] = self._layers().last(at_least=at_least)
             return self._points[key]
@@ -257,7 +270,7 @@ class Classifier:
     def _find(self, layer: str | nn.Module | None) -> Point | None:
         if not self.white_box:
             raise no_inside("layers")
-        with ALONE:  # threads that come first at the same moment search once
+        with ALONE, exactly():  # threads that come first at the same moment search once
             if layer not in self._points:
                 self._points[layer] = self._searched(layer)
             return self._points[layer]
@@ -300,6 +313,7 @@ class Classifier:
         assert isinstance(self.net, nn.Module)
         points = [p if isinstance(p, Point) else self._named(p) for p in layers or ()] or [self.point]
         tally(forward=len(images))
+        images = self.at_home(images)
         # A caller in inference mode must not break the graph, nor one without gradients.
         with speaking_of(self.name or "the model"), torch.inference_mode(False), torch.enable_grad():
             scores, raws = cut(self.net, self.inputs(images), points)
@@ -313,16 +327,36 @@ class Classifier:
         return point
 
     def probe_batch(self, images: Tensor) -> int:
-        """The batch size with the most images a second, found by timing 4, 8, 16 and 32 once; not counted."""
+        """The batch size with the most images a second, found by timing 4, 8, 16 and 32 once; not counted.
+
+        On a GPU 64, 128 and 256 too, as far as its memory goes.
+        """
         if self.batch_size:
             return self.batch_size
-        best: tuple[float, int] = (float("inf"), DEFAULT_BATCH)
-        for size in (4, 8, 16, 32):
-            batch = images[:1].expand(size, *images.shape[1:])
-            start = time.perf_counter()
-            self._run(batch, count=False)
-            best = min(best, ((time.perf_counter() - start) / size, size))
+        best = (float("inf"), DEFAULT_BATCH)
+        for size in (4, 8, 16, 32) if torch.device(self.device).type == "cpu" else (4, 8, 16, 32, 64, 128, 256):
+            took = self._seconds(self.at_home(images[:1]).expand(size, *images.shape[1:]))
+            best = min(best, (took / size, size))
         return best[1]
+
+    def _seconds(self, images: Tensor) -> float:
+        """What one pass takes, the second of two: the first pays for what is set up once; infinite without memory."""
+        try:
+            for _ in range(2):
+                start = time.perf_counter()
+                self._run(images, count=False)  # asks whether the scores are finite, and so waits for the device
+        except ModelError as e:
+            if isinstance(e.__cause__, torch.OutOfMemoryError):
+                return float("inf")
+            raise
+        return time.perf_counter() - start
+
+
+def _device_of(net: object) -> str:
+    """Where a network lies; a callable that is no module is asked on the CPU."""
+    tensors = (t for own in (net.parameters(), net.buffers()) for t in own) if isinstance(net, nn.Module) else iter(())
+    first = next(tensors, None)
+    return "cpu" if first is None else str(first.device)
 
 
 def check_images(images: Tensor) -> None:

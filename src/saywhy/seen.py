@@ -85,12 +85,12 @@ def look(
     tell("asking the classifier")
     images, boxes = clf.prepare([picture])
     tap = tapped(clf, images)
-    probabilities = clf.to_probabilities(tap.logits)[0]
+    probabilities = clf.to_probabilities(tap.logits)[0].cpu()
     asked, other = _classes(clf, probabilities, target, versus)
     method = method or leading_method(tap)
     tell(f"looking where: {method}")
     attention = attend(tap, asked, method=method, options=options, seed=seed)
-    return Seen(picture, images[0], boxes[0], tap, probabilities, asked, other, attention)
+    return Seen(picture, tap.images[0], boxes[0], tap, probabilities, asked, other, attention)
 
 
 def tapped(clf: Classifier, images: Tensor) -> Tap:

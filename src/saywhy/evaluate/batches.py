@@ -98,7 +98,7 @@ def load(plan: Plan, items: Sequence[Item], start: int) -> tuple[Batch | None, l
             failed.append((str(item.path), str(e)))
     if not loaded:
         return None, failed
-    images = torch.cat([row[2] for row in loaded])
+    images = plan.judge.at_home(torch.cat([row[2] for row in loaded]))
     truths = [row[3] for row in loaded]
     truth = Truth(*(torch.cat([getattr(t, k) for t in truths]) for k in ("masks", "keypoints", "sizes")))
     labels = [row[4] for row in loaded]

@@ -265,7 +265,7 @@ def _sane(plan: Plan, metric: str, name: str, batch: Batch, raw: Tensor) -> Tens
         flat = torch.tensor([status != "ok" for status in map_status(own)])
         out[at] = torch.ones(len(at), dtype=torch.float64).masked_fill(flat, torch.nan)
         return out
-    out[at] = values_of([metric], Case(_experiments(plan, name, part, own), plan.settings))[metric]
+    out[at] = values_of([metric], Case(_experiments(plan, name, part, own), plan.settings))[metric].cpu()
     return out
 
 

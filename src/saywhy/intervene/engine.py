@@ -39,7 +39,7 @@ class Masked:
     def pictures(self, rows: Tensor, masks: Tensor) -> Tensor:
         """The masked images (m, 3, H, W) of these numbers (m,) and their masks (m, H, W)."""
         own = rows if self.owners is None else self.owners[rows]
-        keep = masks.to(self.images.dtype)
+        keep = masks.to(self.images.device).to(self.images.dtype)  # a boolean mask travels as a byte a pixel
         return blend(of(self.images, own), keep, self._behind(own, keep))
 
     def keys(self, rows: Tensor, masks: Tensor) -> list[Hashable]:
@@ -111,7 +111,7 @@ def masked_scores(
     """
     size = batch_size or clf.rows
     return masked_answers(
-        [Masked(image[None], count, make, fill, seed)],
+        [Masked(clf.at_home(image[None]), count, make, fill, seed)],
         lambda pictures: clf.logits(pictures, batch_size=size),
         size=size,
         read=lambda answers, _: score(answers),
@@ -134,6 +134,8 @@ def masked_probabilities(clf: Classifier, parts: Sequence[Masked]) -> Tensor:
 
 def plain_probabilities(clf: Classifier, images: Tensor) -> Tensor:
     """Probabilities (N, C) of images (N, 3, H, W) in which nothing is hidden, remembered like those of masked ones."""
+
+    images = clf.at_home(images)
 
     def everything(start: int, stop: int) -> Tensor:
         return images.new_ones(stop - start, *images.shape[2:])

@@ -197,9 +197,9 @@ FILLS: dict[str, Fill] = {
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Gaussian blur with reflected borders, separable, images (N, C, H, W)."""
     radius = max(1, min(math.ceil(3 * sigma), min(images.shape[2:]) - 1))
-    x = torch.arange(-radius, radius + 1, dtype=images.dtype)
+    x = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
     kernel = torch.exp(-0.5 * (x / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).to(images.device)
+    kernel = kernel / kernel.sum()
     C = images.shape[1]
     padded = F.pad(images, (radius, radius, radius, radius), mode="reflect")
     rows = F.conv2d(padded, kernel.view(1, 1, 1, -1).expand(C, 1, 1, -1), groups=C)
@@ -226,7 +226,7 @@ def hide(images: Tensor, keep: Tensor, fill: Choice = "black", seed: int = 0) ->
     """
     images = images[None] if images.dim() == 3 else images
     everyone = torch.arange(len(images), device=images.device)
-    keep = keep.to(images.dtype)
+    keep = keep.to(images.device).to(images.dtype)
     return blend(images, keep, filler(images, fill, seed)(everyone, keep))
 
 

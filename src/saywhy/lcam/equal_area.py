@@ -45,7 +45,7 @@ def equal_area_step(clf: Classifier, mixer: Mixer) -> Step:
     that is left when it is hidden. In training shares are drawn; else each photo has a fixed one."""
 
     def step(batch: Crop) -> dict[str, Tensor]:
-        images, basis, n = batch.images, batch.basis, len(batch.images)
+        images, basis, n = clf.at_home(batch.images), batch.basis, len(batch.images)
         if mixer.training and torch.rand(()) < 0.5:
             images, basis = images.flip(3), basis.flip(3)
         ranks = soft_ranks(mixer.steadied(basis))

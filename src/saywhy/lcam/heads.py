@@ -44,7 +44,7 @@ class Rows(nn.Module):
     def __init__(self, own: Tensor, gain: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(own.clone() * gain)
-        self.bias = nn.Parameter(torch.zeros(len(own)))
+        self.bias = nn.Parameter(own.new_zeros(len(own)))
 
     def forward(self, features: Sequence[Tensor], classes: Tensor, scores: Tensor) -> Tensor:
         """L (N, m, h, w) of features [A] for classes (N, m); the images' scores do not matter."""
@@ -69,19 +69,19 @@ class Shared(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         K = own.shape[1]
-        spread = torch.ones(K) if spread is None else spread
-        fine = torch.ones(0) if fine_spread is None else fine_spread
+        spread = own.new_ones(K) if spread is None else spread
+        fine = own.new_ones(0) if fine_spread is None else fine_spread
         self.register_buffer("own", own * spread * gain)
         self.register_buffer("spread", spread)
         self.register_buffer("fine_spread", fine)
-        start = torch.randn(rank, K, generator=torch.Generator().manual_seed(0))
+        start = torch.randn(rank, K, generator=torch.Generator().manual_seed(0)).to(own)
         self.down = nn.Parameter(start / self.own.norm(dim=1).mean().clamp_min(1e-12))
-        self.up = nn.Parameter(torch.zeros(K, rank))
-        self.all_classes = nn.Parameter(torch.zeros(K))
-        self.bias = nn.Parameter(torch.zeros(1))
+        self.up = nn.Parameter(own.new_zeros(K, rank))
+        self.all_classes = nn.Parameter(own.new_zeros(K))
+        self.bias = nn.Parameter(own.new_zeros(1))
         if len(fine):
-            self.fine_up = nn.Parameter(torch.zeros(len(fine), rank))
-            self.fine_all_classes = nn.Parameter(torch.zeros(len(fine)))
+            self.fine_up = nn.Parameter(own.new_zeros(len(fine), rank))
+            self.fine_all_classes = nn.Parameter(own.new_zeros(len(fine)))
 
     def forward(self, features: Sequence[Tensor], classes: Tensor, scores: Tensor) -> Tensor:
         """L (N, m, h, w) of features [A] or [A, B] for classes (N, m), at B's resolution where B is used; the images'
@@ -127,6 +127,7 @@ class LCam:
         if any(path not in tap.points for path in self.layers):
             tap = tap.clf.tap(tap.images, self.points(tap.clf))
         known = self.head.weight if isinstance(self.head, Rows) else self.head.own
+        classes = classes.to(tap.logits.device)
         if int(classes.max()) >= len(known):
             raise UsageError(f"the head knows {len(known)} classes; class {int(classes.max())} is not among them")
         L: Tensor = self.head([tap.maps(path) for path in self.layers], classes, tap.logits)
@@ -171,7 +172,7 @@ def load(file: str | Path, clf: Classifier) -> LCam:
             f"({clf.fingerprint}); its maps would mean nothing here. Fit one: saywhy fit IMAGES --parts lcam"
         )
     points_of(clf, layers)
-    return LCam(head, form, layers, fingerprint, card)
+    return LCam(head.to(clf.device), form, layers, fingerprint, card)
 
 
 def _empty(form: str, state: Mapping[str, Tensor]) -> Head:
@@ -238,7 +239,7 @@ def start(tap: Tap, form: str = "shared", *, rank: int = 32, fine: bool = True) 
     if form == "refined":
         paths = paths[: 2 if fine else 1]
         down, middle, white = principal(tap.maps(paths[-1]))
-        refined = Refined(own, down=down, middle=middle, white=white)
+        refined = Refined(own, down=down, middle=middle, white=white).to(own.device)
         return LCam(refined.eval(), form, tuple(paths), tap.clf.fingerprint, {})
     cam = torch.einsum("nk,nkhw->nhw", own[tap.logits.argmax(dim=1)], A)
     gain = 1 / max(float(cam.std(dim=(1, 2)).mean()), 1e-12)

@@ -49,7 +49,7 @@ class Answers:
 
 def draw_masks(cam: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Masks (M, g, g) of smooth noise, some following a map (h, w), cut at a random share; blurred (M,) or black."""
-    guide = standardised(F.interpolate(cam[None, None], (GRID, GRID), mode="bicubic", align_corners=False)[0, 0])
+    guide = standardised(F.interpolate(cam[None, None].cpu(), (GRID, GRID), mode="bicubic", align_corners=False)[0, 0])
     masks = []
     for i in range(count):
         cells = 5 if torch.rand((), generator=generator) < 0.5 else 8
@@ -82,20 +82,20 @@ def ask(
     scores = scores or clf.logits
     size = (int(images.shape[2]), int(images.shape[3]))
     rows: list[tuple[Tensor, ...]] = []
-    for image in images:
+    for image in clf.at_home(images):
         tap = clf.tap(image[None], lcam.points(clf))
         y = int(tap.logits.argmax())
         features = [tap.maps(path) for path in lcam.layers]
         basis = lcam.head.basis(features, torch.tensor([[y]], device=tap.logits.device), tap.logits)[0, 0]
         cam = torch.einsum("k,khw->hw", lcam.head.own[y], features[0][0])
         generator = torch.Generator().manual_seed(content_seed(image, seed))
-        masks, blurred = draw_masks(cam, count, generator)
+        masks, blurred = (drawn.to(image.device) for drawn in draw_masks(cam, count, generator))
         # Two owners, the same image twice, with the two fills.
-        behind = torch.cat([hide(image, torch.zeros(1, *size), fill) for fill in ("black", "image-blur")])
+        behind = torch.cat([hide(image, image.new_zeros(1, *size), fill) for fill in ("black", "image-blur")])
         asked = Masked(torch.stack([image, image]), count, _scaled(masks, size), behind, owners=blurred.long())
         found = masked_answers([asked], scores, size=DEFAULT_BATCH).log_softmax(dim=1)[:, y]
         whole = tap.logits.log_softmax(dim=1)[0, y]
-        rows.append((masks, blurred, found, torch.tensor(y), whole, basis))
+        rows.append((masks, blurred, found, tap.logits[0].argmax(), whole, basis))
     return Answers(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 

@@ -92,7 +92,7 @@ def pointing(maps: Tensor, masks: Tensor, *, tolerance: float = 0.0) -> Tensor:
     if tolerance < 0:
         raise UsageError(f"the pointing game's tolerance is a distance in pixels, got {tolerance}")
     values, inside = _pair(maps, masks)
-    widened = _widen(masks.bool(), tolerance).flatten(1).to(torch.float64)
+    widened = _widen(masks.to(maps.device).bool(), tolerance).flatten(1).to(torch.float64)
     return _share_of_highest(values, widened).masked_fill(_undefined(values, inside), torch.nan)
 
 

@@ -94,7 +94,7 @@ def ask(clf: Classifier, image: Tensor, masks: Bools, fill: str, seed: int = 0) 
         return np.zeros((0, 0))
     keep = torch.from_numpy(~masks)
     part = Masked(image[None], len(masks), lambda start, stop: keep[start:stop], fill, seed)
-    return np.asarray(masked_probabilities(clf, [part]).double().cpu().numpy())
+    return np.asarray(masked_probabilities(clf, [part]).cpu().double().numpy())
 
 
 def hide_each(both: tuple[Side, Side], tree: Tree, target: int, units: Sequence[Unit]) -> Hidden:

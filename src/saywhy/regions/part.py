@@ -78,7 +78,7 @@ def find_in(
     """
     if count is not None and not 1 <= count <= MOST:
         raise UsageError(f"regions: 1 to {MOST} can be asked for, not {count}")
-    whole = probabilities.double().cpu().numpy()
+    whole = probabilities.cpu().double().numpy()
     tree = players(image, leaves=FAST_LEAVES if fast else None)
     high = whole[target] > SATURATED or blank >= GIVEN * whole[target]
     units: tuple[Unit, ...] = (unit, "log-odds") if high and unit == "probability" else (unit,)

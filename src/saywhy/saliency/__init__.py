@@ -242,7 +242,8 @@ def saliency(
             part = batch[start : start + size]
             tap = _tap_for(row, clf, part, layer, options)
             asked = tap.resolve(each(start, start + len(part)))
-            raws.append(saliency_of(tap, asked, method, **_given(row, seed, progress if N == 1 else None), **options))
+            given = _given(row, seed, progress if N == 1 else None)
+            raws.append(saliency_of(tap, asked, method, **given, **options).to(batch.device))
             where = (tap.point().path, tap.point().reason) if tap.points else where
             if progress is not None and N > 1:
                 progress(min(start + size, N), N)
@@ -327,6 +328,7 @@ def _tap_for(
 
 
 def _scores_only(clf: Classifier, images: Tensor) -> Tap:
+    images = clf.at_home(images)
     return Tap(clf, images, clf.logits(images), {}, {}, None)
 
 

@@ -107,10 +107,10 @@ def score_cam_grouped(
     out = []
     for i, A in enumerate(maps):
         A = A[_live(A)]
-        group = group_channels(A, groups or max(8, len(A) // 10), seed)
+        group = group_channels(A, groups or max(8, len(A) // 10), seed).to(A.device)
         count = int(group.max()) + 1 if len(A) else 0
-        mean = torch.zeros(count, *A.shape[1:]).index_add_(0, group, _stretched(A))
-        sums = torch.zeros(count, *A.shape[1:]).index_add_(0, group, A)
+        mean = A.new_zeros(count, *A.shape[1:]).index_add_(0, group, _stretched(A))
+        sums = torch.zeros_like(mean).index_add_(0, group, A)
         masks = _Masks(mean, tap.image_size, False, "pixels")
         scores = _masked(tap, i, masks, asked_score(tap.clf, targets, i, unit), fill, batch_size, progress)
         out.append(torch.einsum("k,khw->hw", (scores[1:] - scores[0]).to(A), sums))
@@ -210,14 +210,15 @@ def rise(
     if masks < 1 or cells < 1 or not 0 < keep < 1 or cells > min(H, W):
         raise UsageError(f"rise needs masks >= 1, cells >= 1, 0 < keep < 1; got {masks}, {cells}, {keep}")
     h, w = grid or (min(4 * cells, H), min(4 * cells, W))
-    rows, columns = _shifted(cells, H), _shifted(cells, W)  # (shifts, H, cells), (shifts, W, cells)
+    home = tap.images.device
+    rows, columns = (_shifted(cells, side).to(home) for side in (H, W))  # (shifts, H, cells), (shifts, W, cells)
     pooled_rows, pooled_columns = _pooled(rows, h), _pooled(columns, w)
     out = []
     for i, image in enumerate(tap.images):
         g = torch.Generator().manual_seed(content_seed(image, seed))
-        coins = (torch.rand(masks, cells, cells, generator=g) < keep).float()
-        down, right = (torch.randint(len(s), (masks,), generator=g) for s in (rows, columns))
-        total = torch.zeros(h, w)
+        coins = (torch.rand(masks, cells, cells, generator=g) < keep).float().to(home)
+        down, right = (torch.randint(len(s), (masks,), generator=g).to(home) for s in (rows, columns))
+        total = torch.zeros(h, w, device=home)
 
         def make(start: int, stop: int, c: Tensor = coins, d: Tensor = down, r: Tensor = right) -> Tensor:
             part = slice(start, stop)
@@ -228,7 +229,7 @@ def rise(
         scores = masked_scores(tap.clf, image, masks, make, score, **options)  # type: ignore[arg-type]
         for part in torch.split(torch.arange(masks), 256):
             small = pooled_rows[down[part]] @ coins[part] @ pooled_columns[right[part]].transpose(1, 2)
-            total += torch.einsum("m,mhw->hw", scores[part].cpu(), small)
+            total += torch.einsum("m,mhw->hw", scores[part], small)
         out.append(total / (masks * keep))
     return torch.stack(out)
 
@@ -274,11 +275,11 @@ def occlusion(
         )
     tops, lefts = _starts(H, window, stride), _starts(W, window, stride)
     over_rows, over_columns = _coverage(H, tops, window, stride), _coverage(W, lefts, window, stride)
-    corners = torch.cartesian_prod(tops, lefts)
+    corners = torch.cartesian_prod(tops, lefts).to(tap.images.device)
 
     def make(start: int, stop: int) -> Tensor:
         if start == 0:
-            return torch.cat([torch.ones(1, H, W), _holes(corners[: stop - 1], window, H, W)])
+            return torch.cat([torch.ones(1, H, W, device=corners.device), _holes(corners[: stop - 1], window, H, W)])
         return _holes(corners[start - 1 : stop - 1], window, H, W)
 
     out = []
@@ -314,7 +315,7 @@ def _coverage(size: int, starts: Tensor, window: int, stride: int) -> Tensor:
 
 def _holes(corners: Tensor, window: int, H: int, W: int) -> Tensor:
     """Masks (m, H, W) that are 0 on the square at each corner."""
-    y, x = torch.arange(H), torch.arange(W)
+    y, x = (torch.arange(side, device=corners.device) for side in (H, W))
     inside_y = (y >= corners[:, :1]) & (y < corners[:, :1] + window)
     inside_x = (x >= corners[:, 1:]) & (x < corners[:, 1:] + window)
     return 1 - (inside_y[:, :, None] & inside_x[:, None]).float()

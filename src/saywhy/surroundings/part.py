@@ -64,13 +64,14 @@ def find(part: Grounds | None, seen: Seen, earlier: Mapping[str, Any], asked: Re
     if why := "the fast way leaves this out" if asked.fast else _unfit(seen, exchanged, len(grounds.names)):
         return Before(grounds, exchanged, why=why)
     asked.tell(f"showing the object before {COUNT} other backgrounds")
-    clf, keep = seen.tap.clf, torch.from_numpy(~around)
+    clf, keep = seen.tap.clf, torch.from_numpy(~around).to(seen.image.device)
+    backgrounds = grounds.pictures.to(seen.image)
     blurred = gaussian_blur(seen.image[None], BLUR * min(H, W))
-    pictures = torch.cat([grounds.pictures, blurred])
+    pictures = torch.cat([backgrounds, blurred])
     answers = before(clf, seen.image, keep, pictures)
-    shown = torch.where(keep, seen.image, grounds.pictures)
+    shown = torch.where(keep, seen.image, backgrounds)
     reaching = float((border(earlier["regions"]) & ~around).mean())
-    return Before(grounds, exchanged, _tried(seen, answers, alone(clf, grounds.pictures), reaching), shown)
+    return Before(grounds, exchanged, _tried(seen, answers, alone(clf, backgrounds), reaching), shown)
 
 
 def surroundings(regions: Any) -> Bools:

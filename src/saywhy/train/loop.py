@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -212,7 +212,7 @@ def _update(run: _Run, batch: Any, weight: float) -> tuple[dict[str, float], str
     parameters = [p for p in run.part.parameters() if p.requires_grad]
     run.part.train()
     run.optimiser.zero_grad(set_to_none=True)
-    with torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=run.config.amp):
+    with torch.autocast(parameters[0].device.type, torch.bfloat16) if run.config.amp else nullcontext():
         losses = run.step(batch)
     if "loss" not in losses:
         raise UsageError(f"a step must name one of its losses 'loss'; it gave {', '.join(losses) or 'none'}")

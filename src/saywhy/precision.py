@@ -1,0 +1,31 @@
+"""The number formats that torch computes in: full ones where the answers of two passes are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+
+@contextmanager
+def exactly() -> Iterator[None]:
+    """Convolutions and matrix products of float32 in float32, on a GPU too; leaves torch's settings as found.
+
+    There torch rounds the inputs of convolutions to ten bits (TF32) unless it is told otherwise, and in another way for
+    another batch size: two passes that must agree would seem to differ.
+    """
+    with ExitStack() as undo:
+        for place, name, exact in _settings():
+            undo.callback(setattr, place, name, getattr(place, name))
+            setattr(place, name, exact)
+        yield
+
+
+def _settings() -> list[tuple[Any, str, Any]]:
+    """Torch's settings (where, name, the exact value); since 2.9 under another name, and the two must not be mixed."""
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    if hasattr(cudnn, "conv"):
+        return [(cudnn.conv, "fp32_precision", "ieee"), (products, "fp32_precision", "ieee")]
+    return [(cudnn, "allow_tf32", False), (products, "allow_tf32", False)]
