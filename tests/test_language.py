@@ -78,8 +78,8 @@ SENTENCES = [
         "Without region 2, the large white patch in the centre, the model would say Egyptian cat.",
     ),
     (
-        Claim("no_longer", (Region("1"), Region("2"), Region("3")), (CAT,)),
-        "Without region 1, region 2 and region 3, the model would no longer say tiger cat.",
+        Claim("no_longer", (Region("1"),), (CAT,)),
+        "Without region 1, the model would no longer say tiger cat.",
     ),
     (
         Claim("needs", (Region("1"), Region("3")), value=9, low=5, high=11),

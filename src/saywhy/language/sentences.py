@@ -102,12 +102,11 @@ def _one(region: Region, *, comma: bool = False) -> Pieces:
     return (*described, Piece(f" {region.beside.relation} "), *_region(region.beside.region), Piece(","))
 
 
-def _list(claim: Claim, *, comma: bool = False) -> Pieces:
+def _list(claim: Claim) -> Pieces:
     # A described region ends with a comma of its own.
     *others, last = [_one(r) for r in claim.regions]
     parted = [(*one, Piece(" " if one[-1].text.endswith(",") else ", ")) for one in others[:-1]]
-    tail = (Piece(","),) if comma and not last[-1].text.endswith(",") else ()
-    return (*(piece for one in parted for piece in one), *others[-1], Piece(" and "), *last, *tail)
+    return (*(piece for one in parted for piece in one), *others[-1], Piece(" and "), *last)
 
 
 def _read_regions(text: str) -> dict[str, Any]:
@@ -239,7 +238,6 @@ SLOTS: dict[str, Slot] = {
     "region,": Slot(rf"{_ONE},?", lambda c: _one(c.regions[0], comma=True), _read_regions, _ONE_REGION),
     "regions": Slot(_MANY, _list, _read_regions, _REGIONS),
     "both": Slot(_MANY, _list, _read_regions, _BOTH),
-    "regions,": Slot(rf"{_MANY},?", lambda c: _list(c, comma=True), _read_regions, _REGIONS),
     "ahead": Slot("(?:just )?ahead of", _plain(_ahead), lambda t: {}, frozenset()),
     "any": Slot("either|any one of them", _plain(_any), lambda t: {}, frozenset()),
     "points": _points_slot(""),

@@ -10,7 +10,7 @@ from saywhy.language.claims import Claim, kinds
 from saywhy.language.sentences import Written, written_all
 from saywhy.language.verify import points
 
-MOST_SENTENCES = 8
+MOST_SENTENCES = 10
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from saywhy.regions.propose import PAIRED, Evidence, counted, verdict
 Said = tuple[list[Found], int]
 
 NOTICEABLE = 5  # points: below this a change is not noticeable
-AHEAD = 0.10  # by which another class must lead in every run before a sentence says that the answer changes
+AHEAD, NAMED = 0.10, 0.30  # by which another class must lead the target in every run, and all others to be named
 ALIKE = 2  # factor between the least and the most of a group: beyond it a group would hide who counts
 
 
@@ -162,24 +162,23 @@ def _contrast(e: Evidence) -> Said:
 
 
 def _flip(e: Evidence) -> Said:
-    """Of one region, of a pair, or of all three that count, the first without which the answer is another."""
+    """The first region without which the answer is another; what hiding all that count leaves is told with the text."""
     if e.target.class_index != e.predicted.class_index:
         return [], 0
-    said = counted(e)
-    for which in [*((i,) for i in said), *combinations(said[:PAIRED], 2), *([tuple(said)] if len(said) == 3 else [])]:
-        runs, lost = e.hidden(*which), e.lost(*which)
+    for i in counted(e):
+        runs, lost = e.hidden(i), e.lost(i)
         if lost is None or any(c.winner == e.target.class_index or c.over < AHEAD for c in runs):
             continue
         won = _winner(runs)
         kind, index = ("no_longer", e.target.class_index) if won is None else ("flip", won)
-        claim = Claim(kind, tuple(_region(e, i) for i in which), (e.names[index],))
-        return [Found(claim, tuple(r.id for r in claim.regions), lost.effect(), (index,))], 0
+        claim = Claim(kind, (_region(e, i),), (e.names[index],))
+        return [Found(claim, (e.regions[i].id,), lost.effect(), (index,))], 0
     return [], 0
 
 
 def _winner(runs: Sequence[Confirming]) -> int | None:
     """The class that wins clearly in every run."""
-    return verify.winner(runs) if min(c.lead for c in runs) >= AHEAD else None
+    return verify.winner(runs) if min(c.lead for c in runs) >= NAMED else None
 
 
 def paired(e: Evidence) -> list[tuple[str, tuple[int, int], Measured]]:

@@ -71,20 +71,14 @@ KINDS: dict[str, Kind] = {
             "{region} speaks for {class0} rather than {class1}: "
             "hiding it moves the evidence between them by {factor} towards {class1}.",
         ),
-        4,
+        6,
     ),
     "flip": Kind(
-        (
-            "Without {region,} the model would say {class0}.",
-            "Without {regions,} the model would say {class0}.",
-        ),
+        ("Without {region,} the model would say {class0}.",),
         7,
     ),
     "no_longer": Kind(
-        (
-            "Without {region,} the model would no longer say {class0}.",
-            "Without {regions,} the model would no longer say {class0}.",
-        ),
+        ("Without {region,} the model would no longer say {class0}.",),
         7,
     ),
     "needs": Kind(
