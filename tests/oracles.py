@@ -442,14 +442,14 @@ def interval(values: list[float], least: float) -> tuple[float, float]:
 def holds(values: list[float], beyond: list[float], sign: int, means: bool) -> bool:
     """In words: a loss in every fill; all but one twice the null and the interval above 0, or three times beyond it.
 
-    By means: five points and one and a half times the null on average, a point in all fills but one.
+    By means: five points and twice the null on average, a point in all fills but one.
     """
     most_lose, most_exceed = sum(v >= 0.02 for v in values) >= 4, sum(b >= 2 for b in beyond) >= 4
     thrice = sum(b >= 3 for b in beyond) >= 4
     every = all(v >= 0.03 for v in values) and sum(b >= 4 for b in beyond) >= 4
     said = (interval(values, 0.03)[0] > 0 and most_exceed) or (thrice and most_lose)
     if means:
-        said = sum(values) >= 5 * 0.05 and sum(v >= 0.01 for v in values) >= 4 and sum(beyond) >= 5 * 1.5
+        said = sum(values) >= 5 * 0.05 and sum(v >= 0.01 for v in values) >= 4 and sum(beyond) >= 5 * 2
     return said and all(v > 0 for v in values) and (sign == 1 or every)
 
 

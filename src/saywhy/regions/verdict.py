@@ -39,7 +39,7 @@ class Rule:
     each: float = 1.0
 
 
-STRICT, AVERAGE = Rule(False, 1.0, 3.0), Rule(True, 1.0, 1.5, 0.5)
+STRICT, AVERAGE = Rule(False, 1.0, 3.0), Rule(True, 1.0, 2.0, 0.5)
 
 
 def rule(fine: bool) -> Rule:
@@ -68,12 +68,12 @@ def tried(lost: Reals, beyond: Reals, unit: Unit = "probability", how: Rule = ST
 
 
 def signed(lost: Sequence[float], sign: int = 1) -> bool:
-    """Whether what was lost in the picture itself (F,), of which numbers are told, has the sign in all ways but one.
+    """Whether what was lost in the picture itself (F,), of which numbers are told, has the sign in every way.
 
-    What raises a score must do so in every way, and about alike: hiding anything can, by chance and then unevenly.
+    What raises a score must raise it about alike: hiding anything can, by chance and then unevenly.
     """
-    values = sorted(sign * v for v in lost)
-    return values[1] > 0 and sum(values) > 0 and (sign == 1 or values[0] >= max(0, ALIKE * values[-1]))
+    least, most = min(sign * v for v in lost), max(sign * v for v in lost)
+    return least > 0 and (sign == 1 or least >= ALIKE * most)
 
 
 def holds(
