@@ -385,7 +385,7 @@ def test_page_about_another_class_names_the_answer() -> None:
     e = record()
     asked = e.model_copy(update={"target": e.prediction.top[2], "versus": e.prediction.top[0]})
     assert wording.headline(asked) == "lynx 8\u00a0%, the model's answer is tiger cat 39\u00a0%"
-    assert wording.headline(e) == "tiger cat 39\u00a0%, before Egyptian cat 36\u00a0%"
+    assert wording.headline(e) == "tiger cat 39\u00a0%, ahead of Egyptian cat 36\u00a0%"
 
 
 def test_runs_stand_behind_the_numbers() -> None:

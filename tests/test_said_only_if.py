@@ -335,6 +335,15 @@ def test_a_winner_is_named_only_if_it_leads_clearly_under_every_fill() -> None:
     assert {"flip", "no_longer"}.isdisjoint(near), "another class won everywhere, but hardly under noise"
 
 
+@pytest.mark.parametrize(("left", "said_so"), [(0.21, False), (0.24, True)])
+def test_what_two_parts_add_is_said_from_five_points_at_the_least(left: float, said_so: bool) -> None:
+    def together(seen: frozenset[int]) -> tuple[float, ...]:
+        p = (left, 0.5, 0.9)[len({0, 1} & seen)]
+        return (p, 1 - p, 0.0)
+
+    assert ("needs" in said(evidence(together, 2))) is said_so
+
+
 def test_two_necessary_parts_need_each_other_only_beyond_the_product() -> None:
     def product(seen: frozenset[int]) -> tuple[float, ...]:
         z = -4 + 4 * (0 in seen) + 4 * (1 in seen)

@@ -27,7 +27,8 @@ TINY = 1e-6  # probabilities nearer to 0 and 1 are not told apart
 class Thresholds:
     """Losses: from which mean of the leading fills a region is tried and what it must lose under each of them; from
     which mean of all fills it is said and what it must lose under all but one; what a join must add; the least spread
-    between fills that is believed; the gain in every fill from which a region counts against; what a pair must add."""
+    between fills that is believed; the gain in every fill from which a region counts against;
+    what is enough far beyond the null."""
 
     proposes: float
     each: float
@@ -36,7 +37,7 @@ class Thresholds:
     join: float
     spread: float
     hinders: float
-    adds: float
+    enough: float
 
 
 THRESHOLDS: dict[Unit, Thresholds] = {

@@ -186,7 +186,7 @@ def paired(e: Evidence) -> list[tuple[str, tuple[int, int], Measured]]:
 
     In log-odds, because two parts that are each necessary need each other in probability whatever they are.
     """
-    out, full, least = [], e.target.probability, THRESHOLDS[e.unit].adds
+    out, full, least = [], e.target.probability, THRESHOLDS[e.unit].says
     for i, j in combinations(counted(e)[:PAIRED], 2):
         ids = e.regions[i].id, e.regions[j].id
         m = verify.joint(e.runs, *ids, full, e.unit)

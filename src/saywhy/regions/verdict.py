@@ -92,7 +92,7 @@ def holds(
     if how.means:
         return float(np.mean(lost)) >= least.says and loss >= least.second and float(np.mean(beyond)) >= how.times
     apart = interval(lost, unit)[0] > 0 and times >= APART
-    return apart or (times >= how.times and loss >= least.adds)
+    return apart or (times >= how.times and loss >= least.enough)
 
 
 def multiples(evidence: Mapping[str, float], nulls: Mapping[str, float], area: float) -> list[float]:

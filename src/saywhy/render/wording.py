@@ -83,7 +83,7 @@ def title(explanation: Explanation) -> tuple[str, str]:
     if target.class_index != explanation.prediction.class_index:
         others.append(f"the model's answer is {_scored(explanation.prediction)}")
     if versus is not None and versus.class_index != explanation.prediction.class_index:
-        how = "before" if target.probability >= versus.probability else "behind"
+        how = "ahead of" if target.probability >= versus.probability else "behind"
         others.append(f"{how} {_scored(versus)}")
     return name, ", ".join(others)
 
@@ -93,7 +93,7 @@ def _scored(row: ClassScore) -> str:
 
 
 def headline(explanation: Explanation) -> str:
-    """The prediction line: "tiger cat 39 %, before Egyptian cat 36 %"."""
+    """The prediction line: "tiger cat 39 %, ahead of Egyptian cat 36 %"."""
     name, rest = title(explanation)
     return f"{name} {percent(explanation.target.probability)}" + (f", {rest}" if rest else "")
 
