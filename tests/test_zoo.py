@@ -569,6 +569,7 @@ def save_hf(kind: str, folder: Path, **processor) -> tuple[int, int]:
         net = model(config)
     net.save_pretrained(folder)
     said = {"size": {"height": size[0], "width": size[1]}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    said["do_center_crop"] = False
     (folder / "preprocessor_config.json").write_text(json.dumps({**said, **processor}))
     return size
 
@@ -593,13 +594,22 @@ def test_hugging_face_folders_are_tapped_exactly(tmp_path, kind):
         ({"resample": 3, "do_normalize": False}, Preprocess((32, 32), None, (0.0,) * 3, (1.0,) * 3, "bicubic")),
         (
             {"size": {"shortest_edge": 40}, "do_center_crop": True, "crop_size": {"height": 32, "width": 32}},
-            Preprocess((32, 32), 40, (0.5,) * 3, (0.25,) * 3),
+            Preprocess((32, 32), 40, (0.5,) * 3, (0.25,) * 3, rule="transformers"),
         ),
-        ({"size": {"shortest_edge": 28}, "crop_pct": 0.875}, Preprocess((28, 28), 32, (0.5,) * 3, (0.25,) * 3)),
+        (
+            {"size": {"shortest_edge": 28}, "crop_pct": 0.875, "image_processor_type": "ConvNextImageProcessor"},
+            Preprocess((28, 28), 32, (0.5,) * 3, (0.25,) * 3, "bicubic", rule="transformers"),
+        ),
         ({"size": 32, "image_mean": 0.5, "image_std": 0.25}, Preprocess((32, 32), None, (0.5,) * 3, (0.25,) * 3)),
         (
-            {"rescale_factor": 2 / 255, "rescale_offset": True, "do_normalize": False},
-            Preprocess((32, 32), None, (0.5,) * 3, (0.5,) * 3),
+            {
+                "rescale_factor": 2 / 255,
+                "rescale_offset": True,
+                "do_normalize": False,
+                "include_top": False,
+                "image_processor_type": "EfficientNetImageProcessor",
+            },
+            Preprocess((32, 32), None, (0.5,) * 3, (0.5,) * 3, "bicubic"),
         ),
     ],
 )

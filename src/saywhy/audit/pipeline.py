@@ -147,7 +147,7 @@ def _look(plan: StudyPlan) -> tuple[list[Looked], dict[int, str]]:
                 key = key_of(str(plan.items[n].path), sha, plan.labels[n])
                 row = plan.journal.get("picture", key)
                 if row is None:
-                    new.append((n, key, sha, plan.clf.prepare([read(plan.items[n].path)])[0][0]))
+                    new.append((n, key, sha, plan.clf.prepare([plan.clf.read(plan.items[n].path)])[0][0]))
                 else:
                     found[n] = _looked(n, row)
             except InputError as e:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
 from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
-from saywhy.zoo.hub import load_hf, load_timm, load_torchvision
+from saywhy.zoo.hf import load_hf
+from saywhy.zoo.hub import load_timm, load_torchvision
 from saywhy.zoo.lite0 import load_lite0
 from saywhy.zoo.onnx_file import load_onnx
 from saywhy.zoo.own import load_aviary, load_factory

@@ -236,10 +236,11 @@ def resized(found: Preprocess, options: Options) -> Preprocess:
 
     Another size without a resize keeps the loader's proportion of the two.
     """
-    size, resize = found.size, found.resize
+    size, resize, rule = found.size, found.resize, found.rule
     if options.size is not None:
-        if resize is not None:
-            resize = round(resize * min(options.size) / min(size))
+        scale = min(options.size) / min(size)
+        resize = tuple(round(v * scale) for v in resize) if isinstance(resize, tuple) else resize and round(resize * scale)
+        rule = "cover" if rule == "torchvision" else rule  # no bars that nobody asked for
         size = options.size
     if options.resize is not None:
         resize = options.resize or None
@@ -248,7 +249,8 @@ def resized(found: Preprocess, options: Options) -> Preprocess:
     return replace(
         found,
         size=size,
-        resize=resize,
+        resize=resize,  # type: ignore[arg-type]
+        rule=rule,
         mean=options.mean or found.mean,
         std=options.std or found.std,
         interpolation=options.interpolation or found.interpolation,  # type: ignore[arg-type]
