@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from saywhy.classifier import Activation
 from saywhy.errors import UsageError, unknown
+from saywhy.framing import RESAMPLE
 from saywhy.image import Preprocess
+from saywhy.zoo.labels import read_classes
 
 CONFIG = "model.toml"
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+INTERPOLATIONS = tuple(RESAMPLE)
 STATE_KEYS = ("state_dict", "model_state_dict", "model", "state_dict_ema")
 
 
@@ -42,11 +43,17 @@ class Options:
     timeout: float = 30.0
     retries: int = 2
     name: str | None = None
+    average: int | None = None
+    range: tuple[float, float] | None = None
+    exif: Literal["upright", "stored"] | None = None
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a loader found: the network or callable, and what it knows about it (None: it does not know)."""
+    """What a loader found: the network or callable, and what it knows about it (None: it does not know).
+
+    `last` is what its last operator makes of scores (`meaning.LAST`), `notes` what had to be guessed; `vouched` where the
+    loader knows what scores mean and that the model repeats itself, so that it need not be asked."""
 
     net: nn.Module | Callable[[Tensor], Tensor]
     name: str = ""
@@ -57,6 +64,9 @@ class Found:
     batch_size: int | None = None
     channels_last: bool = False
     fingerprint: str | None = ""
+    last: str | None = None
+    notes: tuple[str, ...] = ()
+    vouched: bool = False
 
 
 # --------------------------------------------------------------------------------------------------
@@ -128,6 +138,13 @@ def _pair(key: str, value: Any, folder: Path | None) -> tuple[int, int]:
     return pair
 
 
+def _window(key: str, value: Any, folder: Path | None) -> tuple[float, float]:
+    ends = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(ends) != 2 or not all(isinstance(v, (int, float)) for v in ends) or not ends[0] < ends[1]:
+        raise UsageError(f"range takes the file's values that become black and white, such as [-1000, 400]; got {value!r}")
+    return float(ends[0]), float(ends[1])
+
+
 def _triple(key: str, value: Any, folder: Path | None) -> tuple[float, float, float]:
     three = (
         (value,) * 3 if isinstance(value, (int, float)) else tuple(value) if isinstance(value, (list, tuple)) else ()
@@ -185,6 +202,9 @@ _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
     "prefix_tokens": _number(0),
     "timeout": _number(0.001),
     "retries": _number(0),
+    "average": _number(2),
+    "range": _window,
+    "exif": _one_of(("upright", "stored")),
 }
 
 
@@ -196,35 +216,6 @@ def imagenet_classes() -> tuple[str, ...]:
     """The 1000 English names of ImageNet-1k in their usual order."""
     text = (resources.files("saywhy") / "data" / "imagenet_classes.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
-
-
-def read_classes(path: Path) -> list[str]:
-    """Class names from a .txt file (one a line) or a .json file (a list, or an object index -> name).
-
-    Raises:
-        UsageError: missing, empty, not such a file, or indices that leave gaps.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        names = _json_names(path, json.loads(text)) if path.suffix.lower() == ".json" else text.strip("\n").splitlines()
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; classes come from a .txt (one a line) or .json file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
-        raise UsageError(f"{path}: cannot be read as class names ({e})") from e
-    if not names or not all(n.strip() for n in names):
-        raise UsageError(f"{path}: needs one class name a line, and no empty line between them")
-    return [n.strip() for n in names]
-
-
-def _json_names(path: Path, value: Any) -> list[str]:
-    if isinstance(value, dict) and value and all(str(k).isdigit() for k in value):
-        by_index = {int(k): str(v) for k, v in value.items()}
-        if sorted(by_index) != list(range(len(by_index))):
-            raise UsageError(f"{path}: the indices must be 0 to {len(by_index) - 1} without gaps")
-        return [by_index[i] for i in range(len(by_index))]
-    if isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return value
-    raise UsageError(f"{path}: must hold a list of names, or an object from index to name")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -254,6 +245,8 @@ def resized(found: Preprocess, options: Options) -> Preprocess:
         mean=options.mean or found.mean,
         std=options.std or found.std,
         interpolation=options.interpolation or found.interpolation,  # type: ignore[arg-type]
+        window=options.range or found.window,
+        exif=options.exif or found.exif,
     )
 
 

@@ -61,7 +61,16 @@ def load_hf(name: str, options: Options) -> Found:
         _preprocess(name, AutoImageProcessor, local, options),
         "sigmoid" if multi else "softmax",
         channels_last=likes_channels_last(net),
+        vouched=True,
+        notes=(_told(config, multi),),
     )
+
+
+def _told(config: Any, multi: bool) -> str:
+    kind = getattr(config, "problem_type", None)
+    how = "each label for itself (a sigmoid)" if multi else "one class an image (a softmax)"
+    why = f"as its config says ({kind})" if kind else "its config does not say, and a model of labels has to: --activation"
+    return f"scores are read as {how}: {why}"
 
 
 def _check_whole(name: str, net: nn.Module, missing: Sequence[str]) -> None:

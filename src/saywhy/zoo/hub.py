@@ -120,6 +120,7 @@ def load_timm(name: str, options: Options) -> Found:
         _timm_preprocess(data),
         "sigmoid" if count == 1 else "softmax",
         channels_last=likes_channels_last(net),
+        vouched=True,
     )
 
 
@@ -207,6 +208,7 @@ def load_torchvision(name: str, options: Options) -> Found:
         _torchvision_preprocess(trained.transforms()) if trained is not None else Preprocess(),
         None if options.weights is not None else "softmax",
         channels_last=likes_channels_last(net),
+        vouched=options.weights is None,
     )
 
 

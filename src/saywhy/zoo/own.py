@@ -89,7 +89,7 @@ def load_aviary(name: str, options: Options) -> Found:
             raise UsageError(f"unknown aviary classifier {name!r}; this installation has none")
         raise unknown("aviary classifier", name, CLASSIFIERS)
     untrained = {"trained": False} if options.weights == "random" else {}
-    found = Found(**{"name": f"aviary:{name}", **CLASSIFIERS[name](**untrained)})
+    found = Found(**{"name": f"aviary:{name}", "vouched": True, **CLASSIFIERS[name](**untrained)})
     if options.weights not in (None, "random"):
         assert isinstance(found.net, nn.Module)
         load_state(found.net, read_weights(options.weights), options.weights)
