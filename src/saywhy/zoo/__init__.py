@@ -16,7 +16,7 @@ from saywhy.errors import UsageError
 from saywhy.image import Preprocess
 from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
 from saywhy.zoo.hf import load_hf
-from saywhy.zoo.hub import load_timm, load_torchvision
+from saywhy.zoo.hub import NO_CLASSIFIER, load_timm, load_torchvision
 from saywhy.zoo.inputs import fitted
 from saywhy.zoo.labels import Names
 from saywhy.zoo.lite0 import load_lite0
@@ -131,6 +131,8 @@ def _found(spec: object, options: Options) -> Found | Classifier:
     if isinstance(spec, Classifier) or callable(spec):
         if options.weights is not None:
             raise UsageError("weights are for models named by a text; load them into your own network yourself")
+        if getattr(spec, "num_classes", None) == 0:  # timm's way to say so
+            raise UsageError(f"{_name_of(spec)} has no classifier: it ends in features. {NO_CLASSIFIER}")
         return spec if isinstance(spec, Classifier) else Found(spec, _name_of(spec), fingerprint=options.name)
     if not isinstance(spec, (str, Path)):
         raise UsageError(f"a model is named by a text, or is an nn.Module or a callable; got {type(spec).__name__}")

@@ -111,7 +111,7 @@ def load_timm(name: str, options: Options) -> Found:
         net = _build(make, options.weights, options)
     data = timm.data.resolve_model_data_config(net)
     count = int(getattr(net, "num_classes", 0))
-    if options.weights is None and (what := _no_classifier(net, count, options)):
+    if what := _no_classifier(net, count, options):
         raise UsageError(f"timm:{name} has no classifier: {what}. {NO_CLASSIFIER}")
     return Found(
         net.eval(),
@@ -127,7 +127,7 @@ def load_timm(name: str, options: Options) -> Found:
 def _no_classifier(net: nn.Module, count: int, options: Options) -> str | None:
     """What the pretrained network gives instead of classes, in words; None where it gives classes."""
     if count == 0:
-        return "its pretrained weights end in features"
+        return "it ends in features"
     told = getattr(net, "pretrained_cfg", None) or {}
     towers = ("clip", "siglip", "openai", "tulip", "eva02_clip")
     names = " ".join(str(told.get(key, "")) for key in ("architecture", "tag", "hf_hub_id", "notes")).lower()
