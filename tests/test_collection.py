@@ -82,7 +82,14 @@ def test_a_single_missing_file_is_left_to_the_run_that_reads_it(tmp_path: Path) 
 
 
 def test_hidden_folders_are_no_classes_and_stray_photos_have_none(tmp_path: Path) -> None:
-    for name in ("a/1.png", "a/2.png", "b/1.png", "b/.ipynb_checkpoints/1-checkpoint.png", ".thumbs/a.png", "stray.png"):
+    for name in (
+        "a/1.png",
+        "a/2.png",
+        "b/1.png",
+        "b/.ipynb_checkpoints/1-checkpoint.png",
+        ".thumbs/a.png",
+        "stray.png",
+    ):
         put(tmp_path / name)
     put(tmp_path / "__MACOSX" / "a" / "._1.png")
     (tmp_path / "notes.txt").write_text("no picture")

@@ -9,7 +9,6 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from saywhy import image as images
-
 from saywhy.errors import InputError
 from saywhy.image import Preprocess, decode_mask, encode_mask, frame, mask_box, read, thumbnail
 
@@ -250,7 +249,12 @@ def test_hounsfield_units_are_seen_whole_or_through_a_window(kind: type) -> None
 
 
 def test_a_window_is_for_every_kind_of_source() -> None:
-    for source in (saved(Image.fromarray(colours8())), Image.fromarray(colours8()), colours8(), colours8().astype(np.int64)):
+    for source in (
+        saved(Image.fromarray(colours8())),
+        Image.fromarray(colours8()),
+        colours8(),
+        colours8().astype(np.int64),
+    ):
         got = read(source, Preprocess(window=(100, 200))).pixels
         assert np.abs(got - np.clip((colours8().astype(float) - 100) * 2.55, 0, 255)).max() <= 0.51
 
@@ -268,6 +272,7 @@ def test_the_camera_tag_turns_the_picture_unless_stored_pixels_are_asked_for(tag
     data = saved(ramp(40, 30), format, exif=exif)
     upright, stored = read(data), read(data, Preprocess(exif="stored"))
     assert (stored.width, stored.height) == (40, 30)
+    assert np.abs(stored.pixels.astype(int) - np.asarray(ramp(40, 30))).max() < 12
     assert (upright.width, upright.height) == ((40, 30) if tag < 5 else (30, 40))
     assert any("--exif stored" in n for n in upright.notes) == (tag != 1)
     assert any("as it is stored" in n for n in stored.notes) == (tag != 1)
@@ -290,7 +295,9 @@ def test_a_photo_that_is_too_large_to_be_seen_is_read_at_a_part_of_its_size(monk
 
 @pytest.mark.parametrize(
     ("size", "resize", "words"),
-    [((3000, 220), 256, "sees 6 %"), ((220, 3000), 256, "sees 6 %"), ((3000, 220), None, "width is squeezed 13.6 times"),
+    [
+     ((3000, 220), 256, "sees 6 %"), ((220, 3000), 256, "sees 6 %"),
+     ((3000, 220), None, "width is squeezed 13.6 times"),
      ((220, 3000), None, "height is squeezed 13.6 times"), ((400, 300), 256, None), ((400, 300), None, None)],
 )  # fmt: skip
 def test_it_is_said_when_much_of_a_photo_is_not_seen_or_squeezed(size, resize, words) -> None:

@@ -20,7 +20,14 @@ from saywhy.image import Preprocess
 from saywhy.zoo import load_classifier
 from saywhy.zoo.labels import read_classes
 
-NAMES = ["tench", "great white shark", "hen, the bird", "red kite", "zebra", "ant"]  # by index: not the alphabet's order
+NAMES = [
+    "tench",
+    "great white shark",
+    "hen, the bird",
+    "red kite",
+    "zebra",
+    "ant",
+]  # by index: not the alphabet's order
 IDS = [f"n0144{i:04d}" for i in range(6)]
 
 
@@ -53,11 +60,17 @@ FORMS: dict[str, tuple[str, str]] = {
     "class_to_idx": ("c.json", json.dumps(by_name())),
     "class_to_idx from 1": ("c.json", json.dumps(by_name(1))),
     "class_to_idx as texts": ("c.json", json.dumps({n: str(i) for n, i in by_name().items()})),
-    "imagenet_class_index": ("c.json", json.dumps({str(i): [w, n] for i, (w, n) in enumerate(zip(IDS, NAMES, strict=True))})),
+    "imagenet_class_index": (
+        "c.json",
+        json.dumps({str(i): [w, n] for i, (w, n) in enumerate(zip(IDS, NAMES, strict=True))}),
+    ),
     "rows of ids": ("c.json", json.dumps([[w, n] for w, n in zip(IDS, NAMES, strict=True)])),
     "id2label of a config": ("config.json", json.dumps({"id2label": by_index(), "model_type": "vit"})),
     "label2id": ("c.json", json.dumps({"label2id": by_name()})),
-    "COCO": ("c.json", json.dumps({"categories": [{"id": i + 1, "name": n} for i, n in reversed(list(enumerate(NAMES)))]})),
+    "COCO": (
+        "c.json",
+        json.dumps({"categories": [{"id": i + 1, "name": n} for i, n in reversed(list(enumerate(NAMES)))]}),
+    ),
     "rows": ("c.json", json.dumps([{"index": i, "label": n} for n, i in by_name().items()])),
     "names inside": ("c.json", json.dumps({"nc": 6, "names": NAMES})),
     "index -> row": ("c.json", json.dumps({str(i): {"name": n} for i, n in enumerate(NAMES)})),

@@ -268,7 +268,9 @@ def test_class_names_are_read_from_text_and_json(tmp_path, name, text):
     assert clf.class_names == ("a heron", "an egret", "a stork")
 
 
-@pytest.mark.parametrize("text", ['{"0": "a", "2": "b"}', "[1, 2]", "{", '"a"', "[]", '{"a": 0, "b": 0}', '{"a": 2, "b": 3}'])
+@pytest.mark.parametrize(
+    "text", ['{"0": "a", "2": "b"}', "[1, 2]", "{", '"a"', "[]", '{"a": 0, "b": 0}', '{"a": 2, "b": 3}']
+)
 def test_a_broken_class_file_is_wrong_usage(tmp_path, text):
     (tmp_path / "classes.json").write_text(text)
     with pytest.raises(UsageError, match=r"classes\.json"):
@@ -639,7 +641,9 @@ def test_a_hugging_face_folder_without_a_classifier_is_refused_with_the_way_out(
     vision = tiny | {"image_size": 32, "patch_size": 8}
     config = {
         "CLIPModel": lambda: t.CLIPConfig(text_config=tiny | {"vocab_size": 50}, vision_config=vision),
-        "Dinov2Model": lambda: t.Dinov2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28),
+        "Dinov2Model": lambda: t.Dinov2Config(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28
+        ),
     }.get(kind, lambda: t.ViTConfig(**vision))()
     getattr(t, kind)(config).save_pretrained(tmp_path)
     said = {"size": {"height": 32, "width": 32}, "image_processor_type": "ViTImageProcessor"}
@@ -650,7 +654,10 @@ def test_a_hugging_face_folder_without_a_classifier_is_refused_with_the_way_out(
 
 def test_a_timm_network_without_a_classifier_is_refused_with_the_way_out():
     clip = "vit_xsmall_patch16_clip_224.tinyclip_yfcc15m"
-    for spec, words in (("timm:vit_small_patch14_dinov2", "features"), (f"timm:{clip}", "512 outputs are an embedding")):
+    for spec, words in (
+        ("timm:vit_small_patch14_dinov2", "features"),
+        (f"timm:{clip}", "512 outputs are an embedding"),
+    ):
         with pytest.raises(UsageError, match=rf"has no classifier: .*{words}.*callable"):
             load_classifier(spec, weights="random")
     with pytest.raises(UsageError, match="has no classifier"):
@@ -698,7 +705,9 @@ def test_colours_are_turned_grey_as_pillow_does_it():
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3)).astype(np.uint8)
     clf = load_classifier(Digits(), size=28)
     grey = np.asarray(Image.fromarray(pixels).convert("L"))
-    assert torch.allclose(clf.inputs(clf.prepare([read(pixels)])[0])[0, 0], torch.from_numpy(grey / 255).float(), atol=1e-6)
+    assert torch.allclose(
+        clf.inputs(clf.prepare([read(pixels)])[0])[0, 0], torch.from_numpy(grey / 255).float(), atol=1e-6
+    )
 
 
 def test_a_one_channel_network_is_explained_end_to_end():
@@ -813,3 +822,63 @@ def test_a_network_that_fails_on_its_first_images_is_a_model_error(how):
     with pytest.raises(ModelError):
         load_classifier(net, size=16, activation="softmax").tap(images(2, 16))
     assert not any(m._forward_hooks or "forward" in vars(m) for m in net.modules())
+
+
+# -- networks of several inputs ---------------------------------------------------------------------
+
+
+class WithAge(nn.Module):
+    """An image, an age, and a row of laboratory values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = small(8)
+        self.head = nn.Linear(8 + 1 + 2, 3)
+
+    def forward(self, x: Tensor, age: Tensor, values: Tensor, scale: float = 1.0) -> Tensor:
+        return self.head(torch.cat([self.body(x).relu(), age[:, None] / 50, values], dim=1)) * scale
+
+
+def make_bound() -> nn.Module:
+    import saywhy
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return saywhy.bind(WithAge().eval(), age=61, values=[1.0, 2.0])
+
+
+def test_a_network_of_several_inputs_is_bound_and_tapped_exactly():
+    clf = load_classifier(make_bound(), size=32)
+    exact(clf)
+    x = images(3)
+    with torch.no_grad():
+        expected = clf.net.net(clf.inputs(x), torch.full((3,), 61.0), torch.tensor([[1.0, 2.0]] * 3))
+    assert torch.allclose(clf.logits(x), expected, atol=1e-6)
+
+
+def test_another_value_of_a_bound_input_is_another_classifier():
+    import saywhy
+
+    net = WithAge().eval()
+    clfs = [load_classifier(saywhy.bind(net, age=a, values=[1, 2], scale=2.0), size=32) for a in (20, 60)]
+    assert clfs[0].fingerprint != clfs[1].fingerprint
+    assert not torch.allclose(clfs[0].logits(images(2)), clfs[1].logits(images(2)))
+
+
+def test_a_bound_network_comes_from_a_model_toml(tmp_path):
+    (tmp_path / "birds.toml").write_text('model = "test_zoo:make_bound"\nsize = 32\nclasses = ["a", "b", "c"]\n')
+    assert load_classifier(tmp_path / "birds.toml").class_names == ("a", "b", "c")
+
+
+def test_a_network_whose_inputs_are_not_bound_is_told_how():
+    import saywhy
+
+    with pytest.raises(UsageError, match=r"takes age, values beside the images.*saywhy\.bind\(net, age=\.\.\., values"):
+        load_classifier(WithAge(), size=32)
+    for wrong in (
+        lambda: saywhy.bind(WithAge()),
+        lambda: saywhy.bind(WithAge(), agee=1),
+        lambda: saywhy.bind(len, a=1),
+    ):
+        with pytest.raises(UsageError, match=r"bind|forward takes"):
+            wrong()

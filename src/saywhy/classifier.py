@@ -50,8 +50,8 @@ class Classifier:
     normalises for itself). `layer` is a dotted name or module; None finds the last spatial layer by a dry run, and
     `layer_reason` tells why that one. `activation` says what makes probabilities of the scores: "softmax", "sigmoid"
     (multi-label, or one logit), or "none" where they are probabilities already. `name` is what tells a callable from
-    others in its fingerprint, unless `black_box_fingerprint` does (None: nothing does). `notes` is what was guessed about
-    it, in words that every explanation repeats. The network's hooks, gradients,
+    others in its fingerprint, unless `black_box_fingerprint` does (None: nothing does). `notes` says what was guessed
+    about it, in words that every explanation repeats. The network's hooks, gradients,
     modes, weights and the RNG are left exactly as found by everything that is asked of it. Threads may share it.
 
     Raises:

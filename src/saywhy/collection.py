@@ -119,7 +119,8 @@ def _in_folder(folder: Path) -> list[Item]:
         return [Item(p) for p in files]
     names = sorted({p.parent.name for p in inside})
     return [
-        Item(p) if p in stray else Item(p, class_name=p.parent.name, class_index=names.index(p.parent.name)) for p in files
+        Item(p) if p in stray else Item(p, class_name=p.parent.name, class_index=names.index(p.parent.name))
+        for p in files
     ]
 
 
@@ -138,11 +139,17 @@ def skipped(sources: str | Path | Sequence[str | Path]) -> str:
     folders = [f for f in folders if not (f / LISTING).is_file()]
     files = [(f, p) for f in folders for p in sorted(f.rglob("*")) if p.is_file()]
     hidden = [str(p.relative_to(f)) for f, p in files if _hidden(p.relative_to(f))]
-    other = [str(p.relative_to(f)) for f, p in files if not _hidden(p.relative_to(f)) and p.suffix.lower() not in SUFFIXES]
+    other = [
+        str(p.relative_to(f)) for f, p in files if not _hidden(p.relative_to(f)) and p.suffix.lower() not in SUFFIXES
+    ]
     stray = [str(i.path.relative_to(f)) for f in folders for i in _strays(f)]
     parts = [
         f"{len(names)} {what} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
-        for what, names in (("no picture", other), ("hidden", hidden), ("beside the class folders and without a class", stray))
+        for what, names in (
+            ("no picture", other),
+            ("hidden", hidden),
+            ("beside the class folders and without a class", stray),
+        )
         if names
     ]
     return "; ".join(parts)

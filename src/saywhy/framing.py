@@ -89,7 +89,7 @@ def _scaled(w: int, h: int, how: Preprocess, whole: Callable[[float], int]) -> t
 def _centred(
     w: int, h: int, how: Preprocess, scaled: tuple[int, int], middle: Callable[[float], int], before: int = 0
 ) -> Place:
-    """The middle of a scaled photo, and bars around one that is smaller, their larger half behind (`before` 1: in front)."""
+    """The middle of a scaled photo, and bars around a smaller one, their larger half behind (`before` 1: in front)."""
     x, y = (
         middle((side - cut) / 2) if side >= cut else -((cut - side + before) // 2)
         for side, cut in zip(scaled, reversed(how.size), strict=True)

@@ -36,11 +36,21 @@ MAX_PIXELS = 100_000_000  # a decompression bomb is refused by its header, befor
 LARGE = 24_000_000  # pixels; beyond that a photo is read at a half or a third of its size: no model sees the rest
 MAX_BYTES = 256 * 1024 * 1024
 MIN_SIDE = 8
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .tif .tiff .gif .ppm .pgm .pbm .pnm .avif .heic .heif .jp2 .tga".split()
-)
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm",
+    ".avif", ".heic", ".heif", ".jp2", ".tga",
+})  # fmt: skip
 BY_PILLOW_HEIF = frozenset({".heic", ".heif"})
 ORIENTATION = 0x0112
+TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 EXIF_NOTES = {
     "upright": "turned upright as its EXIF tag ({}) says; a model that was trained on pixels as stored saw such photos "
     "turned: --exif stored",
@@ -128,9 +138,10 @@ def _decode(data: bytes, name: str, max_pixels: int, how: Preprocess) -> tuple[P
                     raise InputError(
                         f"{name}: {w} x {h} pixels is more than the limit of {max_pixels:,}; make a smaller copy"
                     )
-                small = _at_part_of_its_size(image)
+                turned = int(image.getexif().get(ORIENTATION, 1))
+                small = _stored(_at_part_of_its_size(image), turned)
                 pixels, notes = _upright_rgb(small, name, how)
-                cut = [f"read at {small.width} x {small.height} of its {w} x {h} pixels"] if small.size != (w, h) else []
+                cut = [f"read at {small.width} x {small.height} of its {w} x {h} pixels"] if w * h > LARGE else []
                 return pixels, [*cut, *notes]
         except InputError:
             raise
@@ -139,9 +150,7 @@ def _decode(data: bytes, name: str, max_pixels: int, how: Preprocess) -> tuple[P
         except UnidentifiedImageError as e:
             heif = Path(name).suffix.lower() in BY_PILLOW_HEIF
             way = "; HEIC needs: pip install 'saywhy[heif]'" if heif else ""
-            raise InputError(
-                f"{name}: not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...){way}"
-            ) from e
+            raise InputError(f"{name}: not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...){way}") from e
         except Exception as e:  # Pillow's decoders raise nearly anything on broken files
             raise InputError(f"{name}: broken or truncated picture ({e})") from e
 
@@ -166,6 +175,17 @@ def _at_part_of_its_size(image: Image.Image) -> Image.Image:
     exif, smaller = image.getexif(), image.convert("RGB" if image.mode == "P" else image.mode).reduce(left)
     smaller.info = {**image.info, "exif": exif.tobytes()} if exif else image.info
     return smaller
+
+
+def _stored(image: Image.Image, turned: int) -> Image.Image:
+    """The image as it lies in the file, with its tag: Pillow turns TIFFs while it decodes them, and drops the tag."""
+    if turned not in TURNED_BACK or image.getexif().get(ORIENTATION, 1) == turned:
+        return image
+    image = image.transpose(TURNED_BACK[turned])
+    exif = Image.Exif()
+    exif[ORIENTATION] = turned
+    image.info["exif"] = exif.tobytes()
+    return image
 
 
 def _upright_rgb(image: Image.Image, name: str, how: Preprocess) -> tuple[Pixels, list[str]]:
@@ -193,9 +213,7 @@ def _upright_rgb(image: Image.Image, name: str, how: Preprocess) -> tuple[Pixels
     return windowed, notes + said
 
 
-def _from_values(
-    values: NDArray[np.generic], how: Preprocess, name: str, turned: int = 1
-) -> tuple[Pixels, list[str]]:
+def _from_values(values: NDArray[np.generic], how: Preprocess, name: str, turned: int = 1) -> tuple[Pixels, list[str]]:
     """8-bit RGB of an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of any numbers; alpha, where there, on white."""
     alpha = values.ndim == 3 and values.shape[2] == 4
     colours, notes = to_bytes(values[..., :3] if alpha else values, how.window, name)

@@ -37,7 +37,7 @@ def _png(data: bytes, max_pixels: int) -> Values | None:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > max_pixels:
                 return None  # refused by its size where it is read
-            image.tile = [t._replace(args=str(t.args).replace("16B", order)) for t in image.tile]  # type: ignore
+            image.tile = [t._replace(args=str(t.args).replace("16B", order)) for t in image.tile]
             bytes_of.append(np.asarray(image, dtype=np.uint16))
     high, low = bytes_of
     return high * np.uint16(256) + low
@@ -49,7 +49,7 @@ def _tiff(data: bytes, name: str, max_pixels: int) -> Values | None:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page: Any = file.pages[0]
-            if page.dtype is None or page.dtype.itemsize == 1 and page.samplesperpixel in PLAIN:
+            if page.dtype is None or (page.dtype.itemsize == 1 and page.samplesperpixel in PLAIN):
                 return None
             if page.imagewidth * page.imagelength > max_pixels:
                 raise InputError(f"{name}: {page.imagewidth} x {page.imagelength} pixels is more than the limit")

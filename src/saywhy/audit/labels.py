@@ -80,7 +80,9 @@ def order_note(pairs: Sequence[tuple[int, int]], names: Sequence[str]) -> str | 
     if renamed < NEARLY * len(pairs) or renamed - right < GAIN * len(pairs):
         return None
     moved = [(answers[c], labels[r]) for r, c in zip(rows, columns, strict=True) if answers[c] != labels[r]]
-    shown = "; ".join(f"{names[a]!r} is {names[b]!r}" for a, b in moved[:SHOWN]) + ("; ..." if len(moved) > SHOWN else "")
+    shown = "; ".join(f"{names[a]!r} is {names[b]!r}" for a, b in moved[:SHOWN]) + (
+        "; ..." if len(moved) > SHOWN else ""
+    )
     return (
         f"the class names seem to be in a wrong order: with {len(moved)} of them exchanged, {renamed} of {len(pairs)} "
         f"pictures would be right instead of {right} ({shown}). Give the order of the training with --classes"

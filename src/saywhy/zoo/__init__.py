@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
 from saywhy.image import Preprocess
+from saywhy.zoo.bound import bind, check_one_input
 from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
 from saywhy.zoo.hf import load_hf
 from saywhy.zoo.hub import NO_CLASSIFIER, load_timm, load_torchvision
@@ -25,7 +26,7 @@ from saywhy.zoo.onnx_file import load_onnx
 from saywhy.zoo.own import load_aviary, load_factory
 from saywhy.zoo.remote import load_http
 
-__all__ = ["DEFAULT", "LOADERS", "Loader", "imagenet_classes", "load_classifier"]
+__all__ = ["DEFAULT", "LOADERS", "Loader", "bind", "imagenet_classes", "load_classifier"]
 
 DEFAULT = "efficientnet-lite0"
 
@@ -133,6 +134,7 @@ def _found(spec: object, options: Options) -> Found | Classifier:
             raise UsageError("weights are for models named by a text; load them into your own network yourself")
         if getattr(spec, "num_classes", None) == 0:  # timm's way to say so
             raise UsageError(f"{_name_of(spec)} has no classifier: it ends in features. {NO_CLASSIFIER}")
+        check_one_input(spec)
         return spec if isinstance(spec, Classifier) else Found(spec, _name_of(spec), fingerprint=options.name)
     if not isinstance(spec, (str, Path)):
         raise UsageError(f"a model is named by a text, or is an nn.Module or a callable; got {type(spec).__name__}")
@@ -202,9 +204,13 @@ def _adjusted(clf: Classifier, options: Options) -> Classifier:
 
 
 def _understood(clf: Classifier, found: Found, options: Options) -> Classifier:
-    """The same with what makes probabilities of its scores: as a hub says, as the user says, or as a few images show."""
+    """The same with what makes probabilities of its scores: as a hub or the user says, or as a few images show."""
     if found.vouched:
-        return clf if options.activation is None else replace(clf, notes=(*clf.notes, f"activation {clf.activation}, as said"))
+        return (
+            clf
+            if options.activation is None
+            else replace(clf, notes=(*clf.notes, f"activation {clf.activation}, as said"))
+        )
     clf = fitted(clf, options) if found.preprocess == Preprocess() else clf
     plain = replace(clf, activation="softmax", classes=None, _points={})
     scores = asked(plain, clf.name or "the model", once=bool(options.average))

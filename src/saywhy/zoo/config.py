@@ -52,8 +52,9 @@ class Options:
 class Found:
     """What a loader found: the network or callable, and what it knows about it (None: it does not know).
 
-    `last` is what its last operator makes of scores (`meaning.LAST`), `notes` what had to be guessed; `vouched` where the
-    loader knows what scores mean and that the model repeats itself, so that it need not be asked."""
+    `last` is what its last operator makes of scores (`meaning.LAST`), `notes` what had to be guessed;
+    `vouched` where the loader knows what scores mean and that the model repeats itself, so that it need not be asked.
+    """
 
     net: nn.Module | Callable[[Tensor], Tensor]
     name: str = ""
@@ -141,7 +142,9 @@ def _pair(key: str, value: Any, folder: Path | None) -> tuple[int, int]:
 def _window(key: str, value: Any, folder: Path | None) -> tuple[float, float]:
     ends = tuple(value) if isinstance(value, (list, tuple)) else ()
     if len(ends) != 2 or not all(isinstance(v, (int, float)) for v in ends) or not ends[0] < ends[1]:
-        raise UsageError(f"range takes the file's values that become black and white, such as [-1000, 400]; got {value!r}")
+        raise UsageError(
+            f"range takes the file's values that become black and white, such as [-1000, 400]; got {value!r}"
+        )
     return float(ends[0]), float(ends[1])
 
 
@@ -230,7 +233,10 @@ def resized(found: Preprocess, options: Options) -> Preprocess:
     size, resize, rule = found.size, found.resize, found.rule
     if options.size is not None:
         scale = min(options.size) / min(size)
-        resize = tuple(round(v * scale) for v in resize) if isinstance(resize, tuple) else resize and round(resize * scale)
+        if isinstance(resize, tuple):
+            resize = (round(resize[0] * scale), round(resize[1] * scale))
+        elif resize is not None:
+            resize = round(resize * scale)
         rule = "cover" if rule == "torchvision" else rule  # no bars that nobody asked for
         size = options.size
     if options.resize is not None:
@@ -240,7 +246,7 @@ def resized(found: Preprocess, options: Options) -> Preprocess:
     return replace(
         found,
         size=size,
-        resize=resize,  # type: ignore[arg-type]
+        resize=resize,
         rule=rule,
         mean=options.mean or found.mean,
         std=options.std or found.std,

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from saywhy.errors import ExtraMissing, UsageError
 from saywhy.image import Preprocess
@@ -69,11 +68,15 @@ def load_hf(name: str, options: Options) -> Found:
 def _told(config: Any, multi: bool) -> str:
     kind = getattr(config, "problem_type", None)
     how = "each label for itself (a sigmoid)" if multi else "one class an image (a softmax)"
-    why = f"as its config says ({kind})" if kind else "its config does not say, and a model of labels has to: --activation"
+    why = (
+        f"as its config says ({kind})"
+        if kind
+        else "its config does not say, and a model of labels has to: --activation"
+    )
     return f"scores are read as {how}: {why}"
 
 
-def _check_whole(name: str, net: nn.Module, missing: Sequence[str]) -> None:
+def _check_whole(name: str, net: Any, missing: Sequence[str]) -> None:
     """Raises UsageError where weights are missing, which transformers would draw at random."""
     if net.config.num_labels == 0:
         raise UsageError(f"hf:{name} has no classifier: its config names no label. {NO_CLASSIFIER}")

@@ -10,7 +10,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -35,6 +34,7 @@ def _interpolation(name: object) -> Any:
 
 
 def likes_channels_last(net: nn.Module) -> bool:
+    """Whether it is faster with its channels last."""
     # 1.2 to 1.7 times faster where there are batch norms; slightly slower for transformers.
     return any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
 
@@ -44,6 +44,7 @@ def _names(count: int | None, options: Options) -> tuple[str, ...] | None:
 
 
 def import_failed(name: str, error: Exception) -> UsageError:
+    """What is said of a library that is there and does not load."""
     return UsageError(
         f"{name} is installed but cannot be imported ({error}); torchvision and torch must be of matching builds, see "
         "https://pytorch.org/get-started/locally"
@@ -148,7 +149,9 @@ def _timm_preprocess(data: Mapping[str, Any]) -> Preprocess:
         mean=tuple(data["mean"]),
         std=tuple(data["std"]),
         interpolation=_interpolation(data.get("interpolation")),
-        rule={"border": "fit"}.get(mode, "fill" if mode == "center" and not square else "torchvision" if bars else "cover"),
+        rule={"border": "fit"}.get(
+            mode, "fill" if mode == "center" and not square else "torchvision" if bars else "cover"
+        ),
     )
 
 

@@ -45,7 +45,9 @@ def _ways(how: Preprocess, options: Options) -> Iterator[Preprocess]:
     for size in sizes:
         resize = how.resize if size == how.size else None
         for channels in (how, grey(how, options)):
-            yield replace(channels, size=size, resize=None if channels.channels == "L" and not options.resize else resize)
+            yield replace(
+                channels, size=size, resize=None if channels.channels == "L" and not options.resize else resize
+            )
 
 
 def _told(asked: Preprocess, how: Preprocess, options: Options) -> Iterator[str]:

@@ -23,7 +23,10 @@ INSIDE = (
     "id2label", "label2id", "class_to_idx", "idx_to_class", "classes", "class_names", "names", "labels", "categories",
     "label_map", "label_names",
 )  # fmt: skip
-NAME_KEYS, INDEX_KEYS = ("name", "label", "class", "class_name", "display_name", "title"), ("id", "index", "class_index")
+NAME_KEYS, INDEX_KEYS = (
+    ("name", "label", "class", "class_name", "display_name", "title"),
+    ("id", "index", "class_index"),
+)
 FORMS = (
     "a .txt or .csv (a name a line, with or without its index), a .json (a list, index -> name, name -> index, or "
     "index -> [WordNet id, name]), or a folder of class folders"
@@ -148,7 +151,7 @@ def _ordered(path: Path, rows: Sequence[Sequence[Any]], form: str) -> tuple[list
     start = min(by_index)
     if len(by_index) != len(rows) or start not in (0, 1) or max(by_index) != start + len(rows) - 1:
         raise UsageError(
-            f"{path}: read as {form}, and its indices must be 0 to {len(rows) - 1} (or 1 to {len(rows)}), each once and "
+            f"{path}: read as {form}, and its indices must be 0 to {len(rows) - 1} (or 1 to {len(rows)}), each once, "
             f"without gaps; they go from {start} to {max(by_index)}"
         )
     return [by_index[i] for i in sorted(by_index)], form + (", from 1" if start else "")

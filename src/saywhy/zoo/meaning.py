@@ -28,23 +28,28 @@ ROUNDED = 0.02  # probabilities that a server rounds sum to 1 up to this
 SAME = 2e-3  # of a probability, or of the scores' range: rounding in batches of other sizes
 SAY = "say activation=softmax, sigmoid or none if that is wrong"
 
-# What the last operator makes of scores: names of autograd's nodes and of ONNX operators, in lower case.
-LAST = {
-    "softmax": "probabilities", "softmin": "probabilities", "logsoftmax": "log-probabilities",
-    "sigmoid": "probabilities", "hardsigmoid": "probabilities", "logsigmoid": "log-sigmoid", "tanh": "tanh",
-    "addmm": "logits", "mm": "logits", "bmm": "logits", "convolution": "logits", "gemm": "logits", "matmul": "logits",
-    **dict.fromkeys(
-        "relu leakyrelu prelu gelu silu elu avgpool2d adaptiveavgpool2d maxpool2dwithindices nativebatchnorm"
-        " nativelayernorm cudnnbatchnorm globalaveragepool averagepool batchnormalization".split(), "logits"
+# What the last operator makes of scores, by the names of autograd's nodes and of ONNX operators in lower case.
+KINDS = {
+    "probabilities": ("softmax", "softmin", "sigmoid", "hardsigmoid"),
+    "log-probabilities": ("logsoftmax",),
+    "log-sigmoid": ("logsigmoid",),
+    "tanh": ("tanh",),
+    "logits": (
+        "addmm", "mm", "bmm", "addmv", "matmul", "gemm", "einsum", "linear", "mkldnnlinear", "convolution", "conv",
+        "relu", "leakyrelu", "prelu", "gelu", "silu", "elu", "avgpool2d", "adaptiveavgpool2d", "averagepool",
+        "globalaveragepool", "maxpool2dwithindices", "nativebatchnorm", "cudnnbatchnorm", "batchnormalization",
+        "nativelayernorm",
     ),
-    "conv": "logits", "einsum": "logits", "linear": "logits", "addmv": "logits", "mkldnnlinear": "logits",
 }  # fmt: skip
+LAST = {name: kind for kind, names in KINDS.items() for name in names}
 # What hands scores on: sums and means of several models' probabilities are probabilities.
-THROUGH = frozenset(
-    "squeeze unsqueeze view reshape unsafeview reshapealias t transpose permute clone tocopy alias slice select index"
-    " expand mean sum add div mul stack cat concat identity cast flatten copyslices asstrided contiguous dropout split"
-    " unbind nativedropout reducemean gather".split()
-)
+THROUGH = frozenset({
+    "squeeze", "unsqueeze", "view", "reshape", "unsafeview", "reshapealias", "t", "transpose", "permute", "clone",
+    "tocopy", "alias", "slice", "select", "index", "expand", "mean", "sum", "add", "div", "mul", "stack", "cat",
+    "concat",
+    "identity", "cast", "flatten", "copyslices", "asstrided", "contiguous", "dropout", "split", "unbind",
+    "nativedropout", "reducemean", "gather",
+})  # fmt: skip
 DEPTH = 40
 
 
@@ -217,9 +222,9 @@ def asked(clf: Classifier, name: str, *, once: bool = False) -> Tensor:
         return first
     if (off := _apart(first, _asked(clf, images, 1))) > SAME:
         raise UsageError(
-            f"{name} does not repeat itself: asked twice about the same images, its scores differ by {off:.2g} of their "
-            "range. Switch off what draws random numbers (dropout in a functional call: training=self.training), or say "
-            "average=N to take the mean of N answers as the model"
+            f"{name} does not repeat itself: asked twice about the same images, its scores differ by {off:.2g} of "
+            "their range. Switch off what draws random numbers (dropout in a functional call: training=self.training), "
+            "or say average=N to take the mean of N answers as the model"
         )
     alone = torch.cat([_asked(clf, images[i : i + 1], 0) for i in range(min(3, len(images)))])
     if (off := _apart(first[: len(alone)], alone)) > SAME:
@@ -253,7 +258,7 @@ class Averaged:
     times: int
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Probabilities (N, C), each image asked by itself, so that its random numbers do not hang on its neighbours."""
+        """Probabilities (N, C), each image asked by itself: its random numbers do not hang on its neighbours."""
         return torch.stack([self._mean(image[None]) for image in images])
 
     def _mean(self, image: Tensor) -> Tensor:

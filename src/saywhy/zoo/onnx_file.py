@@ -61,7 +61,7 @@ class OnnxScores:
         if fill_to is not None and rows < fill_to:
             x = np.concatenate([x, np.zeros((fill_to - rows, *x.shape[1:]), x.dtype)])
         outputs = self.session.run(None, {self.session.get_inputs()[0].name: x})
-        scores = next((o for o in outputs if _scores(o)), None)
+        scores: np.ndarray[Any, Any] | None = next((o for o in outputs if _scores(o)), None)
         if scores is None:
             shapes = [getattr(o, "shape", type(o).__name__) for o in outputs]
             raise ModelError(f"the ONNX file returned {shapes}; expected class scores (N, C) among them")
@@ -106,7 +106,9 @@ def load_onnx(name: str, options: Options) -> Found:
     first = len(shape) == 4 and (shape[1] in (1, 3) or not isinstance(shape[1], int))
     if len(inputs) != 1 or dtype is None or not (first or last):
         taken = "; ".join(f"{i.type} {i.shape}" for i in inputs)
-        raise UsageError(f"onnx:{name}: it takes {taken}; expected images (N, 3, H, W) or (N, H, W, 3), or of one channel, alone")
+        raise UsageError(
+            f"onnx:{name}: it takes {taken}; expected images (N, 3, H, W) or (N, H, W, 3), or of one channel, alone"
+        )
     preprocess = resized(Preprocess(), options)
     fixed = tuple(v if isinstance(v, int) and v > 0 else None for v in (shape[1:3] if last else shape[2:4]))
     size = (fixed[0] or preprocess.size[0], fixed[1] or preprocess.size[1])

@@ -15,6 +15,7 @@ from torch import nn
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError, unknown
 from saywhy.locking import seeded
+from saywhy.zoo.bound import check_one_input
 from saywhy.zoo.config import Found, Options, load_state, read_weights
 
 
@@ -50,6 +51,7 @@ def load_factory(spec: str, options: Options) -> Found | Classifier:
             f"{spec}() returned {type(made).__name__}; it must return an nn.Module, a saywhy.Classifier, or a callable "
             "images -> scores"
         )
+    check_one_input(net)
     if options.weights not in (None, "random"):
         if not isinstance(net, nn.Module):
             raise UsageError(f"{spec}() returned no nn.Module that weights could be loaded into")

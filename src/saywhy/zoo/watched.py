@@ -26,7 +26,8 @@ Process = Callable[[Image.Image], NDArray[np.float64]]
 
 SQUARE, WIDE = (320, 320), (480, 320)  # width and height of the ramps
 PHOTOS = (
-    (331, 247), (245, 389), (500, 333), (263, 263), (301, 640), (403, 254), (257, 311), (271, 352), (257, 251), (243, 247),
+    (331, 247), (245, 389), (500, 333), (263, 263), (301, 640), (403, 254), (257, 311), (271, 352), (257, 251),
+    (243, 247),
 )  # fmt: skip
 LARGEST = 1024  # pixels of a side: trying every way on larger inputs takes minutes
 KINDS = {
@@ -58,10 +59,10 @@ def preprocess_of(process: Process, what: str, size: tuple[int, int] | None = No
     """The Preprocess that gives the pixels that `process` gives; `size` (H, W) is used where it gives none of its own.
 
     Raises:
-        UsageError: no Preprocess does: inputs that are no picture or have no one size, bars that are not understood, ...
+        UsageError: no Preprocess does: inputs that are no picture or have no one size, mixed colours, unknown bars, ...
     """
     scale, found = _scale(process, what), {_shape(process, photo) for photo in _ramps()}
-    order = {(0, 1, 2): "RGB", (2, 1, 0): "BGR"}.get(scale.order)
+    order = {(0, 1, 2): "RGB", (2, 1, 0): "BGR"}.get(scale.order)  # type: ignore[arg-type]
     if order is None:
         raise _refused(what, f"it puts the colours in the order {scale.order}")
     # What is kept is in the order of the photo, and the channels are turned last.
@@ -145,7 +146,8 @@ def _photo(seed: int, w: int, h: int) -> NDArray[np.uint8]:
         np.asarray(Image.fromarray(rng.integers(0, 256, (h // c, w // c, 3)).astype(np.uint8)).resize((w, h)))
         for c in (2, 6, 24)
     ]
-    return np.mean(layers, axis=0).round().astype(np.uint8)
+    mixed: NDArray[np.uint8] = np.mean(layers, axis=0).round().astype(np.uint8)
+    return mixed
 
 
 def _lengths(process: Process, what: str, scale: Scale, w: int, h: int) -> tuple[float, float]:
