@@ -36,7 +36,8 @@ class Preprocess:
 
     How files are read belongs to the model too: `window` (LOW, HIGH) are the file's values that become black and white
     (None: as `depth.window_of` finds them), `exif` is "upright" or "stored" (the pixels as they lie in the file, which
-    training pipelines see that ignore the camera's orientation tag).
+    training pipelines see that ignore the camera's orientation tag). `bands` says which bands of a TIFF of many, counted
+    from 1, are red, green and blue, or which one is grey.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -48,6 +49,7 @@ class Preprocess:
     rule: str = "cover"
     window: Window | None = None
     exif: Literal["upright", "stored"] = "upright"
+    bands: tuple[int, ...] | None = None
 
     def told(self) -> dict[str, Any]:
         """Its fields for a hash: the first five, and of the later ones those that say something."""

@@ -130,7 +130,7 @@ def _decode(data: bytes, name: str, max_pixels: int, how: Preprocess) -> tuple[P
         # Our own limit speaks below; Pillow's bomb warning would only say it twice.
         warnings.simplefilter("ignore")
         try:
-            if (deep := deep_values(data, name, max_pixels)) is not None:
+            if (deep := deep_values(data, name, max_pixels, how.bands)) is not None:
                 return _from_values(deep, how, name, _orientation(data))
             with Image.open(io.BytesIO(data)) as image:
                 w, h = image.size

@@ -31,6 +31,7 @@ MODEL_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "activation": (str | None, None, "What makes probabilities of the scores: softmax, sigmoid or none."),
     "average": (int | None, None, "Take the mean of so many answers of a model that does not repeat itself."),
     "range": (tuple[float, float] | None, None, "LOW HIGH: values of the file that become black and white."),
+    "bands": (str | None, None, "Which bands of a TIFF are red, green and blue (or grey), from 1: 4,3,2."),
     "exif": (str | None, None, "upright, or stored: pixels as they lie in the file."),
 }  # fmt: skip
 
@@ -64,6 +65,8 @@ def _load(options: dict[str, Any]) -> Classifier:
     for key in ("mean", "std"):
         if key in given:
             given[key] = _numbers(key, given[key])
+    if "bands" in given:
+        given["bands"] = [int(v) if v.isdigit() else v for v in given["bands"].replace(",", " ").split()]
     return load_classifier(given.pop("model"), **given)
 
 

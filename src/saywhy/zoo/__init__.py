@@ -76,6 +76,7 @@ def load_classifier(
     average: int | None = None,
     range: tuple[float, float] | None = None,
     exif: Literal["upright", "stored"] | None = None,
+    bands: int | Sequence[int] | None = None,
     config: str | Path | None = None,
 ) -> Classifier:
     """Loads the classifier that `spec` names: a row of LOADERS, a model.toml, an nn.Module or any callable.
@@ -87,7 +88,8 @@ def load_classifier(
     records; a plain callable needs one to be known again by another process (an audit that goes on).
     `average` takes the mean of so many answers of a model that does not repeat itself as the model; `range` are the
     values of a picture file that become black and white (`depth.window_of` finds them otherwise); `exif="stored"` takes
-    pixels as they lie in the file. What is guessed about the model stands in the classifier's `notes`.
+    pixels as they lie in the file; `bands` says which bands of a TIFF are red, green and blue, counted from 1. What is
+    guessed about the model stands in the classifier's `notes`.
 
     Raises:
         UsageError: a spec, option or file that does not exist or does not fit; a hub that cannot be reached.

@@ -45,8 +45,8 @@ def bind(net: nn.Module, **inputs: Any) -> Bound:
     """A network of images alone, made of one that takes more: `saywhy.bind(net, age=61.0)`.
 
     Numbers and lists of numbers become tensors of one row, (1,) and (1, k), which are repeated for each image; a tensor
-    of one row likewise; anything else is handed on as it is. The first argument of the network's forward must be the
-    images; explanations are of this one value of the other inputs.
+    of one row likewise; anything else is handed on as it is, and so is a number where the network has one by default.
+    The first argument of the network's forward must be the images; explanations are of this one value of the others.
 
     Raises:
         UsageError: no network, nothing to bind, or an input that its forward does not take.
@@ -61,7 +61,8 @@ def bind(net: nn.Module, **inputs: Any) -> Bound:
         for name in inputs:
             if name not in names[1:]:
                 raise UsageError(f"{type(net).__name__}.forward takes {', '.join(names)}, and no {name!r} after images")
-    return Bound(net, {name: _tensor(value) for name, value in inputs.items()})
+    plain = {p.name for p in taken if isinstance(p.default, (int, float))}
+    return Bound(net, {name: value if name in plain else _tensor(value) for name, value in inputs.items()})
 
 
 def check_one_input(net: object) -> None:

@@ -46,6 +46,7 @@ class Options:
     average: int | None = None
     range: tuple[float, float] | None = None
     exif: Literal["upright", "stored"] | None = None
+    bands: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,13 @@ def _window(key: str, value: Any, folder: Path | None) -> tuple[float, float]:
     return float(ends[0]), float(ends[1])
 
 
+def _bands(key: str, value: Any, folder: Path | None) -> tuple[int, ...]:
+    numbers = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if len(numbers) not in (1, 3) or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in numbers):
+        raise UsageError(f"bands takes one number, or those of red, green and blue, counted from 1; got {value!r}")
+    return numbers
+
+
 def _triple(key: str, value: Any, folder: Path | None) -> tuple[float, float, float]:
     three = (
         (value,) * 3 if isinstance(value, (int, float)) else tuple(value) if isinstance(value, (list, tuple)) else ()
@@ -208,6 +216,7 @@ _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
     "average": _number(2),
     "range": _window,
     "exif": _one_of(("upright", "stored")),
+    "bands": _bands,
 }
 
 
@@ -253,6 +262,7 @@ def resized(found: Preprocess, options: Options) -> Preprocess:
         interpolation=options.interpolation or found.interpolation,  # type: ignore[arg-type]
         window=options.range or found.window,
         exif=options.exif or found.exif,
+        bands=options.bands or found.bands,
     )
 
 

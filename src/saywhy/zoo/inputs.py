@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from saywhy.classifier import Classifier
-from saywhy.errors import SaywhyError
+from saywhy.errors import SaywhyError, UsageError
 from saywhy.image import Preprocess
 from saywhy.zoo.config import Options
 
@@ -29,6 +29,12 @@ def fitted(clf: Classifier, options: Options) -> Classifier:
         except SaywhyError:
             continue
         return replace(clf, preprocess=how, notes=(*clf.notes, *_told(clf.preprocess, how, options)), _points={})
+    first = next((m for m in clf.net.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is not None and first.in_channels not in (1, 3):
+        raise UsageError(
+            f"{clf.name} takes {first.in_channels} channels, and pictures have one or three here; give a callable "
+            "images (N, 3, H, W) in [0, 1] -> scores (N, C) that makes the other channels of them"
+        )
     return clf
 
 
