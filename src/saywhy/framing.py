@@ -36,8 +36,8 @@ class Preprocess:
 
     How files are read belongs to the model too: `window` (LOW, HIGH) are the file's values that become black and white
     (None: as `depth.window_of` finds them), `exif` is "upright" or "stored" (the pixels as they lie in the file, which
-    training pipelines see that ignore the camera's orientation tag). `bands` says which bands of a TIFF of many, counted
-    from 1, are red, green and blue, or which one is grey.
+    training pipelines see that ignore the camera's orientation tag). `bands` says which bands of a TIFF are red,
+    green and blue, or which one is grey, counted from 1.
     """
 
     size: tuple[int, int] = (224, 224)
