@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
-from saywhy.image import Preprocess
 from saywhy.zoo.bound import bind, check_one_input
 from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
 from saywhy.zoo.hf import load_hf
@@ -213,7 +212,7 @@ def _understood(clf: Classifier, found: Found, options: Options) -> Classifier:
             if options.activation is None
             else replace(clf, notes=(*clf.notes, f"activation {clf.activation}, as said"))
         )
-    clf = fitted(clf, options) if found.preprocess == Preprocess() else clf
+    clf = clf if found.framed else fitted(clf, options)
     plain = replace(clf, activation="softmax", classes=None, _points={})
     scores = asked(plain, clf.name or "the model", once=bool(options.average))
     scores = scores.movedim(1, -1).flatten(0, -2)

@@ -54,7 +54,8 @@ class Found:
     """What a loader found: the network or callable, and what it knows about it (None: it does not know).
 
     `last` is what its last operator makes of scores (`meaning.LAST`), `notes` what had to be guessed;
-    `vouched` where the loader knows what scores mean and that the model repeats itself, so that it need not be asked.
+    `vouched` where the loader knows what scores mean and that the model repeats itself, so that it need not be asked;
+    `framed` where it knows what input the network takes.
     """
 
     net: nn.Module | Callable[[Tensor], Tensor]
@@ -69,6 +70,7 @@ class Found:
     last: str | None = None
     notes: tuple[str, ...] = ()
     vouched: bool = False
+    framed: bool = False
 
 
 # --------------------------------------------------------------------------------------------------

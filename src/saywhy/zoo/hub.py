@@ -212,6 +212,7 @@ def load_torchvision(name: str, options: Options) -> Found:
         None if options.weights is not None else "softmax",
         channels_last=likes_channels_last(net),
         vouched=options.weights is None,
+        framed=trained is not None,
     )
 
 
