@@ -18,7 +18,7 @@ from saywhy.collection import find_images
 from saywhy.errors import UsageError
 from saywhy.image import Preprocess
 from saywhy.zoo import load_classifier
-from saywhy.zoo.labels import read_classes
+from saywhy.zoo.class_names import read_classes
 
 NAMES = [
     "tench",

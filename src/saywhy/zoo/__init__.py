@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
 from saywhy.zoo.bound import bind, check_one_input
+from saywhy.zoo.class_names import Names
 from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
 from saywhy.zoo.hf import load_hf
 from saywhy.zoo.hub import NO_CLASSIFIER, load_timm, load_torchvision
 from saywhy.zoo.inputs import fitted
-from saywhy.zoo.labels import Names
 from saywhy.zoo.lite0 import load_lite0
 from saywhy.zoo.meaning import asked, averaged, check_said, last_of_module, meaning_of
 from saywhy.zoo.onnx_file import load_onnx

@@ -16,7 +16,7 @@ from saywhy.classifier import Activation
 from saywhy.errors import UsageError, unknown
 from saywhy.framing import RESAMPLE
 from saywhy.image import Preprocess
-from saywhy.zoo.labels import read_classes
+from saywhy.zoo.class_names import read_classes
 
 CONFIG = "model.toml"
 INTERPOLATIONS = tuple(RESAMPLE)
