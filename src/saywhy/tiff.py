@@ -22,13 +22,11 @@ def deep_values(data: bytes, name: str, max_pixels: int, bands: tuple[int, ...] 
     Raises:
         InputError: a file with other bands than grey, RGB or RGBA, or in a way of compression that cannot be read.
     """
-    if data.startswith(PNG):
-        return _png(data, max_pixels)
     if data.startswith(TIFF):
         return _tiff(data, name, max_pixels, bands)
     if bands is not None:
         raise InputError(f"{name}: bands are of TIFF files alone; leave --bands out")
-    return None
+    return _png(data, max_pixels) if data.startswith(PNG) else None
 
 
 def _png(data: bytes, max_pixels: int) -> Values | None:
@@ -64,8 +62,10 @@ def _tiff(data: bytes, name: str, max_pixels: int, bands: tuple[int, ...] | None
             inverted = page.photometric == 0
     except InputError:
         raise
-    except Exception:  # a compression that tifffile needs another package for, or a broken file: Pillow has its say
-        return None
+    except Exception as e:  # a compression that tifffile needs another package for, or a broken file
+        if bands is not None:
+            raise InputError(f"{name}: its bands cannot be read ({e}); save it without compression") from e
+        return None  # Pillow has its say
     if bands is not None:
         return _chosen(values if values.ndim == 3 else values[..., None], bands, name)
     if values.ndim == 3 and values.shape[2] not in COLOURS:
