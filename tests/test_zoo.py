@@ -600,7 +600,7 @@ def test_hugging_face_folders_are_tapped_exactly(tmp_path, kind):
         ),
         (
             {"size": {"shortest_edge": 28}, "crop_pct": 0.875, "image_processor_type": "ConvNextImageProcessor"},
-            Preprocess((28, 28), 32, (0.5,) * 3, (0.25,) * 3, "bicubic", rule="transformers"),
+            Preprocess((28, 28), 32, (0.5,) * 3, (0.25,) * 3, rule="transformers"),
         ),
         ({"size": 32, "image_mean": 0.5, "image_std": 0.25}, Preprocess((32, 32), None, (0.5,) * 3, (0.25,) * 3)),
         (
@@ -611,7 +611,7 @@ def test_hugging_face_folders_are_tapped_exactly(tmp_path, kind):
                 "include_top": False,
                 "image_processor_type": "EfficientNetImageProcessor",
             },
-            Preprocess((32, 32), None, (0.5,) * 3, (0.5,) * 3, "bicubic"),
+            Preprocess((32, 32), None, (0.5,) * 3, (0.5,) * 3),
         ),
     ],
 )
