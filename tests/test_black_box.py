@@ -345,6 +345,7 @@ def test_a_busy_server_is_asked_again(serve):
         return say(handler, {"scores": [[0.0, 1.0]] * len(decoded(body))})
 
     clf = load_classifier(serve(served(answer=busy)), size=16, activation="softmax")
+    asked.clear()
     assert clf.logits(images(2)).tolist() == [[0.0, 1.0]] * 2
     assert len(asked) == 3
     with pytest.raises(ModelError, match=r"503.*busy"):
@@ -365,18 +366,17 @@ def too_much(handler: BaseHTTPRequestHandler, body: bytes) -> None:
         (lambda h, b: say(h, b"<html>"), "no JSON"),
         (lambda h, b: say(h, [1, 2]), "expected an object"),
         (lambda h, b: say(h, {}), "expected one list"),
-        (lambda h, b: say(h, {"scores": [[0.0, 1.0]]}), "answered 2 images"),
+        (lambda h, b: say(h, {"scores": [[0.0, 1.0]]}), r"answered \d images"),
         (lambda h, b: say(h, {"scores": [[0.0, 1.0], [0.0]]}), "equally long"),
         (lambda h, b: say(h, {"scores": [["red"], ["blue"]]}), "expected one list"),
-        (lambda h, b: say(h, b'{"scores": [[NaN, 1], [0, 1]]}'), "NaN"),
+        (lambda h, b: say(h, b'{"scores": [' + b", ".join([b"[NaN, 1]"] * len(decoded(b))) + b"]}"), "NaN"),
         (too_much, "more than"),
     ],
 )
 def test_a_server_that_answers_wrongly_is_a_model_error(serve, monkeypatch, answer, words):
     monkeypatch.setattr(remote, "MAX_ANSWER", 5000)
-    clf = load_classifier(serve(served(answer=answer)), size=16, activation="softmax")
     with pytest.raises(ModelError, match=words):
-        clf.logits(images(2))
+        load_classifier(serve(served(answer=answer)), size=16, activation="softmax")
 
 
 @pytest.mark.parametrize(
@@ -415,11 +415,9 @@ def test_proxies_of_the_environment_are_not_used(serve, monkeypatch):
 
 
 def test_a_slow_server_is_given_up(serve):
-    clf = load_classifier(
-        serve(served(answer=lambda h, b: time.sleep(0.6))), size=16, activation="softmax", timeout=0.2, retries=0
-    )
+    url = serve(served(answer=lambda h, b: time.sleep(0.6)))
     with pytest.raises(ModelError, match=r"cannot be reached.*0\.2 s"):
-        clf.logits(images(1))
+        load_classifier(url, size=16, activation="softmax", timeout=0.2, retries=0)
 
 
 def test_an_unreachable_server_is_a_model_error_that_names_the_way_out():

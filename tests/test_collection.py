@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saywhy.collection import find_images
+from saywhy.collection import find_images, skipped, stems
 from saywhy.errors import InputError
 
 
@@ -79,3 +79,68 @@ def test_nothing_to_explain_is_an_error(tmp_path: Path, what: str) -> None:
 def test_a_single_missing_file_is_left_to_the_run_that_reads_it(tmp_path: Path) -> None:
     (item,) = find_images(tmp_path / "missing.jpg")
     assert item.path.name == "missing.jpg"
+
+
+def test_hidden_folders_are_no_classes_and_stray_photos_have_none(tmp_path: Path) -> None:
+    for name in (
+        "a/1.png",
+        "a/2.png",
+        "b/1.png",
+        "b/.ipynb_checkpoints/1-checkpoint.png",
+        ".thumbs/a.png",
+        "stray.png",
+    ):
+        put(tmp_path / name)
+    put(tmp_path / "__MACOSX" / "a" / "._1.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "b" / "raw.cr2").write_bytes(b"raw")
+    found = {str(i.path.relative_to(tmp_path)): (i.class_name, i.class_index) for i in find_images(tmp_path)}
+    assert found == {"a/1.png": ("a", 0), "a/2.png": ("a", 0), "b/1.png": ("b", 1), "stray.png": (None, None)}
+    told = skipped(tmp_path)
+    for words in ("2 no picture (b/raw.cr2, notes.txt)", "3 hidden", "1 beside the class folders", "stray.png"):
+        assert words in told
+    assert skipped(tmp_path / "a") == ""
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".JPE", ".avif", ".webp", ".tga", ".jp2"])
+def test_known_formats_are_found_and_read(tmp_path: Path, suffix: str) -> None:
+    from saywhy.image import read
+
+    (tmp_path / "c").mkdir()
+    format = {".jfif": "JPEG", ".jpe": "JPEG", ".jp2": "JPEG2000"}.get(suffix.lower(), suffix[1:].upper())
+    try:
+        Image.new("RGB", (20, 20), (200, 40, 40)).save(tmp_path / "c" / f"x{suffix}", format)
+    except (KeyError, OSError) as e:
+        pytest.skip(f"this Pillow cannot write {format}: {e}")
+    (item,) = find_images(tmp_path)
+    assert abs(int(read(item.path).pixels[5, 5, 0]) - 200) < 8
+
+
+def test_heic_is_found_and_read_or_its_extra_is_named(tmp_path: Path) -> None:
+    from saywhy.image import read
+
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 60)
+        (item,) = find_images(tmp_path)
+        with pytest.raises(InputError, match=r"saywhy\[heif\]"):
+            read(item.path)
+        return
+    register_heif_opener()
+    Image.new("RGB", (64, 64), (200, 40, 40)).save(tmp_path / "x.heic")
+    (item,) = find_images(tmp_path)
+    assert abs(int(read(item.path).pixels[30, 30, 0]) - 200) < 8
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["a/same.jpg", "b/same.jpg", "same-2.jpg"], ["same", "same-3", "same-2"]),
+        (["same-2.jpg", "a/same.jpg", "b/same.png", "c/same.jpg"], ["same-2", "same", "same-3", "same-4"]),
+        (["a/One.jpg", "b/one.jpg"], ["One", "one-2"]),
+        (["a/x-2.jpg", "b/x-2.jpg", "x.jpg", "c/x.jpg"], ["x-2", "x-2-2", "x", "x-3"]),
+    ],
+)
+def test_every_picture_gets_a_name_of_its_own(paths: list[str], expected: list[str]) -> None:
+    assert stems([Path(p) for p in paths]) == expected

@@ -11,6 +11,7 @@ import saywhy
 NAMES = [
     "audit",
     "aviary",
+    "bind",
     "evaluate",
     "find_images",
     "METHODS",

@@ -268,7 +268,9 @@ def test_class_names_are_read_from_text_and_json(tmp_path, name, text):
     assert clf.class_names == ("a heron", "an egret", "a stork")
 
 
-@pytest.mark.parametrize("text", ['{"0": "a", "2": "b"}', "[1, 2]", "{", '"a"', "[]"])
+@pytest.mark.parametrize(
+    "text", ['{"0": "a", "2": "b"}', "[1, 2]", "{", '"a"', "[]", '{"a": 0, "b": 0}', '{"a": 2, "b": 3}']
+)
 def test_a_broken_class_file_is_wrong_usage(tmp_path, text):
     (tmp_path / "classes.json").write_text(text)
     with pytest.raises(UsageError, match=r"classes\.json"):
@@ -569,6 +571,7 @@ def save_hf(kind: str, folder: Path, **processor) -> tuple[int, int]:
         net = model(config)
     net.save_pretrained(folder)
     said = {"size": {"height": size[0], "width": size[1]}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    said |= {"do_center_crop": False, "resample": 2}
     (folder / "preprocessor_config.json").write_text(json.dumps({**said, **processor}))
     return size
 
@@ -593,12 +596,21 @@ def test_hugging_face_folders_are_tapped_exactly(tmp_path, kind):
         ({"resample": 3, "do_normalize": False}, Preprocess((32, 32), None, (0.0,) * 3, (1.0,) * 3, "bicubic")),
         (
             {"size": {"shortest_edge": 40}, "do_center_crop": True, "crop_size": {"height": 32, "width": 32}},
-            Preprocess((32, 32), 40, (0.5,) * 3, (0.25,) * 3),
+            Preprocess((32, 32), 40, (0.5,) * 3, (0.25,) * 3, rule="transformers"),
         ),
-        ({"size": {"shortest_edge": 28}, "crop_pct": 0.875}, Preprocess((28, 28), 32, (0.5,) * 3, (0.25,) * 3)),
+        (
+            {"size": {"shortest_edge": 28}, "crop_pct": 0.875, "image_processor_type": "ConvNextImageProcessor"},
+            Preprocess((28, 28), 32, (0.5,) * 3, (0.25,) * 3, rule="transformers"),
+        ),
         ({"size": 32, "image_mean": 0.5, "image_std": 0.25}, Preprocess((32, 32), None, (0.5,) * 3, (0.25,) * 3)),
         (
-            {"rescale_factor": 2 / 255, "rescale_offset": True, "do_normalize": False},
+            {
+                "rescale_factor": 2 / 255,
+                "rescale_offset": True,
+                "do_normalize": False,
+                "include_top": False,
+                "image_processor_type": "EfficientNetImageProcessor",
+            },
             Preprocess((32, 32), None, (0.5,) * 3, (0.5,) * 3),
         ),
     ],
@@ -620,6 +632,100 @@ def test_a_multi_label_hugging_face_model_is_read_with_sigmoids_and_its_names(tm
     clf = load_classifier(f"hf:{tmp_path}", size=32, mean=0.5, std=0.5)
     assert clf.activation == "sigmoid"
     assert clf.class_names == ("heron", "egret", "stork", "crane", "ibis")
+
+
+@pytest.mark.parametrize("kind", ["ViTModel", "CLIPModel", "Dinov2Model", "ViTForMaskedImageModeling"])
+def test_a_hugging_face_folder_without_a_classifier_is_refused_with_the_way_out(tmp_path, kind):
+    t = pytest.importorskip("transformers")
+    tiny = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    vision = tiny | {"image_size": 32, "patch_size": 8}
+    config = {
+        "CLIPModel": lambda: t.CLIPConfig(text_config=tiny | {"vocab_size": 50}, vision_config=vision),
+        "Dinov2Model": lambda: t.Dinov2Config(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28
+        ),
+    }.get(kind, lambda: t.ViTConfig(**vision))()
+    getattr(t, kind)(config).save_pretrained(tmp_path)
+    said = {"size": {"height": 32, "width": 32}, "image_processor_type": "ViTImageProcessor"}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    with pytest.raises(UsageError, match=rf"weights of {kind}.*missing and would be random.*callable"):
+        load_classifier(f"hf:{tmp_path}")
+
+
+def test_a_timm_network_without_a_classifier_is_refused_with_the_way_out():
+    clip = "vit_xsmall_patch16_clip_224.tinyclip_yfcc15m"
+    for spec, words in (
+        ("timm:vit_small_patch14_dinov2", "features"),
+        (f"timm:{clip}", "512 outputs are an embedding"),
+    ):
+        with pytest.raises(UsageError, match=rf"has no classifier: .*{words}.*callable"):
+            load_classifier(spec, weights="random")
+    with pytest.raises(UsageError, match="has no classifier"):
+        load_classifier(timm.create_model("resnet10t", num_classes=0))
+    named = load_classifier("timm:vit_tiny_patch16_224", weights="random", classes=[f"bird {i}" for i in range(512)])
+    assert len(named.class_names) == 512
+
+
+# -- what a network takes ---------------------------------------------------------------------------
+
+
+class Digits(nn.Module):
+    """As small networks of handwritten digits are: one channel, one size."""
+
+    def __init__(self, side: int = 28, flat: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Identity() if flat else nn.Conv2d(1, 4, 3, padding=1)
+        self.head = nn.Linear((1 if flat else 4) * side * side, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(x).relu().flatten(1))
+
+
+@pytest.mark.parametrize("side", [28, 32, 64])
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_network_of_one_channel_and_one_size_is_found_out_and_told(side, flat):
+    net = Digits(side, flat).eval()
+    clf = load_classifier(net)
+    assert clf.preprocess.channels == "L" and clf.preprocess.size == (side, side)
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side)).astype(np.uint8)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(pixels / 255).float()[None, None])
+    assert torch.allclose(clf.logits(clf.prepare([clf.read(pixels)])[0]), expected, atol=1e-4)
+    told = " ".join(clf.notes)
+    assert "one channel" in told and f"{side} x {side}" in told and "left in [0, 1]" in told
+    said = load_classifier(net, size=side, mean=0.1307, std=0.3081)
+    with torch.no_grad():
+        expected = net((torch.from_numpy(pixels / 255).float()[None, None] - 0.1307) / 0.3081)
+    assert torch.allclose(said.logits(said.prepare([said.read(pixels)])[0]), expected, atol=1e-4)
+
+
+def test_colours_are_turned_grey_as_pillow_does_it():
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3)).astype(np.uint8)
+    clf = load_classifier(Digits(), size=28)
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    assert torch.allclose(
+        clf.inputs(clf.prepare([read(pixels)])[0])[0, 0], torch.from_numpy(grey / 255).float(), atol=1e-6
+    )
+
+
+def test_a_one_channel_network_is_explained_end_to_end():
+    import saywhy
+
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[4:24, 12:17] = 230
+    found = saywhy.explain(load_classifier(Digits().eval()), pixels, fast=True)
+    assert found.text and any("one channel" in n for n in found.model.notes)
+    text = saywhy.RENDERERS["text"].function(found).decode()
+    page = saywhy.RENDERERS["html"].function(found).decode()
+    assert "Read as: the network takes one channel" in text and "one channel" in page
+
+
+def test_what_nobody_said_of_a_network_of_colours_is_told():
+    told = " ".join(load_classifier(small()).notes)
+    assert "224 x 224" in told and "ImageNet's mean and std" in told
+    assert not any("ImageNet" in n for n in load_classifier(small(), size=32, mean=0.5, std=0.5).notes)
 
 
 def test_a_hugging_face_folder_without_safetensors_is_refused(tmp_path):
@@ -716,3 +822,65 @@ def test_a_network_that_fails_on_its_first_images_is_a_model_error(how):
     with pytest.raises(ModelError):
         load_classifier(net, size=16, activation="softmax").tap(images(2, 16))
     assert not any(m._forward_hooks or "forward" in vars(m) for m in net.modules())
+
+
+# -- networks of several inputs ---------------------------------------------------------------------
+
+
+class WithAge(nn.Module):
+    """An image, an age, and a row of laboratory values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = small(8)
+        self.head = nn.Linear(8 + 1 + 2, 3)
+
+    def forward(self, x: Tensor, age: Tensor, values: Tensor, scale: float = 1.0) -> Tensor:
+        return self.head(torch.cat([self.body(x).relu(), age[:, None] / 50, values], dim=1)) * scale
+
+
+def make_bound() -> nn.Module:
+    import saywhy
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return saywhy.bind(WithAge().eval(), age=61, values=[1.0, 2.0])
+
+
+def test_a_network_of_several_inputs_is_bound_and_tapped_exactly():
+    clf = load_classifier(make_bound(), size=32)
+    exact(clf)
+    x = images(3)
+    with torch.no_grad():
+        expected = clf.net.net(clf.inputs(x), torch.full((3,), 61.0), torch.tensor([[1.0, 2.0]] * 3))
+    assert torch.allclose(clf.logits(x), expected, atol=1e-6)
+
+
+def test_another_value_of_a_bound_input_is_another_classifier():
+    import saywhy
+
+    net = WithAge().eval()
+    clfs = [load_classifier(saywhy.bind(net, age=a, values=[1, 2], scale=2.0), size=32) for a in (20, 60)]
+    assert clfs[0].fingerprint != clfs[1].fingerprint
+    assert not torch.allclose(clfs[0].logits(images(2)), clfs[1].logits(images(2)))
+
+
+def test_a_bound_network_comes_from_a_model_toml(tmp_path):
+    (tmp_path / "birds.toml").write_text('model = "test_zoo:make_bound"\nsize = 32\nclasses = ["a", "b", "c"]\n')
+    assert load_classifier(tmp_path / "birds.toml").class_names == ("a", "b", "c")
+
+
+def test_a_network_whose_inputs_are_not_bound_is_told_how():
+    import saywhy
+
+    with pytest.raises(UsageError, match=r"takes age, values beside the images.*saywhy\.bind\(net, age=\.\.\., values"):
+        load_classifier(WithAge(), size=32)
+    for net, inputs in ((WithAge(), {}), (WithAge(), {"agee": 1}), (len, {"a": 1})):
+        with pytest.raises(UsageError, match=r"bind|forward takes"):
+            saywhy.bind(net, **inputs)
+
+
+@pytest.mark.parametrize("bands", [2, 4, 13])
+def test_a_network_of_other_bands_is_refused_with_the_way_out(bands):
+    with pytest.raises(UsageError, match=rf"takes {bands} channels.*callable"):
+        load_classifier(nn.Sequential(nn.Conv2d(bands, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)))

@@ -21,6 +21,7 @@ from saywhy.saliency import METHODS as METHODS
 from saywhy.saliency import saliency as saliency
 from saywhy.targets import RegionScores as RegionScores
 from saywhy.targets import region_target as region_target
+from saywhy.zoo import bind as bind
 from saywhy.zoo import load_classifier as load_classifier
 
 __version__: str

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from saywhy.errors import ModelError, UsageError, no_inside, unknown
 from saywhy.grid import Grid
 from saywhy.hooks import untouched
-from saywhy.image import Box, Picture, Preprocess, frame
+from saywhy.image import Box, Picture, Preprocess, Source, frame, read
 from saywhy.layers import Layers, Point
 from saywhy.locking import ALONE, once
 from saywhy.outputs import logits_of
@@ -29,6 +29,12 @@ from saywhy.tap import Tap, cut
 from saywhy.targets import class_index
 
 Activation = Literal["softmax", "sigmoid", "none"]
+GREY = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow makes grey of colours
+CHANNELS: dict[str, Callable[[Tensor], Tensor]] = {
+    "RGB": lambda x: x,
+    "BGR": lambda x: x.flip(1),
+    "L": lambda x: sum(w * x[:, i : i + 1] for i, w in enumerate(GREY)),  # type: ignore[dict-item,return-value]
+}
 DEFAULT_BATCH = 16
 # What one core has room for in its caches: lite0 takes 17.6 ms an image in fours, 23.7 in eights, 29.4 in sixteens.
 CPU_BATCH = 4
@@ -44,7 +50,8 @@ class Classifier:
     normalises for itself). `layer` is a dotted name or module; None finds the last spatial layer by a dry run, and
     `layer_reason` tells why that one. `activation` says what makes probabilities of the scores: "softmax", "sigmoid"
     (multi-label, or one logit), or "none" where they are probabilities already. `name` is what tells a callable from
-    others in its fingerprint, unless `black_box_fingerprint` does (None: nothing does). The network's hooks, gradients,
+    others in its fingerprint, unless `black_box_fingerprint` does (None: nothing does). `notes` says what was guessed
+    about it, in words that every explanation repeats. The network's hooks, gradients,
     modes, weights and the RNG are left exactly as found by everything that is asked of it. Threads may share it.
 
     Raises:
@@ -63,6 +70,7 @@ class Classifier:
     prefix_tokens: int | None = None
     channels_last: bool = False
     black_box_fingerprint: str | None = ""
+    notes: tuple[str, ...] = ()
     _points: dict[object, Point | None] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +109,7 @@ class Classifier:
 
         A black box has its name, or what its loader knows of it, in place of weights; see `lasting`.
         """
-        digest = hashlib.sha256(json.dumps([asdict(self.preprocess), self.activation]).encode())
+        digest = hashlib.sha256(json.dumps([self.preprocess.told(), self.activation]).encode())
         if isinstance(self.net, nn.Module):
             for key, value in sorted(self.net.state_dict().items()):
                 digest.update(key.encode())
@@ -142,6 +150,10 @@ class Classifier:
         return int(self._run(torch.full((1, 3, H, W), 0.5), count=False).shape[1])
 
     # -- asking it ---------------------------------------------------------------------------------
+
+    def read(self, source: Source | Picture) -> Picture:
+        """A picture as its files are to be read for this classifier: `preprocess.window` and `preprocess.exif`."""
+        return read(source, self.preprocess)
 
     def prepare(self, pictures: Sequence[Picture]) -> tuple[Tensor, list[Box]]:
         """Images (N, 3, H, W) as the classifier sees them, and the box of each photo that it sees."""
@@ -188,7 +200,7 @@ class Classifier:
             return images
         images = self.at_home(images)
         mean, std = (images.new_tensor(v)[:, None, None] for v in (self.preprocess.mean, self.preprocess.std))
-        x = (images - mean).div_(std).to(self._dtype)
+        x = CHANNELS[self.preprocess.channels]((images - mean).div_(std)).to(self._dtype)
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
     @once

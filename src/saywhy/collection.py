@@ -16,6 +16,8 @@ from saywhy.errors import InputError
 from saywhy.image import SUFFIXES, Bools
 
 LISTING = "images.jsonl"
+HIDDEN = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+NAMED = 5  # files that are named of each kind that is skipped
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def find_images(sources: str | Path | Sequence[str | Path]) -> list[Item]:
     """The pictures that are meant, in a fixed order, each once.
 
     A folder that holds an images.jsonl means only the files that it lists; any other folder means every picture below
-    it, and the name of a picture's own subfolder is its class when all pictures lie one level down.
+    it, and the name of a picture's own subfolder is its class when pictures lie one level down; fewer ones beside these
+    folders have no class. Hidden files are left out; `skipped` names them and what is no picture.
 
     Raises:
         InputError: a folder, glob or listing without pictures, or a broken listing. A single missing file is no error
@@ -70,6 +73,24 @@ def find_images(sources: str | Path | Sequence[str | Path]) -> list[Item]:
     given = [sources] if isinstance(sources, (str, Path)) else list(sources)
     items = [item for source in given for item in _items(source)]
     return list({item.path: item for item in items}.values())
+
+
+def stems(paths: Sequence[Path]) -> list[str]:
+    """A file name without suffix for each path, no two alike also where case does not count; a number makes it so.
+
+    Names that a picture has of itself are never given to another one.
+    """
+    own = {p.stem.casefold() for p in paths}
+    taken: set[str] = set()
+    found = []
+    for path in paths:
+        name, n = path.stem, 1
+        while name.casefold() in taken or (n > 1 and name.casefold() in own):
+            n += 1
+            name = f"{path.stem}-{n}"
+        taken.add(name.casefold())
+        found.append(name)
+    return found
 
 
 def _items(source: str | Path) -> Iterable[Item]:
@@ -88,13 +109,58 @@ def _items(source: str | Path) -> Iterable[Item]:
 
 
 def _in_folder(folder: Path) -> list[Item]:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    """Pictures below a folder; where most lie one level down, the folder that each lies in is its class."""
+    files = [p for p in _visible(folder) if p.suffix.lower() in SUFFIXES]
     if not files:
         raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
-    if not all(p.parent.parent == folder for p in files):
+    inside = [p for p in files if p.parent.parent == folder]
+    stray = {p for p in files if p.parent == folder}
+    if len(inside) + len(stray) < len(files) or len(stray) >= len(inside):
         return [Item(p) for p in files]
-    names = sorted({p.parent.name for p in files})
-    return [Item(p, class_name=p.parent.name, class_index=names.index(p.parent.name)) for p in files]
+    names = sorted({p.parent.name for p in inside})
+    return [
+        Item(p) if p in stray else Item(p, class_name=p.parent.name, class_index=names.index(p.parent.name))
+        for p in files
+    ]
+
+
+def _visible(folder: Path) -> list[Path]:
+    """The files below a folder, without hidden ones and those of systems and notebooks."""
+    return [p for p in sorted(folder.rglob("*")) if p.is_file() and not _hidden(p.relative_to(folder))]
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part in HIDDEN for part in path.parts)
+
+
+def skipped(sources: str | Path | Sequence[str | Path]) -> str:
+    """What folders hold that is no picture or lies beside the class folders, counted and named; empty if nothing."""
+    folders = [Path(s) for s in ([sources] if isinstance(sources, (str, Path)) else sources) if Path(s).is_dir()]
+    folders = [f for f in folders if not (f / LISTING).is_file()]
+    files = [(f, p) for f in folders for p in sorted(f.rglob("*")) if p.is_file()]
+    hidden = [str(p.relative_to(f)) for f, p in files if _hidden(p.relative_to(f))]
+    other = [
+        str(p.relative_to(f)) for f, p in files if not _hidden(p.relative_to(f)) and p.suffix.lower() not in SUFFIXES
+    ]
+    stray = [str(i.path.relative_to(f)) for f in folders for i in _strays(f)]
+    parts = [
+        f"{len(names)} {what} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
+        for what, names in (
+            ("no picture", other),
+            ("hidden", hidden),
+            ("beside the class folders and without a class", stray),
+        )
+        if names
+    ]
+    return "; ".join(parts)
+
+
+def _strays(folder: Path) -> list[Item]:
+    try:
+        items = _in_folder(folder)
+    except InputError:
+        return []
+    return [i for i in items if i.class_name is None] if any(i.class_name for i in items) else []
 
 
 def _listed(listing: Path) -> list[Item]:

@@ -17,7 +17,7 @@ from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.errors import SaywhyError, UsageError, unknown
 from saywhy.explanation import ClassScore, Explanation, Unit
-from saywhy.image import Picture, Source, read
+from saywhy.image import Picture, Source
 from saywhy.intervene import remembering
 from saywhy.language import prediction, tell
 from saywhy.parts import PARTS, Fitting, Made, Request
@@ -230,7 +230,7 @@ def explain(
     asked = Request(regions, unit, seed, fast, progress or _silent)
     start = time.perf_counter()
     with counting() as meter, remembering():
-        picture, options = read(source), fitted.options
+        picture, options = clf.read(source), fitted.options
         method = method or fitted.method
         seen = look(clf, picture, target, versus, method=method, options=options, seed=seed, tell=asked.tell)
         confirmed, runs = settle(seen, fitted.parts, asked)

@@ -42,22 +42,30 @@ class Record(BaseModel):
 
 
 class ImageRecord(Record):
-    """The photo: where it came from, its size, and the box that the model saw."""
+    """The photo: where it came from, its size, and the box that the model saw (beyond the photo where bars are added).
+
+    `notes` says what had to be decided to read it: depth, orientation, how much of it the model sees.
+    """
 
     path: str | None
     sha256: str
     width: int
     height: int
     seen: tuple[int, int, int, int]
+    notes: tuple[str, ...] = ()
 
 
 class ModelRecord(Record):
-    """The classifier: its name, the hash of weights and preprocessing, the tapped layer and why that one."""
+    """The classifier: its name, the hash of weights and preprocessing, the tapped layer and why that one.
+
+    `notes` says what was guessed about it: what its scores mean, where class names come from, what it takes.
+    """
 
     name: str
     fingerprint: str
     layer: str | None
     layer_reason: str
+    notes: tuple[str, ...] = ()
 
 
 class ClassScore(Record):

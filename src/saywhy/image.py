@@ -5,19 +5,26 @@ H, W: height and width in pixels. Boxes are (x0, y0, x1, y1) in pixels of the EX
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import io
+import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from saywhy.depth import to_bytes
 from saywhy.errors import InputError
+from saywhy.framing import RESAMPLE, place
+from saywhy.framing import Preprocess as Preprocess  # what reads a picture says how it is framed
+from saywhy.tiff import deep_values
 
 Pixels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -26,9 +33,30 @@ Box = tuple[int, int, int, int]
 Source = str | Path | bytes | Image.Image | NDArray[np.generic]
 
 MAX_PIXELS = 100_000_000  # a decompression bomb is refused by its header, before it is decoded
+LARGE = 24_000_000  # pixels; beyond that a photo is read at a half or a third of its size: no model sees the rest
 MAX_BYTES = 256 * 1024 * 1024
 MIN_SIDE = 8
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm",
+    ".avif", ".heic", ".heif", ".jp2", ".tga",
+})  # fmt: skip
+BY_PILLOW_HEIF = frozenset({".heic", ".heif"})
+ORIENTATION = 0x0112
+TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+EXIF_NOTES = {
+    "upright": "turned upright as its EXIF tag ({}) says; a model that was trained on pixels as stored saw such photos "
+    "turned: --exif stored",
+    "stored": "left as it is stored, as asked; its EXIF tag ({}) would turn it",
+}
+MUCH_UNSEEN, SQUEEZED = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -54,29 +82,32 @@ class Picture:
         return int(self.pixels.shape[0])
 
 
-def read(source: Source | Picture, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read(source: Source | Picture, how: Preprocess | None = None, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Reads a picture from a path, bytes, a PIL image or an array into 8-bit RGB, upright.
 
-    Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or float in [0, 1]. 16-bit is scaled to 8,
-    CMYK and palettes are converted, alpha is laid on white, of an animation the first frame is taken.
+    Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or float in [0, 1]. More than 8 bits are scaled as
+    `depth` says, CMYK and palettes are converted, alpha is laid on white, of an animation the first frame is taken,
+    beyond 24 megapixels it is read at a part of its size. `how` is that of the classifier that it is read for: its
+    `window` and `exif`.
 
     Raises:
         InputError: missing, empty, truncated, not an image, smaller than 8 pixels, or more than `max_pixels`.
     """
+    how = how or Preprocess()
     if isinstance(source, Picture):
         return source
     if isinstance(source, Image.Image):
-        pixels, notes = _upright_rgb(source, "the PIL image")
+        pixels, notes = _upright_rgb(source, "the PIL image", how)
         return _picture(pixels, None, hashlib.sha256(pixels.tobytes()).hexdigest(), notes, "the PIL image")
     if isinstance(source, np.ndarray):
-        pixels, notes = _array_rgb(source)
+        pixels, notes = _array_rgb(source, how)
         return _picture(pixels, None, hashlib.sha256(pixels.tobytes()).hexdigest(), notes, "the array")
     path = None if isinstance(source, bytes) else str(source)
     name = path if path is not None else "the given bytes"
     data = source if isinstance(source, bytes) else _file_bytes(Path(source))
     if not data:
         raise InputError(f"{name}: the file is empty (0 bytes)")
-    pixels, notes = _decode(data, name, max_pixels)
+    pixels, notes = _decode(data, name, max_pixels, how)
     return _picture(pixels, path, hashlib.sha256(data).hexdigest(), notes, name)
 
 
@@ -93,64 +124,126 @@ def _file_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({e.strerror or e})") from e
 
 
-def _decode(data: bytes, name: str, max_pixels: int) -> tuple[Pixels, list[str]]:
+def _decode(data: bytes, name: str, max_pixels: int, how: Preprocess) -> tuple[Pixels, list[str]]:
+    _know_heif()
     with warnings.catch_warnings():
         # Our own limit speaks below; Pillow's bomb warning would only say it twice.
         warnings.simplefilter("ignore")
         try:
+            if (deep := deep_values(data, name, max_pixels, how.bands)) is not None:
+                return _from_values(deep, how, name, _orientation(data))
             with Image.open(io.BytesIO(data)) as image:
                 w, h = image.size
                 if w * h > max_pixels:
                     raise InputError(
                         f"{name}: {w} x {h} pixels is more than the limit of {max_pixels:,}; make a smaller copy"
                     )
-                image.load()
-                return _upright_rgb(image, name)
+                turned = int(image.getexif().get(ORIENTATION, 1))
+                small = _stored(_at_part_of_its_size(image), turned)
+                pixels, notes = _upright_rgb(small, name, how)
+                cut = [f"read at {small.width} x {small.height} of its {w} x {h} pixels"] if w * h > LARGE else []
+                return pixels, [*cut, *notes]
         except InputError:
             raise
         except Image.DecompressionBombError as e:
             raise InputError(f"{name}: too many pixels ({e}); make a smaller copy") from e
         except UnidentifiedImageError as e:
-            raise InputError(f"{name}: not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...)") from e
+            heif = Path(name).suffix.lower() in BY_PILLOW_HEIF
+            way = "; HEIC needs: pip install 'saywhy[heif]'" if heif else ""
+            raise InputError(f"{name}: not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...){way}") from e
         except Exception as e:  # Pillow's decoders raise nearly anything on broken files
             raise InputError(f"{name}: broken or truncated picture ({e})") from e
 
 
-def _upright_rgb(image: Image.Image, name: str) -> tuple[Pixels, list[str]]:
+@cache
+def _know_heif() -> None:
+    """Teaches Pillow HEIC, where pillow-heif is installed (extra `heif`)."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+
+
+def _at_part_of_its_size(image: Image.Image) -> Image.Image:
+    """The image, decoded; one of more than LARGE pixels at the largest whole part of its size that is not."""
+    w, h = image.size
+    part = math.ceil(math.sqrt(w * h / LARGE))
+    if part > 1:
+        image.draft(None, (w // part, h // part))  # JPEG alone can do it, by 2, 4 or 8, and never below what is asked
+    image.load()
+    left = math.ceil(math.sqrt(image.width * image.height / LARGE))
+    if left == 1:
+        return image
+    exif, smaller = image.getexif(), image.convert("RGB" if image.mode == "P" else image.mode).reduce(left)
+    smaller.info = {**image.info, "exif": exif.tobytes()} if exif else image.info
+    return smaller
+
+
+def _stored(image: Image.Image, turned: int) -> Image.Image:
+    """The image as it lies in the file, with its tag: Pillow turns TIFFs while it decodes them, and drops the tag."""
+    if turned not in TURNED_BACK or image.getexif().get(ORIENTATION, 1) == turned:
+        return image
+    image = image.transpose(TURNED_BACK[turned])
+    exif = Image.Exif()
+    exif[ORIENTATION] = turned
+    image.info["exif"] = exif.tobytes()
+    return image
+
+
+def _upright_rgb(image: Image.Image, name: str, how: Preprocess) -> tuple[Pixels, list[str]]:
     notes: list[str] = []
     if getattr(image, "n_frames", 1) > 1:
         image.seek(0)
         notes.append(f"the first of {image.n_frames} frames")  # type: ignore[attr-defined]
-    image = ImageOps.exif_transpose(image) or image
+    turned = image.getexif().get(ORIENTATION, 1)
+    if turned in range(2, 9):
+        notes.append(EXIF_NOTES[how.exif].format(turned))
+        image = ImageOps.exif_transpose(image) or image if how.exif == "upright" else image
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max() > 255 else 255.0
-        notes.append(f"{image.mode} values scaled to 8 bits")
-        return _three(np.clip(values / top * 255, 0, 255).round().astype(np.uint8)), notes
+        pixels, said = _from_values(np.asarray(image), how, name)
+        return pixels, notes + said
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         flat = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         flat.alpha_composite(rgba)
         notes.append("transparent pixels laid on white")
         image = flat
-    return np.asarray(image.convert("RGB"), dtype=np.uint8), notes
+    values = np.asarray(image.convert("RGB"), dtype=np.uint8)
+    if how.window is None:
+        return values, notes
+    windowed, said = to_bytes(values, how.window, name)
+    return windowed, notes + said
 
 
-def _array_rgb(values: NDArray[np.generic]) -> tuple[Pixels, list[str]]:
+def _from_values(values: NDArray[np.generic], how: Preprocess, name: str, turned: int = 1) -> tuple[Pixels, list[str]]:
+    """8-bit RGB of an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of any numbers; alpha, where there, on white."""
+    alpha = values.ndim == 3 and values.shape[2] == 4
+    colours, notes = to_bytes(values[..., :3] if alpha else values, how.window, name)
+    bands = [_three(colours), *([to_bytes(values[..., 3:], None, name)[0]] if alpha else [])]
+    image = Image.fromarray(np.ascontiguousarray(np.concatenate(bands, axis=2)))
+    exif = Image.Exif()
+    exif[ORIENTATION] = turned
+    image.info["exif"] = exif.tobytes()
+    pixels, said = _upright_rgb(image, name, replace(how, window=None))
+    return pixels, notes + said
+
+
+def _orientation(data: bytes) -> int:
+    """The EXIF tag of a file that Pillow may not know how to decode."""
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(data)) as image:
+        return int(image.getexif().get(ORIENTATION, 1))
+    return 1
+
+
+def _array_rgb(values: NDArray[np.generic], how: Preprocess) -> tuple[Pixels, list[str]]:
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 3, 4)) or values.size == 0:
         raise InputError(f"an array of shape {values.shape} is no picture; give (H, W), (H, W, 3) or (H, W, 4)")
-    if values.dtype == np.uint16:
-        values = (values.astype(np.float64) / 257).round().astype(np.uint8)
-    elif np.issubdtype(values.dtype, np.floating):
+    if how.window is None and np.issubdtype(values.dtype, np.floating):
         reals = values.astype(np.float64)
         if not np.isfinite(reals).all() or reals.min() < 0 or reals.max() > 1:
             raise InputError("a float array must lie in [0, 1] and be finite; divide 0..255 values by 255")
-        values = (reals * 255).round().astype(np.uint8)
-    elif values.dtype != np.uint8:
+        return _from_values((reals * 255).round().astype(np.uint8), how, "the array")
+    if how.window is None and values.dtype not in (np.uint8, np.uint16):
         raise InputError(f"an array of {values.dtype} is not understood; give uint8, uint16 or float in [0, 1]")
-    if values.ndim == 3 and values.shape[2] == 4:
-        return _upright_rgb(Image.fromarray(np.ascontiguousarray(values), "RGBA"), "the array")
-    return _three(np.ascontiguousarray(values)), []
+    return _from_values(values, how, "the array")
 
 
 def _three(values: NDArray[np.generic]) -> Pixels:
@@ -169,45 +262,42 @@ def _picture(pixels: Pixels, path: str | None, sha: str, notes: list[str], name:
 # Framing: from the photo to what the classifier sees.
 
 
-@dataclass(frozen=True)
-class Preprocess:
-    """How a photo becomes the classifier's input.
-
-    With `resize` the short side is scaled to it and the centre `size` (H, W) is cut out; without, the whole
-    photo is scaled to `size` and its proportions are not kept. `mean` and `std` apply to values in [0, 1].
-    """
-
-    size: tuple[int, int] = (224, 224)
-    resize: int | None = 256
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
-
-
-_RESAMPLE = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
-
-
 def frame(picture: Picture, how: Preprocess) -> tuple[Floats, Box]:
-    """What the classifier sees, (3, H, W) float32 in [0, 1], and the box of the photo that it came from."""
-    H, W = how.size
-    w, h = picture.width, picture.height
+    """What the classifier sees, (3, H, W) float32 in [0, 1], and the box of the photo that it came from.
+
+    Where the model adds bars beside the photo, the box reaches beyond it.
+    """
+    at = place(picture.width, picture.height, how)
+    (H, W), (x0, y0, x1, y1), (w, h), (x, y) = how.size, at.cut, at.scaled, at.corner
     image = Image.fromarray(picture.pixels)
-    if how.resize is None:
-        seen = (0, 0, w, h)
-        image = image.resize((W, H), _RESAMPLE[how.interpolation])
-    else:
-        # The short side goes to `resize`, but never below the crop: a wide crop of a tall photo must fit.
-        scale = max(how.resize / min(w, h), H / h, W / w)
-        w2, h2 = max(W, round(w * scale)), max(H, round(h * scale))
-        x, y = round((w2 - W) / 2), round((h2 - H) / 2)
-        image = image.resize((w2, h2), _RESAMPLE[how.interpolation]).crop((x, y, x + W, y + H))
-        seen = (round(x * w / w2), round(y * h / h2), round((x + W) * w / w2), round((y + H) * h / h2))
-    values = np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 255
+    if how.channels == "L":
+        image = image.convert("L").convert("RGB")
+    if (x0, y0, x1, y1) != (0, 0, picture.width, picture.height):
+        image = image.crop((x0, y0, x1, y1))
+    image = image.resize((w, h), RESAMPLE[how.interpolation])
+    if x < 0 or y < 0:
+        sheet = Image.new("RGB", (max(w, W), max(h, H)), at.bars)
+        sheet.paste(image, (max(0, -x), max(0, -y)))
+        image, x, y = sheet, max(0, x), max(0, y)
+    values = np.asarray(image.crop((x, y, x + W, y + H)), dtype=np.float32).transpose(2, 0, 1) / 255
+    across, down = (x1 - x0) / w, (y1 - y0) / h
+    x, y = at.corner
+    seen = (round(x0 + x * across), round(y0 + y * down), round(x0 + (x + W) * across), round(y0 + (y + H) * down))
     return np.ascontiguousarray(values), seen
+
+
+def framing_notes(picture: Picture, seen: Box, how: Preprocess) -> tuple[str, ...]:
+    """What the way to the model's input does to this photo that a person should know."""
+    w, h, (H, W) = picture.width, picture.height, how.size
+    width, height = min(seen[2], w) - max(seen[0], 0), min(seen[3], h) - max(seen[1], 0)
+    share = width * height / (w * h)
+    notes = []
+    if share < MUCH_UNSEEN:
+        notes.append(f"the model sees {100 * share:.0f} % of this photo, its centre: crop it, or give a squarer one")
+    if not SQUEEZED > (squeeze := (width / height) / (W / H)) > 1 / SQUEEZED:
+        side, times = ("width", squeeze) if squeeze > 1 else ("height", 1 / squeeze)
+        notes.append(f"its {side} is squeezed {times:.1f} times more than the other side to fit {H} x {W} pixels")
+    return tuple(notes)
 
 
 def thumbnail(picture: Picture, *, long_side: int = 640, quality: int = 88) -> bytes:

@@ -23,7 +23,7 @@ from saywhy.explanation import (
     SaliencyRecord,
     Statement,
 )
-from saywhy.image import thumbnail
+from saywhy.image import framing_notes, thumbnail
 from saywhy.parts import Confirmed
 from saywhy.passes import Meter
 from saywhy.saliency import display
@@ -56,6 +56,7 @@ def to_explanation(
             fingerprint=clf.fingerprint,
             layer=seen.tap.point().path if clf.white_box else None,
             layer_reason=clf.layer_reason,
+            notes=(*clf.notes, *_unsteady(confirmed)),
         ),
         "prediction": _prediction(seen),
         "target": seen.score(seen.target),
@@ -107,7 +108,16 @@ def _prediction(seen: Seen) -> Prediction:
 
 def _image(seen: Seen) -> ImageRecord:
     p = seen.picture
-    return ImageRecord(path=p.path, sha256=p.sha256, width=p.width, height=p.height, seen=seen.box)
+    notes = (*p.notes, *framing_notes(p, seen.box, seen.tap.clf.preprocess))
+    return ImageRecord(path=p.path, sha256=p.sha256, width=p.width, height=p.height, seen=seen.box, notes=notes)
+
+
+def _unsteady(confirmed: Mapping[str, Confirmed]) -> tuple[str, ...]:
+    """What is said of a model that answered otherwise when it was asked again."""
+    noise = ((confirmed["regions"].record or {}) if "regions" in confirmed else {}).get("noise", {})
+    if noise.get("repeats", True):
+        return ()
+    return (f"the model does not repeat itself: its answers to the plain picture spread by {noise['spread']:.2g}",)
 
 
 def _saliency(raw: Tensor, method: str) -> SaliencyRecord:

@@ -52,7 +52,9 @@ class Seen:
         x0, y0, x1, y1 = self.box
         soft = F.interpolate(region[None, None].float(), (y1 - y0, x1 - x0), mode="bilinear", align_corners=False)
         mask = np.zeros((self.picture.height, self.picture.width), dtype=bool)
-        mask[y0:y1, x0:x1] = (soft[0, 0] > 0.5).numpy()
+        left, top = max(x0, 0), max(y0, 0)  # the view reaches beyond the photo where the model adds bars
+        part = (soft[0, 0] > 0.5).numpy()[top - y0 :, left - x0 :][: mask.shape[0] - top, : mask.shape[1] - left]
+        mask[top : top + part.shape[0], left : left + part.shape[1]] = part
         return mask
 
 

@@ -24,7 +24,6 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.evaluate.annotations import truth_of
-from saywhy.image import read
 from saywhy.intervene import hide
 from saywhy.language.appearance import appearance, look
 
@@ -79,7 +78,7 @@ class Cutouts:
         return self._kept[number]
 
     def _made(self, item: Item) -> Cutout:
-        picture = read(item.path)
+        picture = self.clf.read(item.path)
         images, seen = self.clf.prepare([picture])
         if self.objects:
             given = truth_of([item], [picture], seen, self.clf.preprocess, self.objects).masks[0]

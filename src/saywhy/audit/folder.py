@@ -15,7 +15,7 @@ from saywhy.audit.report import Report
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError, unknown
-from saywhy.image import frame, read
+from saywhy.image import frame
 from saywhy.render.failure_page import failures_page
 from saywhy.saliency import METHODS
 
@@ -74,7 +74,7 @@ def _pictures(clf: Classifier, report: Report) -> dict[str, Any]:
     shown = {}
     for f in report.failures[:ON_THE_PAGE]:
         try:
-            shown[f.path] = frame(read(f.path), clf.preprocess)[0]
+            shown[f.path] = frame(clf.read(f.path), clf.preprocess)[0]
         except InputError:  # gone since it was studied
             continue
     return shown

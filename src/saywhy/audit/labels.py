@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import UsageError
 
 SHOWN = 5
+NEARLY, GAIN = 0.9, 0.3  # shares of pictures that are right under other names, and that only they make right
 
 
 def labels_of(clf: Classifier, items: Sequence[Item]) -> tuple[list[int | None], dict[int, str]]:
@@ -17,6 +21,7 @@ def labels_of(clf: Classifier, items: Sequence[Item]) -> tuple[list[int | None],
     Raises:
         UsageError: no picture has a label, or none has a label that is a class of the model.
     """
+    _check_numbers(clf, items)
     labels: list[int | None] = []
     reasons: dict[int, str] = {}
     for n, item in enumerate(items):
@@ -37,6 +42,50 @@ def labels_of(clf: Classifier, items: Sequence[Item]) -> tuple[list[int | None],
         f"no label is a class of {clf.name or 'the model'}: the labels are {_listed(names)}; the model's "
         f"{len(clf.class_names)} classes are {_listed(clf.class_names)}. Rename the folders, name the model that "
         "knows these classes (--model), or name its classes (--classes)"
+    )
+
+
+def _check_numbers(clf: Classifier, items: Sequence[Item]) -> None:
+    """Raises UsageError where folders are numbers and it is not known whether these are the model's indices."""
+    folders = {i.class_name: i.class_index for i in items if i.class_name is not None}
+    unsure = (
+        clf.classes is None
+        and len(folders) == len(clf.class_names)
+        and all(name.isdigit() for name in folders)
+        and any(index is not None and index != int(name) for name, index in folders.items())
+    )
+    if unsure:
+        order = sorted(folders)
+        raise UsageError(
+            f"the folders are numbers, and their order by the alphabet, which torchvision's ImageFolder takes "
+            f"({', '.join(order[:SHOWN])}, ...), is not that of the numbers. Say which one the model was trained with: "
+            f"--classes FOLDER (the folder of these class folders) for ImageFolder's, or a file with one number a line"
+        )
+
+
+def order_note(pairs: Sequence[tuple[int, int]], names: Sequence[str]) -> str | None:
+    """A note where giving the model's answers other names would make it nearly perfect: the class order is wrong.
+
+    `pairs` are label and answer of each picture. The best one-to-one renaming is searched (Hungarian method); with less
+    than two pictures a class every model has one.
+    """
+    labels, answers = (sorted({pair[i] for pair in pairs}) for i in (0, 1))
+    if len(pairs) < 2 * len(labels) or len(labels) < 2:
+        return None
+    table = np.zeros((len(labels), len(answers)), dtype=int)
+    for label, answer in pairs:
+        table[labels.index(label), answers.index(answer)] += 1
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    renamed, right = int(table[rows, columns].sum()), sum(a == b for a, b in pairs)
+    if renamed < NEARLY * len(pairs) or renamed - right < GAIN * len(pairs):
+        return None
+    moved = [(answers[c], labels[r]) for r, c in zip(rows, columns, strict=True) if answers[c] != labels[r]]
+    shown = "; ".join(f"{names[a]!r} is {names[b]!r}" for a, b in moved[:SHOWN]) + (
+        "; ..." if len(moved) > SHOWN else ""
+    )
+    return (
+        f"the class names seem to be in a wrong order: with {len(moved)} of them exchanged, {renamed} of {len(pairs)} "
+        f"pictures would be right instead of {right} ({shown}). Give the order of the training with --classes"
     )
 
 

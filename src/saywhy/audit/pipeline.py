@@ -24,7 +24,7 @@ from saywhy.audit import bias, families
 from saywhy.audit.cutout import Cutout, Cutouts
 from saywhy.audit.experiments import SIDES, Side, region, try_all
 from saywhy.audit.journal import Journal, key_of
-from saywhy.audit.labels import labels_of
+from saywhy.audit.labels import labels_of, order_note
 from saywhy.audit.nearness import Together, packed
 from saywhy.audit.report import AuditCost, Failure, MapsRecord, PairCount, Report, Unused
 from saywhy.classifier import Classifier
@@ -147,7 +147,7 @@ def _look(plan: StudyPlan) -> tuple[list[Looked], dict[int, str]]:
                 key = key_of(str(plan.items[n].path), sha, plan.labels[n])
                 row = plan.journal.get("picture", key)
                 if row is None:
-                    new.append((n, key, sha, plan.clf.prepare([read(plan.items[n].path)])[0][0]))
+                    new.append((n, key, sha, plan.clf.prepare([plan.clf.read(plan.items[n].path)])[0][0]))
                 else:
                     found[n] = _looked(n, row)
             except InputError as e:
@@ -365,7 +365,7 @@ def _report(
     return Report(
         schema=1,
         model=ModelRecord(
-            name=clf.name, fingerprint=clf.fingerprint, layer=layer, layer_reason=clf.layer_reason
+            name=clf.name, fingerprint=clf.fingerprint, layer=layer, layer_reason=clf.layer_reason, notes=clf.notes
         ),
         method=plan.method,
         seed=plan.seed,
@@ -380,6 +380,7 @@ def _report(
         skipped=skipped,
         cost=AuditCost(forward_passes=meter.forward_passes, tail_passes=meter.tail_passes, seconds=round(seconds, 1)),
         provenance={"saywhy": saywhy.__version__, "torch": torch.__version__},
+        notes=tuple(n for n in [order_note([(one.label, one.top[0][0]) for one in looked], clf.class_names)] if n),
     )  # fmt: skip
 
 

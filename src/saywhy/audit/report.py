@@ -169,6 +169,7 @@ class Report(Record):
     skipped: tuple[Unused, ...]
     cost: AuditCost
     provenance: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from saywhy.cli.options import fitted_parts, takes_model
-from saywhy.cli.output import notes, progress
+from saywhy.cli.output import notes, progress, tell_skipped
 from saywhy.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def audit(
     if out.exists() and not out.is_dir():
         raise UsageError(f"-o {out}: is a file, a folder was expected")
     items = find_images(images)
+    tell_skipped(images, quiet)
     clf = load()
     fitted = fitted_parts(explainer, clf)
     with progress(quiet, 1) as tell:
@@ -88,5 +89,7 @@ def _show(report: Report) -> None:
             shown = "; ".join(f"{clean(p.predicted)} for {clean(p.truth)}" for p in pairs[:2])
             table.add_row(family, str(count), escape(shown))
         console.print(table)
+    for note in (*report.notes, *(f"read as: {note}" for note in report.model.notes)):
+        console.print(f"- {clean(note)}", markup=False, highlight=False, soft_wrap=True)
     for c in report.flagged:
         console.print(f"- {clean(c.hypothesis or '')}", markup=False, highlight=False, soft_wrap=True)

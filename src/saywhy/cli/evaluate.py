@@ -13,7 +13,7 @@ from rich.table import Table
 
 from saywhy import files
 from saywhy.cli.options import fitted_parts, takes_model
-from saywhy.cli.output import notes, progress
+from saywhy.cli.output import notes, progress, tell_skipped
 from saywhy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def evaluate(
             )  # fmt: skip
         else:
             from saywhy.collection import find_images
+
+            tell_skipped(images or [], quiet)
 
             found = table.evaluate(
                 clf, find_images(images or []), names, asked.metrics, options=fitted.options, target=target,

@@ -12,7 +12,7 @@ import typer
 import saywhy
 from saywhy import files
 from saywhy.cli.options import fitted_parts, takes_model
-from saywhy.cli.output import notes, progress
+from saywhy.cli.output import notes, progress, tell_skipped
 from saywhy.errors import SaywhyError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def explain(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Explain why the model gives a photo its class: regions, what each counted, and checked sentences."""
-    from saywhy.collection import find_images
+    from saywhy.collection import find_images, stems
     from saywhy.saliency import METHODS
 
     formats = _formats(format, out)
@@ -57,7 +57,8 @@ def explain(
     for name in (target, versus):
         if name not in (None, "predicted"):
             clf.class_index(name)
-    writer = _Writer(out, formats)
+    tell_skipped(images, quiet)
+    writer = _Writer(out, formats, stems([item.path for item in items]))
     with progress(quiet, len(items)) as tell:
         for n, item in enumerate(items):
             try:
@@ -66,7 +67,7 @@ def explain(
                     explainer=fitted, fast=fast, seed=seed,
                     progress=lambda step, n=n, item=item: tell(n, f"{item.path.name}: {step}"),  # type: ignore[misc]
                 )  # fmt: skip
-                writer.write(item.path, found)
+                writer.write(n, found)
             except UsageError:
                 raise
             except SaywhyError as e:
@@ -95,15 +96,14 @@ def _formats(given: str | None, out: Path | None) -> list[str]:
 class _Writer:
     """Writes or prints explanations as they come; a file is there whole or not at all."""
 
-    def __init__(self, out: Path | None, formats: list[str]) -> None:
-        self.out, self.formats = out, formats
+    def __init__(self, out: Path | None, formats: list[str], names: list[str]) -> None:
+        self.out, self.formats, self.names = out, formats, names
         self.failures: list[str] = []
         self.records: list[dict[str, Any]] = []
         self.files: list[Path] = []
-        self.stems: dict[str, int] = {}
         self.printed = 0
 
-    def write(self, path: Path, found: Explanation) -> None:
+    def write(self, number: int, found: Explanation) -> None:
         from saywhy.render import RENDERERS
 
         if self.out is None and self.formats == ["json"]:
@@ -111,16 +111,11 @@ class _Writer:
             return
         text = RENDERERS["text"].function(found).decode()
         if self.out is not None:
-            stem = self._stem(path)
             for name in self.formats:
                 row = RENDERERS[name]
-                self.files.append(files.write(self.out / (stem + row.suffix), row.function(found)))
+                self.files.append(files.write(self.out / (self.names[number] + row.suffix), row.function(found)))
         print(("\n" if self.printed else "") + text.rstrip("\n"), flush=True)
         self.printed += 1
-
-    def _stem(self, path: Path) -> str:
-        n = self.stems[path.stem] = self.stems.get(path.stem, 0) + 1
-        return path.stem if n == 1 else f"{path.stem}-{n}"
 
     def failed(self, path: Path, error: SaywhyError) -> None:
         message = str(error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saywhy.cli.options import fitted_parts, takes_model
-from saywhy.cli.output import notes, progress
+from saywhy.cli.output import notes, progress, tell_skipped
 from saywhy.errors import UsageError, unknown
 from saywhy.parts import PARTS
 
@@ -50,6 +50,7 @@ def fit(
     if out.exists() and not out.is_dir():
         raise UsageError(f"-o {out}: is a file, a folder was expected")
     items = find_images(images)
+    tell_skipped(images, quiet)
     with launched():
         first = rank() == 0
         clf = load()

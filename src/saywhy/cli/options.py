@@ -20,7 +20,7 @@ MODEL_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "model": (str, "efficientnet-lite0", "efficientnet-lite0, aviary:NAME, timm:NAME, torchvision:NAME, "
               "hf:ID-or-folder, onnx:FILE, http(s)://..., python.module:factory, or a model.toml."),
     "weights": (Path | None, None, "A weights file: safetensors, or torch with weights_only; 'random' for none."),
-    "classes": (Path | None, None, "Class names, one a line, or a JSON list."),
+    "classes": (Path | None, None, "Class names: .txt, .csv, .json in any common form, or a folder of class folders."),
     "size": (int | None, None, "Side of the model's input in pixels."),
     "resize": (int | None, None, "Short side before the centre crop; 0 scales the whole photo."),
     "mean": (str | None, None, "Mean of the normalisation: one number or three, of values in [0, 1]."),
@@ -29,6 +29,10 @@ MODEL_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "device": (str | None, None, "Where to compute: cpu, cuda, cuda:1, mps."),
     "batch_size": (int | None, None, "Images at once; changes the speed and nothing else."),
     "activation": (str | None, None, "What makes probabilities of the scores: softmax, sigmoid or none."),
+    "average": (int | None, None, "Take the mean of so many answers of a model that does not repeat itself."),
+    "range": (tuple[float, float] | None, None, "LOW HIGH: values of the file that become black and white."),
+    "bands": (str | None, None, "Which bands of a TIFF are red, green and blue (or grey), from 1: 4,3,2."),
+    "exif": (str | None, None, "upright, or stored: pixels as they lie in the file."),
 }  # fmt: skip
 
 
@@ -61,6 +65,8 @@ def _load(options: dict[str, Any]) -> Classifier:
     for key in ("mean", "std"):
         if key in given:
             given[key] = _numbers(key, given[key])
+    if "bands" in given:
+        given["bands"] = [int(v) if v.isdigit() else v for v in given["bands"].replace(",", " ").split()]
     return load_classifier(given.pop("model"), **given)
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 
 notes = Console(stderr=True)
+
+
+def tell_skipped(images: Sequence[str], quiet: bool) -> None:
+    """Counts and names what lies in the given folders and is not looked at."""
+    from saywhy.collection import skipped
+
+    if not quiet and (told := skipped(images)):
+        notes.print(f"skipped: {told}", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

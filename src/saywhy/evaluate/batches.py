@@ -16,7 +16,6 @@ from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, ModelError
 from saywhy.evaluate.annotations import Truth, truth_of
-from saywhy.image import read
 from saywhy.metrics import Reference, reference
 from saywhy.metrics.faithfulness import Drop
 from saywhy.metrics.masking import Masking
@@ -117,7 +116,7 @@ def load(plan: Plan, items: Sequence[Item], start: int) -> tuple[Batch | None, l
 
 def _one(plan: Plan, item: Item) -> tuple[Tensor, Truth, int]:
     """A picture as the classifier sees it (1, 3, H, W), its truth and the class that is asked."""
-    picture = read(item.path)
+    picture = plan.clf.read(item.path)
     images, seen = plan.clf.prepare([picture])
     truth = truth_of([item], [picture], seen, plan.clf.preprocess, plan.names)
     if plan.target != "label":

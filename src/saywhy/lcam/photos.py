@@ -17,7 +17,6 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, no_inside
-from saywhy.image import read
 from saywhy.train.loop import Examples
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -30,7 +29,7 @@ class Photos:
 
     def __init__(self, clf: Classifier, paths: Sequence[Path], *, crop: bool) -> None:
         how = clf.preprocess
-        side = how.resize or 0
+        side = how.resize if isinstance(how.resize, int) else 0
         # The middle square of the resized photo, out of which crops of the classifier's size are taken.
         larger = crop and side > max(how.size)
         self.view = replace(clf, preprocess=replace(how, size=(side, side))) if larger else clf
@@ -48,7 +47,7 @@ class Photos:
     def _pixels(self, row: int) -> Pixels:
         if row in self.kept:
             return self.kept[row]
-        (image,) = self.view.prepare([read(self.paths[row])])[0]
+        (image,) = self.view.prepare([self.view.read(self.paths[row])])[0]
         pixels: Pixels = (image * 255).round().to(torch.uint8).numpy()
         if len(self.kept) < KEPT:
             self.kept[row] = pixels

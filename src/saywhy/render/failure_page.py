@@ -34,6 +34,7 @@ def failures_page(record: Mapping[str, Any], pictures: Mapping[str, Floats], mea
         model=wording.clean(record["model"]["name"]),
         method=record["method"],
         record=record,
+        notes=[wording.clean(n) for n in (*record["notes"], *record["model"]["notes"])],
         families=[
             {"name": name, "count": n, "what": meanings[name], "share": f"{100 * n / max(wrong, 1):.0f}"}
             for name, n in record["families"].items()

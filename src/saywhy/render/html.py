@@ -58,6 +58,7 @@ def _content(e: Explanation) -> Row:
         "runs": [run_row(r, names) for r in e.runs],
         "cost": wording.cost_line(e),
         "layer": wording.layer_line(e.model),
+        "read_as": wording.read_as(e),
     }
 
 

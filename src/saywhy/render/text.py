@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saywhy.explanation import Explanation
 from saywhy.parts import PARTS
-from saywhy.render.wording import clean, cost_line, file_name, headline
+from saywhy.render.wording import clean, cost_line, file_name, headline, read_as
 
 
 def text(explanation: Explanation) -> bytes:
@@ -28,4 +28,4 @@ def _last_lines(explanation: Explanation) -> list[str]:
         lines.append(f"Not said to count, because the runs did not confirm it: {parts}.")
     if explanation.saliency and explanation.saliency.status != "ok":
         lines.append(f"Saliency ({explanation.saliency.method}): {explanation.saliency.status.replace('_', ' ')}.")
-    return [*lines, cost_line(explanation)]
+    return [*lines, *(f"Read as: {note}." for note in read_as(explanation)), cost_line(explanation)]

@@ -123,8 +123,8 @@ def bars_are(explanation: Explanation) -> str:
 
 def crop_is_whole(explanation: Explanation) -> bool:
     """Whether the model saw the whole photo."""
-    image = explanation.image
-    return image.seen == (0, 0, image.width, image.height)
+    image, (x0, y0, x1, y1) = explanation.image, explanation.image.seen
+    return x0 <= 0 and y0 <= 0 and x1 >= image.width and y1 >= image.height
 
 
 def cut_regions(explanation: Explanation) -> list[str]:
@@ -191,7 +191,8 @@ def status_of(saliency: SaliencyRecord) -> str:
 def _seen_share(explanation: Explanation) -> str:
     image = explanation.image
     x0, y0, x1, y1 = image.seen
-    return percent((x1 - x0) * (y1 - y0) / (image.width * image.height))
+    wide, high = min(x1, image.width) - max(x0, 0), min(y1, image.height) - max(y0, 0)
+    return percent(wide * high / (image.width * image.height))
 
 
 def next_steps(explanation: Explanation) -> list[tuple[str, list[str]]]:
@@ -230,6 +231,11 @@ def cost_line(explanation: Explanation) -> str:
     if cost.tail_passes:
         passes += f" and {cost.tail_passes} of the tail alone"
     return f"{clean(model.name)}, {passes}, {cost.seconds:.1f} s, seed {made.seed}, saywhy {made.saywhy}"
+
+
+def read_as(explanation: Explanation) -> list[str]:
+    """How the photo and the model were read: what was guessed, in words."""
+    return [clean(note) for note in (*explanation.image.notes, *explanation.model.notes)]
 
 
 def layer_line(model: ModelRecord) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from saywhy.classifier import Classifier, check_images
 from saywhy.errors import UsageError, unknown
-from saywhy.image import Picture, Source, read
+from saywhy.image import Picture, Source
 from saywhy.layers import Point
 from saywhy.passes import Meter, counting
 from saywhy.saliency import adapters, attention, cam, fitted, perturb
@@ -307,7 +307,7 @@ def _tensor(clf: Classifier, images: Images) -> Tensor:
         check_images(images)
         return images
     given = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray, Picture)) else images
-    photos = [read(p) for p in given]
+    photos = [clf.read(p) for p in given]
     if not photos:
         raise UsageError("no image was given")
     return clf.prepare(photos)[0]

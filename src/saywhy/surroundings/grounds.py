@@ -15,7 +15,6 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.collection import find_images
 from saywhy.errors import InputError
-from saywhy.image import read
 
 COUNT = 4
 PLAIN: dict[str, tuple[float, float, float]] = {
@@ -73,6 +72,6 @@ def of_user(clf: Classifier, source: str | Path | Sequence[str | Path], seed: in
     if len(items) < COUNT:
         raise InputError(f"surroundings {source}: {len(items)} pictures; at least {COUNT} are needed to compare")
     drawn = np.random.default_rng(seed).permutation(len(items))[: COUNT + 1]
-    pictures = [read(items[int(i)].path) for i in drawn]
+    pictures = [clf.read(items[int(i)].path) for i in drawn]
     names = tuple(items[int(i)].path.name for i in drawn)
     return Grounds("folder", names, clf.prepare(pictures)[0], tuple(p.sha256 for p in pictures))

@@ -6,20 +6,26 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
+from saywhy.zoo.bound import bind, check_one_input
+from saywhy.zoo.class_names import Names
 from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
-from saywhy.zoo.hub import load_hf, load_timm, load_torchvision
+from saywhy.zoo.hf import load_hf
+from saywhy.zoo.hub import NO_CLASSIFIER, load_timm, load_torchvision
+from saywhy.zoo.inputs import fitted
 from saywhy.zoo.lite0 import load_lite0
+from saywhy.zoo.meaning import asked, averaged, check_said, last_of_module, meaning_of
 from saywhy.zoo.onnx_file import load_onnx
 from saywhy.zoo.own import load_aviary, load_factory
 from saywhy.zoo.remote import load_http
 
-__all__ = ["DEFAULT", "LOADERS", "Loader", "imagenet_classes", "load_classifier"]
+__all__ = ["DEFAULT", "LOADERS", "Loader", "bind", "imagenet_classes", "load_classifier"]
 
 DEFAULT = "efficientnet-lite0"
 
@@ -66,6 +72,10 @@ def load_classifier(
     timeout: float | None = None,
     retries: int | None = None,
     name: str | None = None,
+    average: int | None = None,
+    range: tuple[float, float] | None = None,
+    exif: Literal["upright", "stored"] | None = None,
+    bands: int | Sequence[int] | None = None,
     config: str | Path | None = None,
 ) -> Classifier:
     """Loads the classifier that `spec` names: a row of LOADERS, a model.toml, an nn.Module or any callable.
@@ -75,6 +85,10 @@ def load_classifier(
     in [0, 1], `resize` is the short side before the centre crop (0: the whole photo is scaled to `size`), `timeout`
     is in seconds, `weights="random"` builds the network with seeded random weights. `name` is the model's name in
     records; a plain callable needs one to be known again by another process (an audit that goes on).
+    `average` takes the mean of so many answers of a model that does not repeat itself as the model; `range` are the
+    values of a picture file that become black and white (`depth.window_of` finds them otherwise); `exif="stored"` takes
+    pixels as they lie in the file; `bands` says which bands of a TIFF are red, green and blue, counted from 1. What is
+    guessed about the model stands in the classifier's `notes`.
 
     Raises:
         UsageError: a spec, option or file that does not exist or does not fit; a hub that cannot be reached.
@@ -119,6 +133,9 @@ def _found(spec: object, options: Options) -> Found | Classifier:
     if isinstance(spec, Classifier) or callable(spec):
         if options.weights is not None:
             raise UsageError("weights are for models named by a text; load them into your own network yourself")
+        if getattr(spec, "num_classes", None) == 0:  # timm's way to say so
+            raise UsageError(f"{_name_of(spec)} has no classifier: it ends in features. {NO_CLASSIFIER}")
+        check_one_input(spec)
         return spec if isinstance(spec, Classifier) else Found(spec, _name_of(spec), fingerprint=options.name)
     if not isinstance(spec, (str, Path)):
         raise UsageError(f"a model is named by a text, or is an nn.Module or a callable; got {type(spec).__name__}")
@@ -163,12 +180,17 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
         prefix_tokens=options.prefix_tokens,
         channels_last=found.channels_last,
         black_box_fingerprint=found.fingerprint,
+        notes=(*found.notes, *_named(options)),
     )
-    if options.activation is None and found.activation is None:
-        clf = replace(clf, activation=_measured_activation(clf), _points={})
+    clf = _understood(clf, found, options)
     if clf.classes is not None:
         _ = clf.class_names  # a wrong number of names is told now, not at the first sentence
-    return clf
+    return averaged(clf, options.average) if options.average else clf
+
+
+def _named(options: Options) -> tuple[str, ...]:
+    """Where class names come from, if from a file."""
+    return (options.classes.how,) if isinstance(options.classes, Names) else ()
 
 
 def _adjusted(clf: Classifier, options: Options) -> Classifier:
@@ -177,15 +199,25 @@ def _adjusted(clf: Classifier, options: Options) -> Classifier:
     said = {name: value for name in names if (value := getattr(options, name)) is not None}
     if isinstance(clf.net, nn.Module) and options.device is not None:
         clf.net.to(options.device)
-    return replace(clf, **said, preprocess=resized(clf.preprocess, options), _points={})
+    notes = (*clf.notes, *_named(options))
+    clf = replace(clf, **said, preprocess=resized(clf.preprocess, options), notes=notes, _points={})
+    return averaged(clf, options.average) if options.average else clf
 
 
-def _measured_activation(clf: Classifier) -> Activation:
-    """What the scores of two noise images are: one score a sigmoid's logit, rows that sum to 1 probabilities."""
-    noise = torch.rand(2, 3, *clf.preprocess.size, generator=torch.Generator().manual_seed(0))
-    scores = replace(clf, activation="softmax", classes=None, _points={}).logits(noise)
-    if scores.dim() == 2 and scores.shape[1] == 1:
-        return "sigmoid"
-    sums = scores.sum(dim=1)
-    probabilities = bool((scores >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
-    return "none" if probabilities else "softmax"
+def _understood(clf: Classifier, found: Found, options: Options) -> Classifier:
+    """The same with what makes probabilities of its scores: as a hub or the user says, or as a few images show."""
+    if found.vouched:
+        return (
+            clf
+            if options.activation is None
+            else replace(clf, notes=(*clf.notes, f"activation {clf.activation}, as said"))
+        )
+    clf = clf if found.framed else fitted(clf, options)
+    plain = replace(clf, activation="softmax", classes=None, _points={})
+    scores = asked(plain, clf.name or "the model", once=bool(options.average))
+    scores = scores.movedim(1, -1).flatten(0, -2)
+    last = last_of_module(plain) if clf.white_box else found.last
+    if said := options.activation or found.activation:
+        return replace(clf, activation=said, notes=(*clf.notes, check_said(said, scores, last)))
+    meaning = meaning_of(scores, last)
+    return replace(clf, activation=meaning.activation, notes=(*clf.notes, meaning.note), _points={})

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from saywhy.classifier import Activation
 from saywhy.errors import UsageError, unknown
+from saywhy.framing import RESAMPLE
 from saywhy.image import Preprocess
+from saywhy.zoo.class_names import read_classes
 
 CONFIG = "model.toml"
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+INTERPOLATIONS = tuple(RESAMPLE)
 STATE_KEYS = ("state_dict", "model_state_dict", "model", "state_dict_ema")
 
 
@@ -42,11 +43,20 @@ class Options:
     timeout: float = 30.0
     retries: int = 2
     name: str | None = None
+    average: int | None = None
+    range: tuple[float, float] | None = None
+    exif: Literal["upright", "stored"] | None = None
+    bands: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a loader found: the network or callable, and what it knows about it (None: it does not know)."""
+    """What a loader found: the network or callable, and what it knows about it (None: it does not know).
+
+    `last` is what its last operator makes of scores (`meaning.LAST`), `notes` what had to be guessed;
+    `vouched` where the loader knows what scores mean and that the model repeats itself, so that it need not be asked;
+    `framed` where it knows what input the network takes.
+    """
 
     net: nn.Module | Callable[[Tensor], Tensor]
     name: str = ""
@@ -57,6 +67,10 @@ class Found:
     batch_size: int | None = None
     channels_last: bool = False
     fingerprint: str | None = ""
+    last: str | None = None
+    notes: tuple[str, ...] = ()
+    vouched: bool = False
+    framed: bool = False
 
 
 # --------------------------------------------------------------------------------------------------
@@ -128,6 +142,22 @@ def _pair(key: str, value: Any, folder: Path | None) -> tuple[int, int]:
     return pair
 
 
+def _window(key: str, value: Any, folder: Path | None) -> tuple[float, float]:
+    ends = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(ends) != 2 or not all(isinstance(v, (int, float)) for v in ends) or not ends[0] < ends[1]:
+        raise UsageError(
+            f"range takes the file's values that become black and white, such as [-1000, 400]; got {value!r}"
+        )
+    return float(ends[0]), float(ends[1])
+
+
+def _bands(key: str, value: Any, folder: Path | None) -> tuple[int, ...]:
+    numbers = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if len(numbers) not in (1, 3) or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in numbers):
+        raise UsageError(f"bands takes one number, or those of red, green and blue, counted from 1; got {value!r}")
+    return numbers
+
+
 def _triple(key: str, value: Any, folder: Path | None) -> tuple[float, float, float]:
     three = (
         (value,) * 3 if isinstance(value, (int, float)) else tuple(value) if isinstance(value, (list, tuple)) else ()
@@ -185,6 +215,10 @@ _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
     "prefix_tokens": _number(0),
     "timeout": _number(0.001),
     "retries": _number(0),
+    "average": _number(2),
+    "range": _window,
+    "exif": _one_of(("upright", "stored")),
+    "bands": _bands,
 }
 
 
@@ -198,35 +232,6 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
-def read_classes(path: Path) -> list[str]:
-    """Class names from a .txt file (one a line) or a .json file (a list, or an object index -> name).
-
-    Raises:
-        UsageError: missing, empty, not such a file, or indices that leave gaps.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        names = _json_names(path, json.loads(text)) if path.suffix.lower() == ".json" else text.strip("\n").splitlines()
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; classes come from a .txt (one a line) or .json file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
-        raise UsageError(f"{path}: cannot be read as class names ({e})") from e
-    if not names or not all(n.strip() for n in names):
-        raise UsageError(f"{path}: needs one class name a line, and no empty line between them")
-    return [n.strip() for n in names]
-
-
-def _json_names(path: Path, value: Any) -> list[str]:
-    if isinstance(value, dict) and value and all(str(k).isdigit() for k in value):
-        by_index = {int(k): str(v) for k, v in value.items()}
-        if sorted(by_index) != list(range(len(by_index))):
-            raise UsageError(f"{path}: the indices must be 0 to {len(by_index) - 1} without gaps")
-        return [by_index[i] for i in range(len(by_index))]
-    if isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return value
-    raise UsageError(f"{path}: must hold a list of names, or an object from index to name")
-
-
 # --------------------------------------------------------------------------------------------------
 # Preprocessing.
 
@@ -236,10 +241,14 @@ def resized(found: Preprocess, options: Options) -> Preprocess:
 
     Another size without a resize keeps the loader's proportion of the two.
     """
-    size, resize = found.size, found.resize
+    size, resize, rule = found.size, found.resize, found.rule
     if options.size is not None:
-        if resize is not None:
-            resize = round(resize * min(options.size) / min(size))
+        scale = min(options.size) / min(size)
+        if isinstance(resize, tuple):
+            resize = (round(resize[0] * scale), round(resize[1] * scale))
+        elif resize is not None:
+            resize = round(resize * scale)
+        rule = "cover" if rule == "torchvision" else rule  # no bars that nobody asked for
         size = options.size
     if options.resize is not None:
         resize = options.resize or None
@@ -249,9 +258,13 @@ def resized(found: Preprocess, options: Options) -> Preprocess:
         found,
         size=size,
         resize=resize,
+        rule=rule,
         mean=options.mean or found.mean,
         std=options.std or found.std,
         interpolation=options.interpolation or found.interpolation,  # type: ignore[arg-type]
+        window=options.range or found.window,
+        exif=options.exif or found.exif,
+        bands=options.bands or found.bands,
     )
 
 

@@ -46,7 +46,9 @@ def load_lite0(_: str, options: Options) -> Found:
             load_state(net, state, path)
     classes = imagenet_classes() if net._fc.out_features == 1000 else None
     activation: Activation = "softmax" if net._fc.out_features > 1 else "sigmoid"
-    return Found(folded(net.eval()), "efficientnet-lite0", classes, PREPROCESS, activation, channels_last=True)
+    return Found(
+        folded(net.eval()), "efficientnet-lite0", classes, PREPROCESS, activation, channels_last=True, vouched=True
+    )
 
 
 def folded(net: nn.Module) -> nn.Module:

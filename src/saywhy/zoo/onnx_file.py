@@ -11,9 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saywhy.classifier import GREY
 from saywhy.errors import ExtraMissing, ModelError, UsageError
 from saywhy.image import Preprocess
 from saywhy.zoo.config import Found, Options, resized, said_of
+from saywhy.zoo.inputs import grey
+from saywhy.zoo.meaning import last_of_onnx
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -44,6 +47,8 @@ class OnnxScores:
         else:
             mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.preprocess.mean, self.preprocess.std))
             x = (x - mean) / std
+        if self.preprocess.channels == "L":
+            x = np.tensordot(np.asarray(GREY, np.float32), x, axes=(0, 1))[:, None]
         if self.channels_last:
             x = x.transpose(0, 2, 3, 1)
         x = np.ascontiguousarray(x.astype(self.dtype))
@@ -56,13 +61,22 @@ class OnnxScores:
         if fill_to is not None and rows < fill_to:
             x = np.concatenate([x, np.zeros((fill_to - rows, *x.shape[1:]), x.dtype)])
         outputs = self.session.run(None, {self.session.get_inputs()[0].name: x})
-        scores = next(
-            (o for o in outputs if isinstance(o, np.ndarray) and o.ndim in (1, 2) and o.dtype.kind == "f"), None
-        )
+        scores: np.ndarray[Any, Any] | None = next((o for o in outputs if _scores(o)), None)
         if scores is None:
             shapes = [getattr(o, "shape", type(o).__name__) for o in outputs]
             raise ModelError(f"the ONNX file returned {shapes}; expected class scores (N, C) among them")
         return scores[:rows]
+
+
+def _scores(output: Any) -> bool:
+    return isinstance(output, np.ndarray) and output.ndim in (1, 2) and output.dtype.kind == "f"
+
+
+def _scores_name(session: Any) -> str:
+    """The name of the output that is taken for the scores: the first of floats and one or two axes."""
+    outputs = session.get_outputs()
+    flat = (o.name for o in outputs if len(o.shape or ()) in (1, 2) and o.type in _DTYPES)
+    return str(next(flat, outputs[0].name))
 
 
 def load_onnx(name: str, options: Options) -> Found:
@@ -88,11 +102,13 @@ def load_onnx(name: str, options: Options) -> Found:
         raise UsageError(f"onnx:{name}: not an ONNX file that onnxruntime can run ({said_of(e)})") from e
     inputs = session.get_inputs()
     shape, dtype = inputs[0].shape, _DTYPES.get(inputs[0].type)
-    last = len(shape) == 4 and shape[1] != 3 and shape[3] == 3
-    first = len(shape) == 4 and (shape[1] == 3 or not isinstance(shape[1], int))
+    last = len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3)
+    first = len(shape) == 4 and (shape[1] in (1, 3) or not isinstance(shape[1], int))
     if len(inputs) != 1 or dtype is None or not (first or last):
         taken = "; ".join(f"{i.type} {i.shape}" for i in inputs)
-        raise UsageError(f"onnx:{name}: it takes {taken}; expected images (N, 3, H, W) or (N, H, W, 3) alone")
+        raise UsageError(
+            f"onnx:{name}: it takes {taken}; expected images (N, 3, H, W) or (N, H, W, 3), or of one channel, alone"
+        )
     preprocess = resized(Preprocess(), options)
     fixed = tuple(v if isinstance(v, int) and v > 0 else None for v in (shape[1:3] if last else shape[2:4]))
     size = (fixed[0] or preprocess.size[0], fixed[1] or preprocess.size[1])
@@ -100,8 +116,17 @@ def load_onnx(name: str, options: Options) -> Found:
         raise UsageError(f"onnx:{name} takes {size[0]} x {size[1]} pixels only; leave `size` out")
     found = Preprocess(size=size, resize=round(min(size) * 256 / 224))
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
-    scores = OnnxScores(session, resized(found, options), last, batch, dtype)
-    return Found(scores, f"onnx:{path.name}", None, found, fingerprint=_hash(path))
+    notes: tuple[str, ...] = ()
+    if shape[3 if last else 1] == 1:
+        found, notes = grey(resized(found, options), options), ("the file takes one channel: photos are turned grey",)
+    if dtype is not np.uint8 and options.mean is None:
+        values = "left in [0, 1]" if found.channels == "L" else "normalised with ImageNet's mean and std"
+        notes += (f"values are {values}, as nobody said otherwise (--mean, --std)",)
+    how = resized(found, options)
+    return Found(
+        OnnxScores(session, how, last, batch, dtype), f"onnx:{path.name}", None, found, fingerprint=_hash(path),
+        batch_size=batch, last=last_of_onnx(path, _scores_name(session)), notes=notes,
+    )  # fmt: skip
 
 
 def _hash(path: Path) -> str:

@@ -15,6 +15,7 @@ from torch import nn
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError, unknown
 from saywhy.locking import seeded
+from saywhy.zoo.bound import check_one_input
 from saywhy.zoo.config import Found, Options, load_state, read_weights
 
 
@@ -50,6 +51,7 @@ def load_factory(spec: str, options: Options) -> Found | Classifier:
             f"{spec}() returned {type(made).__name__}; it must return an nn.Module, a saywhy.Classifier, or a callable "
             "images -> scores"
         )
+    check_one_input(net)
     if options.weights not in (None, "random"):
         if not isinstance(net, nn.Module):
             raise UsageError(f"{spec}() returned no nn.Module that weights could be loaded into")
@@ -89,7 +91,7 @@ def load_aviary(name: str, options: Options) -> Found:
             raise UsageError(f"unknown aviary classifier {name!r}; this installation has none")
         raise unknown("aviary classifier", name, CLASSIFIERS)
     untrained = {"trained": False} if options.weights == "random" else {}
-    found = Found(**{"name": f"aviary:{name}", **CLASSIFIERS[name](**untrained)})
+    found = Found(**{"name": f"aviary:{name}", "vouched": True, **CLASSIFIERS[name](**untrained)})
     if options.weights not in (None, "random"):
         assert isinstance(found.net, nn.Module)
         load_state(found.net, read_weights(options.weights), options.weights)

@@ -1,0 +1,52 @@
+"""From the numbers that a file holds to 8 bits: 12 bits in 16, floats, Hounsfield units, and a window of one's own.
+
+NumPy alone. What had to be decided about the scale is told as a note, because brightness changes with it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saywhy.errors import InputError
+
+Window = tuple[float, float]
+Values = NDArray[np.generic]
+
+BITS = (8, 10, 12, 14, 16)
+SAY = "say --range LOW HIGH if that is wrong"
+
+
+def to_bytes(values: Values, window: Window | None, name: str) -> tuple[NDArray[np.uint8], list[str]]:
+    """Values of any number type as uint8, and what was decided about their scale.
+
+    With a `window` (LOW, HIGH) its ends become 0 and 255 and what lies beyond is cut off; without, 8 bits stay as they
+    are, and others are scaled by what is there: see `window_of`.
+
+    Raises:
+        InputError: values that are not finite, or no numbers.
+    """
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * 255
+    if values.dtype.kind not in "uif":
+        raise InputError(f"{name}: holds {values.dtype} values, which are no picture")
+    if values.dtype == np.uint8 and window is None:
+        return values.astype(np.uint8), []
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise InputError(f"{name}: holds values that are not finite (NaN or infinite); fill them in first")
+    said = "as --range says" if window is not None else SAY
+    low, high = window if window is not None else window_of(float(values.min()), float(values.max()), values.dtype.kind)
+    scaled = (values.astype(np.float64) - low) / max(high - low, 1e-12) * 255
+    return np.clip(scaled, 0, 255).round().astype(np.uint8), [f"values {low:g} to {high:g} scaled to 8 bits, {said}"]
+
+
+def window_of(lowest: float, highest: float, kind: str) -> Window:
+    """What becomes black and white where nobody said: the smallest of the usual ranges that holds all values.
+
+    Whole numbers: 8, 10, 12, 14 or 16 bits. Floats: [0, 1], then the same. What is below 0 (Hounsfield units) or above
+    16 bits has no usual range: its own lowest and highest value are taken.
+    """
+    if lowest < 0:
+        return lowest, highest
+    tops = [*([1.0] if kind == "f" else []), *(float(2**bits - 1) for bits in BITS)]
+    return next(((0.0, top) for top in tops if highest <= top), (lowest, highest))
