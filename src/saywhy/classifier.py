@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saywhy.calls import cut
 from saywhy.errors import ModelError, UsageError, no_inside, unknown
-from saywhy.grid import Grid
 from saywhy.hooks import untouched
 from saywhy.image import Box, Picture, Preprocess, frame
 from saywhy.layers import Layers, Point
@@ -25,7 +25,8 @@ from saywhy.locking import ALONE, once
 from saywhy.outputs import logits_of
 from saywhy.passes import speaking_of, tally
 from saywhy.precision import exactly
-from saywhy.tap import Tap, cut
+from saywhy.probe import Given, pictures
+from saywhy.tap import Tap
 from saywhy.targets import class_index
 
 Activation = Literal["softmax", "sigmoid", "none"]
@@ -61,6 +62,7 @@ class Classifier:
     batch_size: int | None = None
     grid: tuple[int, int] | None = None
     prefix_tokens: int | None = None
+    suffix_tokens: int | None = None
     channels_last: bool = False
     black_box_fingerprint: str | None = ""
     _points: dict[object, Point | None] = field(default_factory=dict, repr=False)
@@ -174,7 +176,7 @@ class Classifier:
         """Scores with whatever gradients the caller's mode asks for, for training on top of the frozen network."""
         tally(forward=len(images))
         if not self.white_box:
-            return self._expand(logits_of(self.net(images)))
+            return self._expand(logits_of(self.net(images.clone())))
         with ALONE:
             return self._expand(logits_of(self.net(self.inputs(images))))
 
@@ -218,7 +220,7 @@ class Classifier:
         return self._checked(scores, len(images))
 
     def _ask(self, images: Tensor) -> Tensor:
-        answer: object = self.net(images)
+        answer: object = self.net(images.clone())  # one that normalises in place would write into the caller's images
         if isinstance(answer, (np.ndarray, list)):
             answer = torch.as_tensor(np.asarray(answer, dtype=np.float32))
         return logits_of(answer)
@@ -264,7 +266,8 @@ class Classifier:
         key = ("grid", at_least)
         with ALONE, exactly():  # threads that come first at the same moment search once
             if key not in self._points:
-                self._points[key] = self._layers().last(at_least=at_least)
+                fine = self._layers.last(at_least=at_least)
+                self._points[key] = fine if fine is not None and fine.tail.clean else None
             return self._points[key]
 
     def _find(self, layer: str | nn.Module | None) -> Point | None:
@@ -276,13 +279,11 @@ class Classifier:
             return self._points[layer]
 
     def _searched(self, layer: str | nn.Module | None) -> Point | None:
-        if layer is None:
-            return self._layers().last()
-        grid = None
-        if self.grid is not None or self.prefix_tokens is not None:
-            grid = Grid("tokens", self.prefix_tokens or 0, self.grid)
-        module = self._submodule(layer) if isinstance(layer, str) else layer
-        return self._layers([module]).named(layer, grid)
+        given = Given(self.grid, self.prefix_tokens, self.suffix_tokens)
+        with speaking_of(self.name or "the model"):
+            if layer is None:
+                return self._layers.last(given=given)
+            return self._layers.named(layer, given)
 
     def _submodule(self, path: str) -> nn.Module:
         assert isinstance(self.net, nn.Module)
@@ -291,12 +292,11 @@ class Classifier:
         except AttributeError:
             raise unknown("layer", path, [p for p, _ in self.net.named_modules() if p]) from None
 
-    def _layers(self, keep: Sequence[nn.Module] = ()) -> Layers:
+    @once
+    def _layers(self) -> Layers:
         assert isinstance(self.net, nn.Module)
-        H, W = self.preprocess.size
-        noise = torch.rand(2, 3, H, W, generator=torch.Generator().manual_seed(0))
         with speaking_of(self.name or "the model"):
-            return Layers(self.net, self.inputs(noise), keep)
+            return Layers(self.net, self.inputs(pictures(self.preprocess.size)))
 
     # -- tapping -----------------------------------------------------------------------------------
 
@@ -309,17 +309,17 @@ class Classifier:
         if not self.white_box:
             if layers:
                 raise no_inside("layers", "leave `layers` out")
-            return Tap(self, images, self.logits(images), {}, {}, None)
+            return Tap(self, images, self.logits(images), {})
         assert isinstance(self.net, nn.Module)
         points = [p if isinstance(p, Point) else self._named(p) for p in layers or ()] or [self.point]
         tally(forward=len(images))
         images = self.at_home(images)
         # A caller in inference mode must not break the graph, nor one without gradients.
         with speaking_of(self.name or "the model"), torch.inference_mode(False), torch.enable_grad():
-            scores, raws = cut(self.net, self.inputs(images), points)
-            graph = self._expand(scores)
-        logits = self._checked(scores, len(images))
-        return Tap(self, images, logits, {p.path: p for p in points}, raws, graph)
+            read = cut(self.net, self.inputs(images), [p.call for p in points])
+            graph = self._expand(read.scores)
+        logits = self._checked(read.scores, len(images))
+        return Tap(self, images, logits, {p.path: p for p in points}, read, graph)
 
     def _named(self, layer: str | nn.Module) -> Point:
         point = self._find(layer)
