@@ -44,6 +44,11 @@ class Blank:
         """The axes that grow with the number of images."""
         return [i for i, size in enumerate(self.sizes) if size.each]
 
+    @property
+    def each_image(self) -> tuple[int, ...]:
+        """The lengths of the axes that do not grow."""
+        return tuple(size.fixed for size in self.sizes if not size.each)
+
 
 @dataclass(frozen=True, eq=False)
 class Call:
@@ -62,6 +67,10 @@ class Call:
     output: Any
     blanks: tuple[Blank, ...]
     answer: Answer | None
+
+    def holds(self, other: Call) -> bool:
+        """Whether the other call ran within this one."""
+        return self.start < other.start and other.end < self.end
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,16 +190,15 @@ class Pass:
     random: dict[int, Random]
 
 
-def cut(net: nn.Module, inputs: Tensor, calls: Sequence[Call]) -> Pass:
-    """A forward pass, cut at some calls.
+def cut(net: nn.Module, inputs: Tensor, calls: Sequence[Call], recorded: bool = False) -> Pass:
+    """A forward pass, cut at some calls; with `recorded` all of it keeps a graph.
 
-    Before the earliest one nothing is recorded: its output is detached and made a leaf, then cloned, because an
-    in-place ReLU behind it would otherwise write into the leaf.
+    Before the earliest one nothing is recorded: its output is detached and made a leaf, as is every one that has no
+    graph (behind a frozen stem under no_grad). It is cloned, because an in-place ReLU behind it would write into it.
     """
     raws: dict[int, Tensor] = {}
     random: dict[int, Random] = {}
     wanted = {(c.module, c.count): c for c in calls}
-    first = min(calls, key=lambda c: c.end)
     seen: dict[nn.Module, int] = {}
 
     def hook(module: nn.Module, _: Any, output: Any) -> Any:
@@ -201,14 +209,14 @@ def cut(net: nn.Module, inputs: Tensor, calls: Sequence[Call]) -> Pass:
         raw = first_tensor(output)
         if raw is None:
             raise ModelError(f"layer {call.path!r} returned no tensor")
-        if call is first:
-            torch.set_grad_enabled(True)
+        torch.set_grad_enabled(True)
+        if not raw.requires_grad:
             raw = raw.detach().requires_grad_()
         raws[call.end], random[call.end] = raw, random_state(raw.device)
         return replace_first(output, raw.clone())
 
     pairs = [(m.register_forward_hook, hook) for m in {c.module: None for c in calls}]
-    with untouched(net), torch.inference_mode(False), torch.no_grad(), hooks(pairs):
+    with untouched(net), torch.inference_mode(False), torch.set_grad_enabled(recorded), hooks(pairs):
         scores = logits_of(net(inputs.clone() if inputs.is_inference() else inputs))
     missing = [c.path for c in calls if c.end not in raws]
     if missing:

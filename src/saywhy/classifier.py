@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from saywhy.calls import cut
 from saywhy.errors import ModelError, UsageError, no_inside, unknown
 from saywhy.hooks import untouched
+from saywhy.identity import told_of
 from saywhy.image import Box, Picture, Preprocess, frame
 from saywhy.layers import Layers, Point
 from saywhy.locking import ALONE, once
@@ -97,18 +98,18 @@ class Classifier:
         H, W = self.preprocess.size
         return max(1, min(GPU_BATCH, GPU_PIXELS // (H * W)))
 
-    @once
+    @property
     def fingerprint(self) -> str:
-        """Hash of weights, preprocessing and activation: equal for equal classifiers, whatever file they came from.
+        """Hash of weights, operations, preprocessing and activation: equal for equal classifiers from any file.
 
-        A black box has its name, or what its loader knows of it, in place of weights; see `lasting`.
+        It is taken anew each time, because weights can be changed. A black box has its name, or what its loader knows
+        of it, in place of weights; see `lasting`.
         """
         digest = hashlib.sha256(json.dumps([asdict(self.preprocess), self.activation]).encode())
         if isinstance(self.net, nn.Module):
-            for key, value in sorted(self.net.state_dict().items()):
-                digest.update(key.encode())
-                if isinstance(value, Tensor):
-                    digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            with ALONE:
+                for told in told_of(self.net):
+                    digest.update(told)
         else:
             digest.update((self._said or repr(self.net)).encode())
         return digest.hexdigest()[:16]
@@ -280,10 +281,9 @@ class Classifier:
 
     def _searched(self, layer: str | nn.Module | None) -> Point | None:
         given = Given(self.grid, self.prefix_tokens, self.suffix_tokens)
+        layers: Layers = self._layers
         with speaking_of(self.name or "the model"):
-            if layer is None:
-                return self._layers.last(given=given)
-            return self._layers.named(layer, given)
+            return layers.last(given=given) if layer is None else layers.named(layer, given)
 
     def _submodule(self, path: str) -> nn.Module:
         assert isinstance(self.net, nn.Module)
@@ -316,7 +316,7 @@ class Classifier:
         images = self.at_home(images)
         # A caller in inference mode must not break the graph, nor one without gradients.
         with speaking_of(self.name or "the model"), torch.inference_mode(False), torch.enable_grad():
-            read = cut(self.net, self.inputs(images), [p.call for p in points])
+            read = cut(self.net, self.inputs(images), [p.call for p in points], any(p.recorded for p in points))
             graph = self._expand(read.scores)
         logits = self._checked(read.scores, len(images))
         return Tap(self, images, logits, {p.path: p for p in points}, read, graph)

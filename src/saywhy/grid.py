@@ -47,7 +47,7 @@ class Grid:
                 f"the layer gives {tokens.shape[2]} tokens where its grid of {h} x {w} has "
                 f"{self.prefix + h * w + self.suffix}; give images of the size that the classifier was loaded with"
             )
-        return tokens[:, :, self.prefix : self.prefix + h * w].unflatten(2, (h, w))
+        return tokens[:, :, self.prefix : self.prefix + h * w].reshape(*tokens.shape[:2], h, w)
 
     def from_maps(self, maps: Tensor, raw: Tensor, rows: Tensor) -> Tensor:
         """Maps (M, K, h, w) in the output's own layout; rows (M,) of `raw` (N, ...) lend the tokens around the grid."""

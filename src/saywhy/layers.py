@@ -15,18 +15,25 @@ from torch import Tensor, nn
 from saywhy.calls import Blank, Call, Pass, cut, survey
 from saywhy.errors import ModelError, UsageError, unknown
 from saywhy.grid import Grid
+from saywhy.hooks import untouched
 from saywhy.probe import Given, find_grid, grid_of
 from saywhy.replay import Tail, make_tail
 
 MAX_CANDIDATES = 80
 GROUP = 8  # candidates that are cut in one pass, from the last on: what is held at once
 AROUND = "other paths lead around it, so replays run the whole network"
+LAST = "the last layer with a grid that everything flows through"
 ANYTHING = Given()
+
+Found = tuple[Call, Grid]
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A layer that can be tapped: the call of its module, its grid, its tail, and why it was chosen."""
+    """A layer that can be tapped: the call of its module, its grid, its tail, and why it was chosen.
+
+    `recorded`: gradients reach it only if the whole pass keeps a graph, as behind a backbone that runs under no_grad.
+    """
 
     path: str
     call: Call
@@ -35,6 +42,7 @@ class Point:
     channels: int
     tail: Tail
     reason: str
+    recorded: bool = False
 
     @property
     def order(self) -> int:
@@ -55,6 +63,22 @@ class Layers:
                 + ("not one row an image" if len(self.scores) != 2 else "with NaN or infinite values in them")
             )
 
+        # What torch's own operations on images give, (N, c, h, w): outputs of the same form are maps as well.
+        ours = (c for c in self.found.calls if _is_image(c.module) and c.blanks and c.blanks[0].batch == [0])
+        self.images = {c.blanks[0].each_image for c in ours}
+
+    def grid(self, call: Call, given: Given = ANYTHING) -> Grid | None:
+        """The grid of a call's output: seen by the probe, else by its form, unless the probe sees something else."""
+        answer = call.answer
+        found = find_grid(answer, given) if answer is not None else None
+        if found is not None or answer is None or answer.one_sided or answer.batch != 0:
+            return found
+        form = call.blanks[0].each_image
+        if form not in self.images or min(form[1:]) < 2:
+            return None
+        maps = Grid("nchw", (form[1], form[2]))
+        return maps if given.allows(maps) else None
+
     # -- by name -----------------------------------------------------------------------------------
 
     def named(self, name: str | nn.Module, given: Given = ANYTHING) -> Point:
@@ -64,10 +88,10 @@ class Layers:
             UsageError: no such layer, one without a grid over the image, or a grid that its output cannot hold.
         """
         label, call = self._call(name)
-        point = self._point(call, _named_grid(label, call, given))
+        grid = self.grid(call, given)
+        point = self._point(call, grid or _said_grid(label, call, given))
         size = f"{point.size[0]} x {point.size[1]}"
-        probed = find_grid(call.answer) if call.answer is not None else None
-        doubt = f", the grid as given (the probe sees {probed.shape})" if given and probed != point.grid else ""
+        doubt = "" if grid else ", on a grid as given that the probe does not see"
         around = "" if point.tail.clean else f"; {AROUND}"
         return replace(point, path=label, reason=f"{label} ({size}), as asked{doubt}{around}{self._warning()}")
 
@@ -107,144 +131,146 @@ class Layers:
 
         Where other paths lead around every layer, it is the last one that the scores read, and the reason says so.
         """
-        unread: list[tuple[Call, Grid]] = []
+        candidates = self._candidates(at_least, given)
+        point = self._searched(candidates, recorded=False) or self._searched(candidates, recorded=True)
+        if (
+            point is None and candidates and torch.equal(self.scores[:1], self.scores[1:2])
+        ):  # a head of zeros: untrained
+            why = "the last layer with a grid; the scores depend on no layer"
+            return self._chosen(self._point(*candidates[0]), why, [], [])
+        return point
+
+    def _searched(self, candidates: list[Found], recorded: bool) -> Point | None:
+        unread: list[Found] = []
         around: list[Point] = []
-        for group in _grouped(self._candidates(at_least, given)):
-            for call, grid, read, reached in self._read(group):
+        for group in _grouped(candidates):
+            for call, grid, read, reached in self._read(group, recorded):
                 if not reached:
                     unread.append((call, grid))
                     continue
-                point = self._point(call, grid, read)
+                point = replace(self._point(call, grid, read), recorded=recorded)
                 if point.tail.clean:
-                    return self._chosen(point, "the last layer with a grid that everything flows through", unread, around)
+                    return self._chosen(point, LAST, unread, around)
                 around.append(point)
         if around:
             why = f"the last layer with a grid that the scores read; {AROUND}"
             return self._chosen(around[0], why, [u for u in unread if u[0].end > around[0].order], [])
-        if unread and torch.equal(self.scores[:1], self.scores[1:2]):  # a head of zeros: not yet trained
-            return self._chosen(
-                self._point(*unread[0]), "the last layer with a grid; the scores depend on no layer", [], []
-            )
         return None
 
-    def _chosen(
-        self, point: Point, why: str, unread: Sequence[tuple[Call, Grid]], around: Sequence[Point]
-    ) -> Point:
+    def _chosen(self, point: Point, why: str, unread: Sequence[Found], around: Sequence[Point]) -> Point:
         reason = f"{point.path} ({point.size[0]} x {point.size[1]}), {why}"
-        if unread:
-            reason += f"; {unread[-1][0].path} comes later, but the scores read no position of it"
-        # A branch inside a layer that was looked at is no news; one that lies open in `forward` is.
-        within = [(c.start, c.end) for c in (*(u[0] for u in unread), *(p.call for p in around))]
-        loose = [p for p in around if not any(s < p.call.start and p.call.end < e for s, e in within)]
-        if loose:
-            reason += f"; {loose[0].path} comes later, but other paths lead around it (layer={loose[0].path!r} takes it)"
+        passed = [*(call for call, _ in unread), *(p.call for p in around)]
+        # What lies within a layer that was passed over is no news, and what holds the chosen one comes no later.
+        passed = [c for c in passed if not c.holds(point.call)]
+        for call in reversed([c for c, _ in unread if c in passed and not any(o.holds(c) for o in passed)]):
+            reason += f"; {call.path} comes later, but the scores read no position of it"
+            break
+        for call in (p.call for p in around if p.call in passed and not any(o.holds(p.call) for o in passed)):
+            reason += f"; {call.path} comes later, but other paths lead around it (layer={call.path!r} takes it)"
+            break
         return replace(point, reason=reason + self._warning())
 
-    def _candidates(self, at_least: int, given: Given) -> list[tuple[Call, Grid]]:
+    def _candidates(self, at_least: int, given: Given) -> list[Found]:
         """Calls whose output lies on a grid, from the last on."""
-        found: list[tuple[Call, Grid]] = []
+        found: list[Found] = []
         for call in sorted(self.found.calls, key=lambda c: -c.end):
             padded = "Pad" in type(call.module).__name__  # a border of zeros is no place in the image
-            grid = None if padded or call.answer is None else find_grid(call.answer, given)
+            grid = None if padded else self.grid(call, given)
             if grid is not None and min(grid.shape) >= at_least:
                 found.append((call, grid))
             if len(found) == MAX_CANDIDATES:
                 break
         return found
 
-    def _read(self, group: list[tuple[Call, Grid]]) -> Iterator[tuple[Call, Grid, Pass, bool]]:
+    def _read(self, group: list[Found], recorded: bool) -> Iterator[tuple[Call, Grid, Pass, bool]]:
         """A pass that is cut at each of a group, and whether the scores read any position there.
 
         A network that leaves the graph somewhere (by numpy, say) cannot be cut before that place: then one by one.
         """
-        calls = [call for call, _ in group]
         try:
-            read = cut(self.net, self.inputs, calls)
-            reached = _reached(read, calls)
+            read = cut(self.net, self.inputs, [call for call, _ in group], recorded)
+            with untouched(self.net):  # a network that checkpoints runs its modules again on the way back
+                reached = _reached(read, group)
         except Exception:
             if len(group) == 1:
                 yield *group[0], Pass(self.scores, {}, {}), False
                 return
             for one in group:
-                yield from self._read([one])
+                yield from self._read([one], recorded)
             return
         for (call, grid), whether in zip(group, reached, strict=True):
             yield call, grid, read, whether
 
 
-def _grouped(found: list[tuple[Call, Grid]]) -> Iterator[list[tuple[Call, Grid]]]:
+def _grouped(found: list[Found]) -> Iterator[list[Found]]:
     for start in range(0, len(found), GROUP):
         yield found[start : start + GROUP]
 
 
-def _reached(read: Pass, calls: Sequence[Call]) -> list[bool]:
-    """Whether any score has a gradient at each call; a class-token network reads none of its last block.
+def _reached(read: Pass, group: Sequence[Found]) -> list[bool]:
+    """Whether any score has a gradient on each call's grid; a class-token network reads none of its last block's.
 
     All scores are asked at once, each by a weight of its own: the highest one may be constant, and probabilities sum
     to 1 whatever happens.
     """
     if not read.scores.requires_grad:
-        return [False] * len(calls)
+        return [False] * len(group)
     weights = torch.randn(read.scores.shape, generator=torch.Generator().manual_seed(0)).to(read.scores)
-    raws = [read.raws[c.end] for c in calls]
-    with torch.inference_mode(False):
-        grads = torch.autograd.grad(read.scores, raws, weights, allow_unused=True)
-    return [g is not None and bool((g != 0).any()) for g in grads]
+    raws = [read.raws[call.end] for call, _ in group]
+    grads = torch.autograd.grad(read.scores, raws, weights, allow_unused=True)
+    return [g is not None and bool((grid.to_maps(g) != 0).any()) for g, (_, grid) in zip(grads, group, strict=True)]
 
 
 # --------------------------------------------------------------------------------------------------
 # The grid of a layer that was named.
 
 
-def _named_grid(label: str, call: Call, given: Given) -> Grid:
+def _said_grid(label: str, call: Call, given: Given) -> Grid:
+    """The grid that the user said of an output in which the probe does not see it.
+
+    Raises:
+        UsageError: the output holds no such grid, or nothing was said.
+    """
     blank = call.blanks[0] if call.blanks else None
     if blank is None or len(blank.batch) != 1 or blank.sizes[blank.batch[0]].fixed:
         raise UsageError(f"layer {label!r} gives {_told(blank)}, not one output for each image; name a spatial layer")
-    images = blank.sizes[blank.batch[0]].each
-    if images != 1:
+    (batch,) = blank.batch
+    if (each := blank.sizes[batch].each) != 1:
         raise UsageError(
-            f"layer {label!r} gives {images} outputs for each image: it lives inside windows or heads, and has no map of "
-            "the whole image; name a layer around it"
+            f"layer {label!r} gives {each} outputs for each image: it lives inside windows or heads, and has no map "
+            "of the whole image; name a layer around it"
         )
-    found = find_grid(call.answer, given) if call.answer is not None else None
-    found = found or _said_grid(label, call, blank, given)
-    if found is None:
+    if not given:
         raise UsageError(
-            f"layer {label!r} gives {_told(blank)}, which is no grid over the image: no two axes follow the picture's rows "
-            "and columns; name a spatial layer, or say grid=(rows, columns) and prefix_tokens"
+            f"layer {label!r} gives {_told(blank)}, which is no grid over the image: no two axes follow the picture's "
+            "rows and columns; name a spatial layer, or say grid=(rows, columns) and prefix_tokens"
         )
-    return found
+    fits = [g for axes in ("chw", "hwc", "tc", "ct") if (g := _fitting(batch, axes, blank.each_image, given))]
+    if not fits:
+        raise UsageError(
+            f"layer {label!r} gives {_told(blank)}, which does not hold a grid of {given}; correct grid, prefix_tokens "
+            "and suffix_tokens, or leave them out"
+        )
+    return fits[0]
 
 
 def _told(blank: Blank | None) -> str:
     return "no tensor" if blank is None else str(tuple("N" if size.each else size.fixed for size in blank.sizes))
 
 
-def _said_grid(label: str, call: Call, blank: Blank, given: Given) -> Grid | None:
-    """The grid by what the user said, or by what the operation is, where the probe does not see it."""
-    (batch,) = blank.batch
-    sizes = [size.fixed for i, size in enumerate(blank.sizes) if i != batch]
-    if len(sizes) == 3 and given.shape is None and not (call.answer and call.answer.differs) and _is_image(call.module):
-        return grid_of(batch, {1: "h", 2: "w"}, sizes)
-    if given.shape is None:
+def _fitting(batch: int, axes: str, sizes: Sequence[int], given: Given) -> Grid | None:
+    """The grid that the user said, if an output whose axes but the images' are these holds just that."""
+    if len(axes) != len(sizes) or given.shape is None:
         return None
-    h, w = given.shape
-    if len(sizes) == 3 and not given.prefix and not given.suffix:
-        fits = [p for p in ({1: "h", 2: "w"}, {0: "h", 1: "w"}) if grid_of(batch, p, sizes).shape == (h, w)]
-        if fits:
-            return grid_of(batch, fits[0], sizes)
-    around = [T - h * w for T in sizes] if len(sizes) == 2 else []
-    for axis, rest in enumerate(around):
-        prefix = given.prefix if given.prefix is not None else rest - given.suffix if given.suffix is not None else rest
-        if rest >= 0 and prefix >= 0 and given.suffix in (None, rest - prefix) and (given.prefix is not None or not rest):
-            axes = ["c", "c"]
-            axes[axis] = "t"
-            axes.insert(batch, "n")
-            return Grid("".join(axes), (h, w), prefix, rest - prefix)
-    raise UsageError(
-        f"layer {label!r} gives {_told(blank)}, which holds no grid of {h} x {w} with {given.prefix or 0} tokens before it "
-        f"and {given.suffix or 0} after it; correct grid, prefix_tokens and suffix_tokens, or leave them out"
-    )
+    if "t" not in axes:
+        grid = grid_of(batch, axes, sizes)
+        return grid if grid.shape == given.shape and not given.prefix and not given.suffix else None
+    rest = sizes[axes.index("t")] - given.shape[0] * given.shape[1]
+    prefix = given.prefix if given.prefix is not None else rest - given.suffix if given.suffix is not None else 0
+    suffix = given.suffix if given.suffix is not None else rest - prefix if given.prefix is not None else 0
+    if min(prefix, suffix) < 0 or prefix + suffix != rest:
+        return None
+    return Grid(axes[:batch] + "n" + axes[batch:], given.shape, prefix, suffix)
 
 
 def _is_image(module: nn.Module) -> bool:

@@ -7,8 +7,9 @@ Channels, queries, latents and tokens in another order do neither, however many 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +21,12 @@ from saywhy.grid import Grid
 
 LEAST = 0.04  # of 1: by how much an axis must follow the picture,
 TIMES = 3  # and how many times as much as it follows the cut across it,
+CLEAR = 0.2  # more than what a deep layer, which sees the whole picture everywhere, gives by chance
 ERRORS = 4  # and how many standard errors of what it does besides
 MOST_AROUND = 16  # class, distillation and register tokens around a grid
 PER_TOKEN = 0.01  # of a grid's score for each token that it leaves out: with a row less it fits as well, and means less
 
-Profile = NDArray[np.float32]
+Profile = NDArray[np.floating[Any]]
 
 
 def pictures(size: tuple[int, int]) -> Tensor:
@@ -51,9 +53,10 @@ class Answer:
     beside: tuple[Profile, ...]
 
     @property
-    def differs(self) -> bool:
-        """Whether the answers to the pictures differ at all; those of weights that are all zero do not."""
-        return any(p.any() for p in (*self.over, *self.beside))
+    def one_sided(self) -> bool:
+        """Whether an axis follows the picture's rows or columns, and none the other: rows, or attention over tokens."""
+        down, across = (max(map(_halves, profiles)) for profiles in (self.over, self.beside))
+        return max(down, across) > CLEAR and min(down, across) < LEAST
 
 
 def read_answer(output: Tensor, batch: int) -> Answer | None:
@@ -69,7 +72,7 @@ def _profiles(mixed: Tensor, a: Tensor, b: Tensor) -> Iterator[Profile]:
     for axis in range(mixed.dim()):
         others = [i for i in range(mixed.dim()) if i != axis]
         d, e = to_a.mean(others), to_b.mean(others)
-        yield torch.nan_to_num((d - e) / (d + e)).cpu().numpy()
+        yield np.asarray(torch.nan_to_num((d - e) / (d + e)).cpu())
 
 
 @dataclass(frozen=True)
@@ -83,34 +86,48 @@ class Given:
     def __bool__(self) -> bool:
         return (self.shape, self.prefix, self.suffix) != (None, None, None)
 
+    def __str__(self) -> str:
+        told = (
+            ("x".join(map(str, self.shape or ())), ""),
+            (self.prefix, " tokens before it"),
+            (self.suffix, " after it"),
+        )
+        return ", ".join(f"{value}{what}" for value, what in told if value not in (None, ""))
+
+    def allows(self, grid: Grid) -> bool:
+        """Whether a grid is as it was said."""
+        pairs = ((self.shape, grid.shape), (self.prefix, grid.prefix), (self.suffix, grid.suffix))
+        return all(said in (None, seen) for said, seen in pairs)
+
 
 def find_grid(answer: Answer, given: Given = Given()) -> Grid | None:
-    """The grid of a layer's output, as `given` where something is, or None where it has none that follows the picture."""
-    found = (_of_maps if len(answer.shape) == 4 else _of_tokens)(answer, given)
-    return found if found is None or given.shape in (None, found.shape) else None
+    """The grid of a layer's output that follows the picture best, if it is as `given`; None where none does."""
+    found = (
+        _of_maps(answer) if len(answer.shape) == 4 else _of_tokens(answer, (given.prefix or 0) + (given.suffix or 0))
+    )
+    return found if found is not None and given.allows(found) else None
 
 
-def _of_maps(answer: Answer, given: Given) -> Grid | None:
+def _of_maps(answer: Answer) -> Grid | None:
     """Rows are the axis that follows A over B most, columns the one that follows A beside B most."""
     down, across = ([_halves(p) for p in profiles] for profiles in (answer.over, answer.beside))
     h, w = int(np.argmax(down)), int(np.argmax(across))
-    if h == w or given.prefix or given.suffix:
+    if h == w:
         return None
     if down[h] < max(LEAST, TIMES * abs(across[h])) or across[w] < max(LEAST, TIMES * abs(down[w])):
         return None
-    return grid_of(answer.batch, {h: "h", w: "w"}, [n for i, n in enumerate(answer.shape) if i != answer.batch])
+    axes = "".join("h" if i == h else "w" if i == w else "c" for i in range(3))
+    return grid_of(answer.batch, axes, _others(answer))
 
 
-def grid_of(batch: int, places: Mapping[int, str], sizes: Sequence[int]) -> Grid:
-    """The grid of maps, from which of the axes but the batch's are rows and columns."""
-    shape = {name: sizes[i] for i, name in places.items()}
-    return Grid(_axes(batch, places, 3), (shape["h"], shape["w"]))
+def _others(answer: Answer) -> list[int]:
+    """The sizes of the axes but the batch's."""
+    return [n for i, n in enumerate(answer.shape) if i != answer.batch]
 
 
-def _axes(batch: int, places: Mapping[int, str], count: int) -> str:
-    names = [places.get(i, "c") for i in range(count)]
-    names.insert(batch, "n")
-    return "".join(names)
+def grid_of(batch: int, axes: str, sizes: Sequence[int]) -> Grid:
+    """The grid of maps, from what the axes but the batch's are, and their sizes."""
+    return Grid(axes[:batch] + "n" + axes[batch:], (sizes[axes.index("h")], sizes[axes.index("w")]))
 
 
 def _halves(profile: Profile) -> float:
@@ -119,35 +136,32 @@ def _halves(profile: Profile) -> float:
     return float(profile[-k:].mean() - profile[:k].mean()) / 2 if k else 0.0
 
 
-def _of_tokens(answer: Answer, given: Given) -> Grid | None:
-    sizes = [n for i, n in enumerate(answer.shape) if i != answer.batch]
-    best: tuple[float, Grid] | None = None
-    for axis in (0, 1):
+def _of_tokens(answer: Answer, known: int) -> Grid | None:
+    sizes = _others(answer)
+    found: list[tuple[float, Grid]] = []
+    for axis, axes in enumerate(("tc", "ct")):
         if sizes[1 - axis] == 1:  # (N, K, 1) is a pooled vector
             continue
-        for score, shape, prefix in _placed(answer.over[axis], answer.beside[axis], given):
-            if best is None or score > best[0]:
-                suffix = sizes[axis] - prefix - shape[0] * shape[1]
-                best = score, Grid(_axes(answer.batch, {axis: "t"}, 2), shape, prefix, suffix)
-    return best[1] if best else None
+        whole = axes[: answer.batch] + "n" + axes[answer.batch :]
+        for score, (h, w), prefix in _placed(answer.over[axis], answer.beside[axis], known):
+            found.append((score, Grid(whole, (h, w), prefix, sizes[axis] - prefix - h * w)))
+    return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _placed(over: Profile, beside: Profile, given: Given) -> Iterator[tuple[float, tuple[int, int], int]]:
+def _placed(over: Profile, beside: Profile, known: int) -> Iterator[tuple[float, tuple[int, int], int]]:
     """Every grid that a sequence of tokens could hold and that follows the picture: its score, shape and prefix."""
-    T = len(over)
-    for h, w in [given.shape] if given.shape else _shapes(T, (given.prefix or 0) + (given.suffix or 0)):
+    for h, w in _shapes(len(over), known):
         n = h * w
         rows, columns = (_steps(h)[:, None].repeat(w, 1) / n).ravel(), (_steps(w)[None].repeat(h, 0) / n).ravel()
-        prefixes = [p for p in range(T - n + 1) if given.prefix in (None, p) and given.suffix in (None, T - n - p)]
-        for p in prefixes:
+        for p in range(len(over) - n + 1):
             down, across = over[p : p + n], beside[p : p + n]
             if _follows(down, rows, columns) and _follows(across, columns, rows):
-                yield float(down @ rows + across @ columns) * (1 - PER_TOKEN * (T - n)), (h, w), p
+                yield float(down @ rows + across @ columns) * (1 - PER_TOKEN * max(len(over) - n - known, 0)), (h, w), p
 
 
-def _shapes(tokens: int, around: int) -> Iterator[tuple[int, int]]:
-    """Every h x w that leaves few of the tokens over, besides those `around` that are known."""
-    for n in range(tokens - around, max(tokens - around - MOST_AROUND, 4) - 1, -1):
+def _shapes(tokens: int, known: int) -> Iterator[tuple[int, int]]:
+    """Every h x w that leaves few of the tokens over, besides those that are known to be around."""
+    for n in range(tokens, max(tokens - known - MOST_AROUND, 4) - 1, -1):
         yield from ((h, n // h) for h in range(2, n // 2 + 1) if n % h == 0)
 
 
@@ -157,10 +171,10 @@ def _follows(profile: Profile, along: Profile, across: Profile) -> bool:
     if found < max(LEAST, TIMES * abs(float(profile @ across))):
         return False
     rest = profile - found * np.sign(along)
-    return found >= ERRORS * float(rest.std()) / len(profile) ** 0.5
+    return bool(found * len(profile) ** 0.5 >= ERRORS * rest.std())
 
 
 def _steps(n: int) -> Profile:
     """-1 in the first half, 1 in the second, 0 between; scaled so that a perfect step correlates as 1."""
-    steps = np.sign(np.arange(n) - (n - 1) / 2).astype(np.float32)
-    return steps * np.float32(n / np.abs(steps).sum())
+    steps = np.sign(np.arange(n) - (n - 1) / 2)
+    return np.asarray(steps * (n / np.abs(steps).sum()), np.float32)

@@ -98,18 +98,18 @@ def make_tail(net: nn.Module, call: Call, found: Survey, inputs: Tensor, read: P
         return torch.rand(shape, generator=noise, device=raw.device).to(dtype)
 
     with untouched(net), torch.inference_mode(False), torch.no_grad():
-        for tail in (tail, replace(tail, solid=True)):
+        for tried in (tail, replace(tail, solid=True)):
             try:
                 given = raw.clone()
                 version = given._version
-                again = tail(given, random)
-                other = tail._run(raw.clone(), random, inputs[1:2], drawn, True)
-                more = tail(raw.index_select(batch, picked)) if found.alone and not found.draws else None
-            except Exception:  # noqa: S112  the network's own code cannot digest such stubs: try others, or none serve
+                again = tried(given, random)
+                other = tried._run(raw.clone(), random, inputs[1:2], drawn, True)
+                more = tried(raw.index_select(batch, picked)) if found.alone and not found.draws else None
+            except Exception:  # the network's own code cannot digest such stubs: others may do, or none
                 continue
             clean = alike(again, expected) and torch.equal(again, other)
             clean = clean and (more is None or alike(more, expected[picked]))
-            return replace(tail, clean=clean, writes=given._version != version)
+            return replace(tried, clean=clean, writes=given._version != version)
     return replace(tail, clean=False)
 
 

@@ -115,11 +115,19 @@ class Tap:
         return self.clf._expand(self._replayed(point, raw, rows).float())
 
     def _replayed(self, point: Point, raw: Tensor, rows: Tensor) -> Tensor:
+        """Scores of raw outputs of some images' rows, through the tail if it gives the tap's own scores again."""
+        assert self._pass is not None
+        own, expected = self._raw(point).detach(), self._pass.scores.detach()
         with ALONE:
             if point.tail.clean and point.path not in self._exact:
-                with torch.no_grad(), torch.inference_mode(False):
-                    again = self._through(point, self._raw(point).detach().clone(), None)
-                self._exact[point.path] = alike(again, self._graph.detach())
+                if raw.shape == own.shape and torch.equal(raw, own):  # the question asked is the one to be tested
+                    kept = raw.clone()
+                    scores = self._through(point, raw, None)
+                    self._exact[point.path] = alike(scores.detach(), expected)
+                    return scores if self._exact[point.path] else self._through(point, kept, rows)
+                with torch.no_grad():
+                    again = self._through(point, own.clone(), None)
+                self._exact[point.path] = alike(again, expected)
         return self._through(point, raw, None if self._exact.get(point.path) else rows)
 
     def _through(self, point: Point, raw: Tensor, rows: Tensor | None) -> Tensor:

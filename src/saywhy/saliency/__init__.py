@@ -329,7 +329,7 @@ def _tap_for(
 
 def _scores_only(clf: Classifier, images: Tensor) -> Tap:
     images = clf.at_home(images)
-    return Tap(clf, images, clf.logits(images), {}, {}, None)
+    return Tap(clf, images, clf.logits(images), {})
 
 
 def _split(targets: Target, N: int) -> Callable[[int, int], Target]:
