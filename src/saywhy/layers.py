@@ -16,7 +16,7 @@ from saywhy.calls import Blank, Call, Pass, cut, survey
 from saywhy.errors import ModelError, UsageError, unknown
 from saywhy.grid import Grid
 from saywhy.hooks import untouched
-from saywhy.probe import Given, find_grid, grid_of
+from saywhy.probe import Answer, Given, find_grid, grid_of, on_average
 from saywhy.replay import Tail, make_tail
 
 MAX_CANDIDATES = 80
@@ -66,11 +66,12 @@ class Layers:
         # What torch's own operations on images give, (N, c, h, w): outputs of the same form are maps as well.
         ours = (c for c in self.found.calls if _is_image(c.module) and c.blanks and c.blanks[0].batch == [0])
         self.images = {c.blanks[0].each_image for c in ours}
+        self._likely: dict[tuple[int, ...], Grid | None] = {}
 
     def grid(self, call: Call, given: Given = ANYTHING) -> Grid | None:
         """The grid of a call's output: seen by the probe, else by its form, unless the probe sees something else."""
         answer = call.answer
-        found = find_grid(answer, given) if answer is not None else None
+        found = find_grid(answer, given, self._likely_of(answer)) if answer is not None else None
         if found is not None or answer is None or answer.one_sided or answer.batch != 0:
             return found
         form = call.blanks[0].each_image
@@ -78,6 +79,14 @@ class Layers:
             return None
         maps = Grid("nchw", (form[1], form[2]))
         return maps if given.allows(maps) else None
+
+    def _likely_of(self, answer: Answer) -> Grid | None:
+        """The grid that token sequences of this form have on average over the network."""
+        if answer.shape not in self._likely:
+            same = [c.answer for c in self.found.calls if c.answer is not None and c.answer.shape == answer.shape]
+            alike = [a for a in same if a.batch == answer.batch]
+            self._likely[answer.shape] = find_grid(on_average(alike)) if len(answer.shape) == 3 else None
+        return self._likely[answer.shape]
 
     # -- by name -----------------------------------------------------------------------------------
 

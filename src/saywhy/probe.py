@@ -24,7 +24,6 @@ TIMES = 3  # and how many times as much as it follows the cut across it,
 CLEAR = 0.2  # more than what a deep layer, which sees the whole picture everywhere, gives by chance
 ERRORS = 4  # and how many standard errors of what it does besides
 MOST_AROUND = 16  # class, distillation and register tokens around a grid
-PER_TOKEN = 0.01  # of a grid's score for each token that it leaves out: with a row less it fits as well, and means less
 
 Profile = NDArray[np.floating[Any]]
 
@@ -100,12 +99,33 @@ class Given:
         return all(said in (None, seen) for said, seen in pairs)
 
 
-def find_grid(answer: Answer, given: Given = Given()) -> Grid | None:
-    """The grid of a layer's output that follows the picture best, if it is as `given`; None where none does."""
-    found = (
-        _of_maps(answer) if len(answer.shape) == 4 else _of_tokens(answer, (given.prefix or 0) + (given.suffix or 0))
-    )
+def find_grid(answer: Answer, given: Given = Given(), likely: Grid | None = None) -> Grid | None:
+    """The grid of a layer's output that follows the picture best, if it is as `given`; None where none does.
+
+    `likely` is the one that outputs of this form have on average: a deep layer may follow the picture too little to be
+    told from a neighbour by itself.
+    """
+    known = (given.prefix or 0) + (given.suffix or 0)
+    if len(answer.shape) == 4:
+        found = _of_maps(answer)
+    else:
+        found = _of_tokens(answer, known) if likely is None else likely if _agrees(answer, likely) else None
     return found if found is not None and given.allows(found) else None
+
+
+def on_average(answers: Sequence[Answer]) -> Answer:
+    """What outputs of one form answer on average."""
+    over, beside = zip(*(a.over for a in answers), strict=True), zip(*(a.beside for a in answers), strict=True)
+    means = [tuple(np.mean(profiles, axis=0) for profiles in side) for side in (over, beside)]
+    return Answer(answers[0].shape, answers[0].batch, means[0], means[1])
+
+
+def _agrees(answer: Answer, grid: Grid) -> bool:
+    axis = grid.axes.replace("n", "").index("t")
+    (h, w), p = grid.shape, grid.prefix
+    rows, columns = _templates(h, w)
+    down, across = answer.over[axis][p : p + h * w], answer.beside[axis][p : p + h * w]
+    return _follows(down, rows, columns) and _follows(across, columns, rows)
 
 
 def _of_maps(answer: Answer) -> Grid | None:
@@ -152,11 +172,15 @@ def _placed(over: Profile, beside: Profile, known: int) -> Iterator[tuple[float,
     """Every grid that a sequence of tokens could hold and that follows the picture: its score, shape and prefix."""
     for h, w in _shapes(len(over), known):
         n = h * w
-        rows, columns = (_steps(h)[:, None].repeat(w, 1) / n).ravel(), (_steps(w)[None].repeat(h, 0) / n).ravel()
+        rows, columns = _templates(h, w)
         for p in range(len(over) - n + 1):
             down, across = over[p : p + n], beside[p : p + n]
             if _follows(down, rows, columns) and _follows(across, columns, rows):
-                yield float(down @ rows + across @ columns) * (1 - PER_TOKEN * max(len(over) - n - known, 0)), (h, w), p
+                yield (
+                    float(down @ rows + across @ columns) * n / len(over),
+                    (h, w),
+                    p,
+                )  # what is left out explains nothing
 
 
 def _shapes(tokens: int, known: int) -> Iterator[tuple[int, int]]:
@@ -172,6 +196,12 @@ def _follows(profile: Profile, along: Profile, across: Profile) -> bool:
         return False
     rest = profile - found * np.sign(along)
     return bool(found * len(profile) ** 0.5 >= ERRORS * rest.std())
+
+
+def _templates(h: int, w: int) -> tuple[Profile, Profile]:
+    """What tokens of a grid answer that follow its rows, and its columns, perfectly; each gives 1 with itself."""
+    rows, columns = _steps(h)[:, None].repeat(w, 1), _steps(w)[None].repeat(h, 0)
+    return rows.ravel() / (h * w), columns.ravel() / (h * w)
 
 
 def _steps(n: int) -> Profile:
