@@ -63,6 +63,7 @@ def load_classifier(
     activation: Activation | None = None,
     grid: tuple[int, int] | None = None,
     prefix_tokens: int | None = None,
+    suffix_tokens: int | None = None,
     timeout: float | None = None,
     retries: int | None = None,
     name: str | None = None,
@@ -161,6 +162,7 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
         batch_size=options.batch_size or found.batch_size,
         grid=options.grid,
         prefix_tokens=options.prefix_tokens,
+        suffix_tokens=options.suffix_tokens,
         channels_last=found.channels_last,
         black_box_fingerprint=found.fingerprint,
     )
@@ -173,7 +175,15 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
 
 def _adjusted(clf: Classifier, options: Options) -> Classifier:
     """A ready Classifier with what the user said instead."""
-    names = ("layer", "classes", "device", "batch_size", "activation", "grid", "prefix_tokens", "name")
+    names = (
+        "layer",
+        "classes",
+        "device",
+        "batch_size",
+        "activation",
+        "name",
+        *("grid", "prefix_tokens", "suffix_tokens"),
+    )
     said = {name: value for name in names if (value := getattr(options, name)) is not None}
     if isinstance(clf.net, nn.Module) and options.device is not None:
         clf.net.to(options.device)

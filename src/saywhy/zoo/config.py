@@ -39,6 +39,7 @@ class Options:
     activation: Activation | None = None
     grid: tuple[int, int] | None = None
     prefix_tokens: int | None = None
+    suffix_tokens: int | None = None
     timeout: float = 30.0
     retries: int = 2
     name: str | None = None
@@ -183,6 +184,7 @@ _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
     "activation": _one_of(get_args(Activation)),
     "grid": _pair,
     "prefix_tokens": _number(0),
+    "suffix_tokens": _number(0),
     "timeout": _number(0.001),
     "retries": _number(0),
 }
