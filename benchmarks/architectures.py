@@ -40,7 +40,7 @@ from saywhy.image import Preprocess
 from saywhy.outputs import first_tensor, logits_of
 
 RESULTS = Path(__file__).parent / "results" / "architectures.json"
-SECONDS = 60  # of the processor, for one network
+SECONDS = 40  # of the processor, for one network
 SIZE, CLASSES = 96, 10
 
 # --------------------------------------------------------------------------------------------------
@@ -83,12 +83,12 @@ OPEN_CLIP = "RN50 ViT-S-32 ViT-M-32-alt MobileCLIP-S1 ViTamin-S PE-Core-T-16-384
 SMALL = {"image_size": SIZE, "num_labels": CLASSES}
 WIDE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
 HF: dict[str, dict[str, Any]] = {
-    "Beit": {**WIDE, "patch_size": 16}, "Bit": {"embedding_size": 32, "hidden_sizes": [32, 64, 64, 128], "depths": [1, 1, 1, 1]},
+    "Beit": {**WIDE, "patch_size": 16}, "Bit": {"embedding_size": 128, "hidden_sizes": [128, 128, 256, 256], "depths": [1, 1, 1, 1]},
     "ConvNext": {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]},
     "ConvNextV2": {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]}, "Cvt": {}, "DeiT": {**WIDE, "patch_size": 16},
     "Data2VecVision": {**WIDE, "patch_size": 16}, "Dinov2": {**WIDE, "patch_size": 16},
     "Dinov2WithRegisters": {**WIDE, "patch_size": 16}, "EfficientNet": {"image_size": SIZE},
-    "FocalNet": {"embed_dim": 16, "depths": [1, 1, 2, 1]}, "HGNetV2": {}, "Hiera": {"image_size": [224, 224]},
+    "FocalNet": {"embed_dim": 16, "depths": [1, 1, 2, 1]}, "HGNetV2": {}, "Hiera": {"image_size": [224, 224], "embed_dim": 16, "depths": [1, 1, 2, 1]},
     "IJepa": {**WIDE, "patch_size": 16}, "Levit": {"image_size": 224}, "MobileNetV1": {}, "MobileNetV2": {},
     "MobileViT": {}, "MobileViTV2": {}, "PoolFormer": {}, "PPLCNet": {}, "Pvt": {"image_size": 224}, "PvtV2": {},
     "RegNet": {"hidden_sizes": [16, 24, 32, 48], "depths": [1, 1, 2, 1], "groups_width": 8}, "ResNet": {"depths": [1, 1, 1, 1]},

@@ -200,6 +200,14 @@ def test_the_own_maps_replayed_give_the_own_scores_and_leave_the_network_as_foun
     assert same(before, snapshot(net))
 
 
+@pytest.mark.parametrize("layer", [None, "convs.2"])
+def test_gradients_reach_a_layer_under_no_grad_and_equal_those_without_it(layer):
+    net, plain = made(Backbone), made(Net)
+    x = tiny.images(2)
+    got, expected = (saywhy.saliency(tiny.classifier(n, layer=layer), x, 1).raw for n in (net, plain))
+    assert torch.equal(got, expected) and float(got.abs().max()) > 0
+
+
 @pytest.mark.parametrize("own_first", [True, False])
 def test_a_way_around_the_layer_that_only_these_pictures_take_is_seen_and_the_whole_network_run(own_first):
     clf, x = tiny.classifier(made(Choosy)), torch.ones(2, 3, 32, 32)

@@ -98,7 +98,10 @@ class Layers:
         """
         label, call = self._call(name)
         grid = self.grid(call, given)
-        point = self._point(call, grid or _said_grid(label, call, given))
+        held = (call, grid or _said_grid(label, call, given))
+        reads = (next(self._read([held], recorded)) for recorded in (False, True))
+        recorded = next((i == 1 for i, read in enumerate(reads) if read[3]), False)
+        point = replace(self._point(*held), recorded=recorded)
         size = f"{point.size[0]} x {point.size[1]}"
         doubt = "" if grid else ", on a grid as given that the probe does not see"
         around = "" if point.tail.clean else f"; {AROUND}"
@@ -142,9 +145,7 @@ class Layers:
         """
         candidates = self._candidates(at_least, given)
         point = self._searched(candidates, recorded=False) or self._searched(candidates, recorded=True)
-        if (
-            point is None and candidates and torch.equal(self.scores[:1], self.scores[1:2])
-        ):  # a head of zeros: untrained
+        if point is None and candidates and torch.equal(self.scores[:1], self.scores[1:2]):  # a head not yet trained
             why = "the last layer with a grid; the scores depend on no layer"
             return self._chosen(self._point(*candidates[0]), why, [], [])
         return point
