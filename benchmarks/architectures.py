@@ -126,7 +126,6 @@ VIT_PYTORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "parallel_vit.ViT": ("parallel_vit", VIT),
     "vit_for_small_dataset.ViT": ("vit_for_small_dataset", VIT),
     "rvt.RvT": ("rvt", VIT),
-    "local_vit.LocalViT": ("local_vit", VIT),
     "vit_with_patch_merger.ViT": (
         "vit_with_patch_merger",
         {**VIT, "patch_merge_layer": 1, "patch_merge_num_tokens": 8},
@@ -136,7 +135,7 @@ VIT_PYTORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "simple_vit_with_patch_dropout.SimpleViT": ("simple_vit_with_patch_dropout", VIT),
     "simple_vit_with_value_residual.SimpleViT": ("simple_vit_with_value_residual", VIT),
     "simple_vit_with_fft.SimpleViT": ("simple_vit_with_fft", {**VIT, "freq_patch_size": 16}),
-    "normalized_vit.nViT": ("normalized_vit", {k: v for k, v in VIT.items() if k != "mlp_dim"}),
+    "normalized_vit.nViT": ("normalized_vit", VIT),
     "simple_uvit.SimpleUViT": ("simple_uvit", VIT),
     "vit_with_decorr.ViT": ("vit_with_decorr", VIT),
     "pit.PiT": ("pit", {**VIT, "depth": (1, 1), "heads": 2, "dim": 32}),
@@ -183,27 +182,18 @@ VIT_PYTORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "twins_svt.TwinsSVT": (
         "twins_svt",
         {
+            "size": 224,
             "num_classes": CLASSES,
             "s1_emb_dim": 16,
             "s2_emb_dim": 24,
             "s3_emb_dim": 32,
             "s4_emb_dim": 48,
             "s3_depth": 1,
-            "s1_local_patch_size": 3,
-            "s2_local_patch_size": 3,
-            "s3_local_patch_size": 3,
-            "s4_local_patch_size": 1,
         },
     ),
     "crossformer.CrossFormer": (
         "crossformer",
-        {
-            "num_classes": CLASSES,
-            "dim": (16, 24, 32, 48),
-            "depth": (1, 1, 1, 1),
-            "global_window_size": (4, 2, 2, 1),
-            "local_window_size": 3,
-        },
+        {"size": 224, "num_classes": CLASSES, "dim": (32, 64, 128, 256), "depth": (1, 1, 1, 1)},
     ),
     "nest.NesT": (
         "nest",
@@ -220,7 +210,7 @@ VIT_PYTORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "mobile_vit.MobileViT": (
         "mobile_vit",
         {
-            "image_size": (96, 96),
+            "image_size": (256, 256),
             "dims": [32, 40, 48],
             "channels": [8, 16, 24, 24, 32, 32, 40, 40, 48, 48, 64],
             "num_classes": CLASSES,
@@ -242,7 +232,7 @@ VIT_PYTORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "jumbo_vit.JumboViT": ("jumbo_vit", {**VIT, "num_jumbo_cls": 1, "jumbo_cls_k": 3}),
     "sep_vit.SepViT": (
         "sep_vit",
-        {"num_classes": CLASSES, "dim": 16, "dim_head": 16, "heads": (1, 2, 2), "depth": (1, 1, 1), "window_size": 3},
+        {"size": 224, "num_classes": CLASSES, "dim": 16, "dim_head": 16, "heads": (1, 2, 2), "depth": (1, 1, 1)},
     ),
     "scalable_vit.ScalableViT": (
         "scalable_vit",
@@ -328,9 +318,10 @@ def transformers(name: str) -> tuple[nn.Module, int]:
 
 
 def vit_pytorch(name: str) -> tuple[nn.Module, int]:
-    module, given = VIT_PYTORCH[name]
+    module, all_given = VIT_PYTORCH[name]
+    given = {k: v for k, v in all_given.items() if k != "size"}
     kind = getattr(importlib.import_module(f"vit_pytorch.{module}"), name.split(".")[1].split()[0])
-    size = given.get("image_size", given.get("img_size", SIZE))
+    size = next((all_given[k] for k in ("size", "image_size", "img_size") if k in all_given), SIZE)
     return kind(**given), size[0] if isinstance(size, tuple) else size
 
 
@@ -432,15 +423,21 @@ def mixed(net: nn.Module) -> None:
 
 def reference(net: nn.Module, inputs: Tensor, clf: Classifier) -> Tensor:
     """Grad-CAM as anyone would write it: a hook, the whole graph, weights by the mean of the gradient."""
-    kept: list[Tensor] = []
-    handle = clf.point.call.module.register_forward_hook(lambda m, i, o: kept.append(first_tensor(o)))
+    kept: list[tuple[Tensor, Tensor]] = []  # the output, and its values before the network writes into it
+
+    def keep(_: nn.Module, __: object, output: object) -> None:
+        found = first_tensor(output)
+        assert found is not None
+        kept.append((found, found.detach().clone()))
+
+    handle = clf.point.call.module.register_forward_hook(keep)
     modes = [(m, m.training) for m in net.modules()]
     for m, _ in modes:
         m.training = False
     with torch.enable_grad():
         scores = logits_of(net(inputs.clone().requires_grad_()))
-        A = kept[clf.point.call.count - 1]
-        (G,) = torch.autograd.grad(scores.flatten(1)[:, 1].sum(), A)
+        output, A = kept[clf.point.call.count - 1]
+        (G,) = torch.autograd.grad(scores.flatten(1)[:, 1].sum(), output)
     handle.remove()
     for m, mode in modes:
         m.training = mode
@@ -485,12 +482,12 @@ def measure(build: Callable[[str], tuple[nn.Module, int]], name: str) -> dict[st
     images = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(1))
     before = state_of(net)
     start = time.process_time()
-    clf.logits(images[:2])
+    clf.logits(images[:2])  # what a plain pass of two pictures takes
     plain = time.process_time() - start
     start = time.process_time()
     row: dict[str, Any] = {"size": size}
     point = clf.point
-    row["first_call_in_plain_passes"] = round((time.process_time() - start) / plain, 1)
+    row["first_call_in_plain_passes"] = round((time.process_time() - start) / max(plain, 1e-6), 1)
     row |= {
         "layer": point.path,
         "grid": list(point.size),
@@ -498,7 +495,7 @@ def measure(build: Callable[[str], tuple[nn.Module, int]], name: str) -> dict[st
         "around": [point.grid.prefix, point.grid.suffix],
         "reason": point.reason,
         "clean": point.tail.clean,
-        "weighted_calls_after": round(after(clf), 3),
+        "weighted_calls_after": round(clf._layers._after(point), 3),
     }
     tap = clf.tap(images)
     for rows in ([0], [2, 0, 1], [2, 0, 1, 1, 0, 2, 2, 1]):
@@ -515,12 +512,6 @@ def measure(build: Callable[[str], tuple[nn.Module, int]], name: str) -> dict[st
     row["state_kept"] = all(map(equal, before, state_of(net)))
     row["layouts"] = layouts(clf)
     return row
-
-
-def after(clf: Classifier) -> float:
-    """The share of calls of modules with weights that end after the layer did."""
-    ends = [c.end for c in clf._layers.found.calls if any(True for _ in c.module.parameters(recurse=False))]
-    return sum(end > clf.point.order for end in ends) / max(len(ends), 1)
 
 
 def explained(build: Callable[[str], tuple[nn.Module, int]], name: str) -> str:
@@ -577,7 +568,7 @@ def main() -> None:
     stop = time.monotonic() + asked.minutes * 60
     for library, name in wanted(asked.libraries):
         key = f"{library}:{name}"
-        done = key in rows and (not asked.explain or "explain" in rows[key])
+        done = "explain" in rows.get(key, {}) if asked.explain else "layer" in rows.get(key, {})
         if time.monotonic() > stop or (done and not asked.again):
             continue
         build = LIBRARIES[library][0]

@@ -62,6 +62,14 @@ class Residual(Net):
         return x
 
 
+class Once(Net):
+    """Adds in its own forward, but not much comes after the last layer that everything flows through."""
+
+    def body(self, x):
+        x = self.convs[1](self.convs[0](x).relu()).relu()
+        return F.avg_pool2d(x, 2) + self.convs[2](x).relu()
+
+
 class Shortcut(Net):
     """Part of the score comes straight from the picture."""
 
@@ -152,7 +160,8 @@ class Table(Net):
 HABITS: dict[str, tuple[Callable[[], nn.Module], str, str, bool]] = {
     "none": (Net, "convs.2", "everything flows through", True),
     "in place": (InPlace, "convs.2", "everything flows through", True),
-    "added by hand": (Residual, "convs.0", "convs.2 comes later, but other paths lead around it", True),
+    "added by hand": (Residual, "convs.2", "other paths lead around it", False),
+    "added by hand at the end": (Once, "convs.1", "convs.2 comes later, but other paths lead around it", True),
     "a shortcut from the picture": (Shortcut, "convs.2", "other paths lead around it", False),
     "a way for bright pictures": (Choosy, "convs.2", "everything flows through", True),
     "refuses NaN and plain pictures": (NoNan, "convs.2", "everything flows through", True),

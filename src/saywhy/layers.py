@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from saywhy.calls import Blank, Call, Pass, cut, survey
+from saywhy.calls import Blank, Call, Pass, cut, forward_with, survey
 from saywhy.errors import ModelError, UsageError, unknown
 from saywhy.grid import Grid
 from saywhy.hooks import untouched
@@ -23,6 +23,9 @@ MAX_CANDIDATES = 80
 GROUP = 8  # candidates that are cut in one pass, from the last on: what is held at once
 AROUND = "other paths lead around it, so replays run the whole network"
 LAST = "the last layer with a grid that everything flows through"
+READ = f"the last layer with a grid that the scores read; {AROUND}"
+EARLY = 0.5  # of the calls with weights: with more after it, a layer sees little of what the network does,
+SOME = 0.1  # and a later one is taken if it carries that much, though paths lead around it
 ANYTHING = Given()
 
 Found = tuple[Call, Grid]
@@ -69,16 +72,19 @@ class Layers:
         self._likely: dict[tuple[int, ...], Grid | None] = {}
 
     def grid(self, call: Call, given: Given = ANYTHING) -> Grid | None:
-        """The grid of a call's output: seen by the probe, else by its form, unless the probe sees something else."""
+        """The grid of a call's output: by the operation, else seen by the probe, else by its form.
+
+        Not by operation or form where the probe sees one axis of the picture clearly and not the other.
+        """
         answer = call.answer
-        found = find_grid(answer, given, self._likely_of(answer)) if answer is not None else None
-        if found is not None or answer is None or answer.one_sided or answer.batch != 0:
-            return found
-        form = call.blanks[0].each_image
-        if form not in self.images or min(form[1:]) < 2:
+        if answer is None:
             return None
-        maps = Grid("nchw", (form[1], form[2]))
-        return maps if given.allows(maps) else None
+        form = call.blanks[0].each_image
+        found = find_grid(answer, given, self._likely_of(answer))
+        maps = answer.batch == 0 and form in self.images and min(form[1:]) >= 2 and not answer.one_sided
+        if maps and (found is None or _is_image(call.module)):
+            found = Grid("nchw", (form[1], form[2]))
+        return found if found is not None and given.allows(found) else None
 
     def _likely_of(self, answer: Answer) -> Grid | None:
         """The grid that token sequences of this form have on average over the network."""
@@ -160,12 +166,33 @@ class Layers:
                     continue
                 point = replace(self._point(call, grid, read), recorded=recorded)
                 if point.tail.clean:
-                    return self._chosen(point, LAST, unread, around)
+                    later = self._carrying(around) if self._after(point) > EARLY else None
+                    return later or self._chosen(point, LAST, unread, around)
                 around.append(point)
-        if around:
-            why = f"the last layer with a grid that the scores read; {AROUND}"
-            return self._chosen(around[0], why, [u for u in unread if u[0].end > around[0].order], [])
+        return self._carrying(around) or (self._chosen(around[0], READ, [], []) if around else None)
+
+    def _after(self, point: Point) -> float:
+        """The share of the calls of modules with weights that come after a layer."""
+        ends = [c.end for c in self.found.calls if any(p is not None for p in c.module._parameters.values())]
+        return sum(end > point.order for end in ends) / max(len(ends), 1)
+
+    def _carrying(self, around: Sequence[Point]) -> Point | None:
+        """The last of some layers that paths lead around which carries some of what tells two pictures apart."""
+        for point in around:
+            share = self._carried(point)
+            if share >= SOME:
+                why = f"the last layer with a grid that the scores read: {share:.0%} of what tells two pictures apart"
+                return self._chosen(point, f"{why}; {AROUND}", [], [])
         return None
+
+    def _carried(self, point: Point) -> float:
+        """How near two pictures' scores come to each other's when the layer's outputs are exchanged: 1 is equal."""
+        read = cut(self.net, self.inputs, [point.call])
+        scores, raw = read.scores.detach(), read.raws[point.order].detach()
+        with untouched(self.net), torch.no_grad():
+            exchanged = forward_with(self.net, self.inputs.clone(), point.call, raw.flip(point.grid.batch))
+        apart = (scores.flip(0) - scores).norm()
+        return float(1 - (exchanged - scores.flip(0)).norm() / apart) if apart > 0 else 0.0
 
     def _chosen(self, point: Point, why: str, unread: Sequence[Found], around: Sequence[Point]) -> Point:
         reason = f"{point.path} ({point.size[0]} x {point.size[1]}), {why}"
