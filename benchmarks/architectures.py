@@ -1,16 +1,17 @@
 """The engine on networks that nobody here wrote: one row for each architecture, in results/architectures.json.
 
-    PYTHONPATH=src:tests/shim:SITE python benchmarks/architectures.py [LIBRARY ...] [--explain] [--minutes 8] [--again]
+    PYTHONPATH=src:tests/shim:SITE python benchmarks/architectures.py [LIBRARY ...] [--only explain] [--minutes 8]
 
 SITE is a folder with the libraries that the project does not depend on (pip install --no-deps --target SITE pytorchcv
 open_clip_torch vit-pytorch monai einops ...). Networks are built from code with random weights, at small sizes where
-they allow it. A row that is there is not measured again, so the command can be stopped and started. `--explain` adds
-what `explain` says by default. Every row has at most `SECONDS` of processor time.
+they allow it. A row that is there is not measured again (but for `--again`), so the command can be stopped and started.
+`--only explain` adds what `explain` says by default, `--only layouts` how the probe alone reads outputs whose layout is
+known from the operation. Every row has at most `SECONDS` of processor time.
 
 Of each network: the layer and why; its share of calls with weights that come after that layer; the largest error of
 replayed maps at batches 1, 3 and 8, of the largest score; Grad-CAM against a plain hook on the whole network; whether
 weights, modes, gradients, hooks and random state are bit by bit as before; the cost of the first question beside a
-plain pass, and that a second one costs no pass; the layouts that the probe gave its layers, where the module says one.
+plain pass, and that a second one costs no pass.
 """
 
 from __future__ import annotations
@@ -510,8 +511,16 @@ def measure(build: Callable[[str], tuple[nn.Module, int]], name: str) -> dict[st
     handle.remove()
     row["second_call_passes"] = len(passes)
     row["state_kept"] = all(map(equal, before, state_of(net)))
-    row["layouts"] = layouts(clf)
     return row
+
+
+def laid_out(build: Callable[[str], tuple[nn.Module, int]], name: str) -> dict[str, int]:
+    """The layouts that the probe reads in one network."""
+    torch.manual_seed(0)
+    net, size = build(name)
+    lively(net).eval()
+    clf = Classifier(net, preprocess=Preprocess(size=(size, size), resize=None, mean=(0.5,) * 3, std=(0.25,) * 3))
+    return layouts(clf)
 
 
 def explained(build: Callable[[str], tuple[nn.Module, int]], name: str) -> str:
@@ -558,7 +567,7 @@ def wanted(libraries: list[str]) -> Iterator[tuple[str, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("libraries", nargs="*", choices=[*LIBRARIES, []])
-    parser.add_argument("--explain", action="store_true")
+    parser.add_argument("--only", choices=["explain", "layouts"])
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--minutes", type=float, default=8)
     asked = parser.parse_args()
@@ -568,15 +577,16 @@ def main() -> None:
     stop = time.monotonic() + asked.minutes * 60
     for library, name in wanted(asked.libraries):
         key = f"{library}:{name}"
-        done = "explain" in rows.get(key, {}) if asked.explain else "layer" in rows.get(key, {})
-        if time.monotonic() > stop or (done and not asked.again):
+        field = asked.only or "layer"
+        if time.monotonic() > stop or (field in rows.get(key, {}) and not asked.again):
             continue
         build = LIBRARIES[library][0]
-        if asked.explain:
-            said = limited(explained, build, name)
-            rows.setdefault(key, {})["explain"] = said if isinstance(said, str) else str(said)
+        if asked.only:
+            rows.setdefault(key, {})[asked.only] = limited(
+                {"explain": explained, "layouts": laid_out}[asked.only], build, name
+            )
         else:
-            rows[key] = limited(measure, build, name) | {k: v for k, v in rows.get(key, {}).items() if k == "explain"}
+            rows[key] = rows.get(key, {}) | limited(measure, build, name)
         print(key, json.dumps(rows[key])[:400], flush=True)
         RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     print(len(rows), "rows;", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MB", file=sys.stderr)

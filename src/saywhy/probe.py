@@ -131,7 +131,7 @@ def _agrees(answer: Answer, grid: Grid) -> bool:
 def _of_maps(answer: Answer) -> Grid | None:
     """Rows are the axis that follows A over B most, columns the one that follows A beside B most."""
     down, across = ([_halves(p) for p in profiles] for profiles in (answer.over, answer.beside))
-    h, w = int(np.argmax(down)), int(np.argmax(across))
+    h, w = (int(np.argmax([_halves(p) if _steady(p) else 0.0 for p in ps])) for ps in (answer.over, answer.beside))
     if h == w:
         return None
     if down[h] < max(LEAST, TIMES * abs(across[h])) or across[w] < max(LEAST, TIMES * abs(down[w])):
@@ -154,6 +154,13 @@ def _halves(profile: Profile) -> float:
     """Half of what the second half of a profile has more than the first: 1 for a perfect step."""
     k = len(profile) // 2
     return float(profile[-k:].mean() - profile[:k].mean()) / 2 if k else 0.0
+
+
+def _steady(profile: Profile) -> bool:
+    """Whether a profile takes its step by more than chance; of fewer than four places nobody can say."""
+    found, n = _halves(profile), len(profile)
+    rest = profile - found * np.sign(np.arange(n) - (n - 1) / 2)
+    return bool(n < 4 or found * n**0.5 >= ERRORS * rest.std())
 
 
 def _of_tokens(answer: Answer, known: int) -> Grid | None:
