@@ -167,7 +167,7 @@ def _watched(
 
     pairs: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
     for path, module in net.named_modules():
-        if path:
+        if path and not isinstance(module, torch.jit.ScriptModule):  # a program's insides cannot be watched
             pairs += [(module.register_forward_pre_hook, before), (module.register_forward_hook, after(path))]
     with untouched(net), torch.inference_mode(False), torch.no_grad(), hooks(pairs):
         state = random_state(inputs.device)

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -42,7 +42,8 @@ GPU_BATCH, GPU_PIXELS = 64, 64 * 224 * 224
 class Classifier:
     """A classifier and what is needed to ask it: layer, classes, preprocessing, meaning of its scores.
 
-    `net` is any `nn.Module` (white box), or a callable images (N, 3, H, W) in [0, 1] -> scores (N, C) (black box, which
+    `net` is any `nn.Module` (white box, unless it has no layer with a grid over the image: then only its scores are
+    asked, like a black box's; of a compiled or parallel one the module within is taken), or a callable images (N, 3, H, W) in [0, 1] -> scores (N, C) (black box, which
     normalises for itself). `layer` is a dotted name or module; None finds the last spatial layer by a dry run, and
     `layer_reason` tells why that one. `activation` says what makes probabilities of the scores: "softmax", "sigmoid"
     (multi-label, or one logit), or "none" where they are probabilities already. `name` is what tells a callable from
@@ -73,8 +74,14 @@ class Classifier:
             raise UsageError(f"a classifier is an nn.Module or a callable, not {type(self.net).__name__}")
         if self.activation not in ("softmax", "sigmoid", "none"):
             raise UsageError(f"activation must be softmax, sigmoid or none, not {self.activation!r}")
+        object.__setattr__(self, "net", original(self.net))
         if not self.device:
             object.__setattr__(self, "device", _device_of(self.net))
+        if torch.device(self.device).type == "meta":
+            raise UsageError(
+                "the network lies on the meta device and has no weights to ask; give it some first: "
+                "net.to_empty(device='cpu'), then net.load_state_dict(weights)"
+            )
         if isinstance(self.net, nn.Module):
             if isinstance(self.layer, str):
                 self._submodule(self.layer)
@@ -85,13 +92,18 @@ class Classifier:
 
     @property
     def white_box(self) -> bool:
-        """Whether layers, maps and gradients can be had."""
+        """Whether layers, maps and gradients can be had: of a network in which a layer was named, or is found."""
+        return self.is_network and (self.layer is not None or self._find(None) is not None)
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is an `nn.Module`: its images are normalised for it and put on its device."""
         return isinstance(self.net, nn.Module)
 
     @property
     def rows(self) -> int:
         """Images in one forward pass: `batch_size`, or what the device does best; it changes the speed alone."""
-        if self.batch_size or not self.white_box:
+        if self.batch_size or not self.is_network:
             return self.batch_size or DEFAULT_BATCH
         if torch.device(self.device).type == "cpu":
             return CPU_BATCH
@@ -117,7 +129,7 @@ class Classifier:
     @property
     def lasting(self) -> bool:
         """Whether another process finds the same fingerprint: not for a plain callable that nobody gave a name."""
-        return self.white_box or bool(self._said)
+        return self.is_network or bool(self._said)
 
     @property
     def _said(self) -> str:
@@ -176,18 +188,18 @@ class Classifier:
     def forward(self, images: Tensor) -> Tensor:
         """Scores with whatever gradients the caller's mode asks for, for training on top of the frozen network."""
         tally(forward=len(images))
-        if not self.white_box:
+        if not self.is_network:
             return self._expand(logits_of(self.net(images.clone())))
         with ALONE:
             return self._expand(logits_of(self.net(self.inputs(images))))
 
     def at_home(self, images: Tensor) -> Tensor:
         """Images where the network lies, so that what is made of them is made there; a black box takes any."""
-        return images.to(self.device) if self.white_box else images
+        return images.to(self.device) if self.is_network else images
 
     def inputs(self, images: Tensor) -> Tensor:
         """Images as the network takes them: normalised, on its device, in its dtype and memory format."""
-        if not self.white_box:
+        if not self.is_network:
             return images
         images = self.at_home(images)
         mean, std = (images.new_tensor(v)[:, None, None] for v in (self.preprocess.mean, self.preprocess.std))
@@ -249,15 +261,28 @@ class Classifier:
         point = self._find(self.layer)
         if point is None:
             raise UsageError(
-                "no layer of this network gives a grid over the image that everything flows through; name one with "
-                "layer=..., or use a black-box method (rise, occlusion)"
+                f"{self._no_layer}; name one with layer=..., or use a method that needs only its scores (rise, occlusion)"
             )
         return point
 
     @property
     def layer_reason(self) -> str:
         """Which layer is tapped and why, in words."""
-        return self.point.reason if self.white_box else "none: a black box, only its scores are known"
+        if self.white_box:
+            return self.point.reason
+        return f"none: {self._no_layer if self.is_network else 'a black box'}, only its scores are known"
+
+    def lacks(self, what: str) -> UsageError:
+        """The error for what cannot be had of it ("layers", "gradients"), and the way out."""
+        if not self.is_network or self.white_box:
+            return no_inside(what)
+        return UsageError(f"{self._no_layer}; use a method that needs only its scores (rise, occlusion)")
+
+    @property
+    def _no_layer(self) -> str:
+        if isinstance(self.net, torch.jit.ScriptModule):
+            return "a program of TorchScript, whose layers cannot be read"
+        return "no layer of this network gives a grid over the image that everything flows through"
 
     def fine_point(self, at_least: int = 12) -> Point | None:
         """A deeper-in layer with a finer grid, for edges that follow the object; None where there is none."""
@@ -272,7 +297,7 @@ class Classifier:
             return self._points[key]
 
     def _find(self, layer: str | nn.Module | None) -> Point | None:
-        if not self.white_box:
+        if not self.is_network:
             raise no_inside("layers")
         with ALONE, exactly():  # threads that come first at the same moment search once
             if layer not in self._points:
@@ -306,10 +331,11 @@ class Classifier:
         A black box gives a Tap with scores and no maps.
         """
         check_images(images)
-        if not self.white_box:
-            if layers:
-                raise no_inside("layers", "leave `layers` out")
+        if not layers and not self.white_box:
+            images = self.at_home(images)
             return Tap(self, images, self.logits(images), {})
+        if not self.is_network:
+            raise no_inside("layers", "leave `layers` out")
         assert isinstance(self.net, nn.Module)
         points = [p if isinstance(p, Point) else self._named(p) for p in layers or ()] or [self.point]
         tally(forward=len(images))
@@ -350,6 +376,16 @@ class Classifier:
                 return float("inf")
             raise
         return time.perf_counter() - start
+
+
+def original(net: Any) -> Any:
+    """A network as it was written: what `torch.compile`, `torch.export` or data parallelism put around it is off."""
+    if isinstance(net, torch.export.ExportedProgram):
+        return net.module()
+    if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return original(net.module)
+    compiled = isinstance(net, nn.Module) and type(net).__name__ == "OptimizedModule"
+    return original(net._orig_mod) if compiled else net
 
 
 def _device_of(net: object) -> str:

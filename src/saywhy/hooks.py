@@ -5,8 +5,9 @@ Hooks and stubs work for the thread that set them; a forward pass of another thr
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import get_ident
 from typing import Any
 
@@ -23,8 +24,15 @@ FLAGS = ("training", "grad_checkpointing", "gradient_checkpointing")
 @contextmanager
 def untouched(net: nn.Module) -> Iterator[None]:
     """Runs alone, in eval mode, with a forked RNG; leaves all modes and the RNG as found, also on error."""
-    with ALONE, torch.random.fork_rng(devices=_gpus_of(net)), evaluating(net):
+    with ALONE, torch.random.fork_rng(devices=_gpus_of(net)), evaluating(net), as_written():
         yield
+
+
+def as_written() -> AbstractContextManager[object]:
+    """Modules that `torch.compile` was laid on run uncompiled: what is compiled calls no hooks, or compiles ours too."""
+    compiled = "torch._dynamo" in sys.modules  # else nothing is; and importing it takes seconds
+    known = compiled and hasattr(torch.compiler, "set_stance")
+    return torch.compiler.set_stance("force_eager") if known else nullcontext()
 
 
 @contextmanager

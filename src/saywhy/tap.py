@@ -48,7 +48,7 @@ class Tap:
     def point(self, layer: str | None = None) -> Point:
         """The tapped point of that name; the latest one in the network by default."""
         if not self.points:
-            raise no_inside("layers")
+            raise self.clf.lacks("layers")
         if layer is None:
             return max(self.points.values(), key=lambda p: p.order)
         if layer not in self.points:
@@ -86,7 +86,7 @@ class Tap:
 
     def _scores(self) -> Tensor:
         if self._graph is None:
-            raise no_inside("gradients")
+            raise self.clf.lacks("gradients")
         return self._graph
 
     def resolve(self, target: Target) -> Targets:
