@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from saywhy.errors import ModelError
 from saywhy.hooks import hooks, random_state, untouched
-from saywhy.outputs import first_tensor, logits_of, map_tensors, replace_first
+from saywhy.outputs import Read, first_tensor, logits_of, map_tensors, replace_first
 from saywhy.probe import Answer, read_answer
 
 Random = tuple[Tensor, ...]
@@ -77,16 +77,18 @@ class Call:
 class Survey:
     """What a dry run showed of a network: its calls in order of their end, and the scores of two probe pictures.
 
-    `draws`: it draws random numbers. `alone`: it answers a picture alike in batches of two and of four.
+    `draws`: it draws random numbers. `alone`: it answers a picture alike in batches of two and of four. `scores_of`
+    reads the scores from what it returns.
     """
 
     calls: tuple[Call, ...]
     scores: Tensor
     draws: bool
     alone: bool
+    scores_of: Read = logits_of
 
 
-def survey(net: nn.Module, inputs: Tensor) -> Survey:
+def survey(net: nn.Module, inputs: Tensor, scores_of: Read = logits_of) -> Survey:
     """Runs the network on the first two of the four probe pictures, then on all.
 
     Two batch sizes tell which axes of an output grow with the images, and the four pictures which lie in the picture.
@@ -104,11 +106,12 @@ def survey(net: nn.Module, inputs: Tensor) -> Survey:
         answer = read_answer(first, axes[0]) if first is not None and len(axes) == 1 else None
         return map_tensors(lambda t: t.to("meta"), output), answer
 
-    few, scores, draws = _watched(net, inputs[:2], form)
-    all_, of_all, _ = _watched(net, inputs, probed)
+    few, scores, draws = _watched(net, inputs[:2], form, scores_of)
+    all_, of_all, _ = _watched(net, inputs, probed, scores_of)
     found = {(c.path, c.count): c for c in all_}
     calls = tuple(_joined(c, found.get((c.path, c.count))) for c in few)
-    return Survey(calls, scores, draws, of_all.shape[1:] == scores.shape[1:] and alike(of_all[:2], scores))
+    alone = of_all.shape[1:] == scores.shape[1:] and alike(of_all[:2], scores)
+    return Survey(calls, scores, draws, alone, scores_of)
 
 
 def alike(a: Tensor, b: Tensor) -> bool:
@@ -144,7 +147,7 @@ def _tensors(output: Any) -> list[Tensor]:
 
 
 def _watched(
-    net: nn.Module, inputs: Tensor, read: Callable[[str, int, Any], tuple[Any, Answer | None]]
+    net: nn.Module, inputs: Tensor, read: Callable[[str, int, Any], tuple[Any, Answer | None]], scores_of: Read
 ) -> tuple[list[Call], Tensor, bool]:
     """One forward pass: its calls in order of their end, the scores, and whether random numbers were drawn."""
     calls: list[Call] = []
@@ -171,7 +174,7 @@ def _watched(
             pairs += [(module.register_forward_pre_hook, before), (module.register_forward_hook, after(path))]
     with untouched(net), torch.inference_mode(False), torch.no_grad(), hooks(pairs):
         state = random_state(inputs.device)
-        scores = logits_of(net(inputs.clone()))
+        scores = scores_of(net(inputs.clone()))
         drawn = not all(map(torch.equal, state, random_state(inputs.device)))
     return calls, scores, drawn
 
@@ -190,7 +193,9 @@ class Pass:
     random: dict[int, Random]
 
 
-def cut(net: nn.Module, inputs: Tensor, calls: Sequence[Call], recorded: bool = False) -> Pass:
+def cut(
+    net: nn.Module, inputs: Tensor, calls: Sequence[Call], recorded: bool = False, scores_of: Read = logits_of
+) -> Pass:
     """A forward pass, cut at some calls; with `recorded` all of it keeps a graph.
 
     Before the earliest one nothing is recorded: its output is detached and made a leaf, as is every one that has no
@@ -217,14 +222,14 @@ def cut(net: nn.Module, inputs: Tensor, calls: Sequence[Call], recorded: bool = 
 
     pairs = [(m.register_forward_hook, hook) for m in {c.module: None for c in calls}]
     with untouched(net), torch.inference_mode(False), torch.set_grad_enabled(recorded), hooks(pairs):
-        scores = logits_of(net(inputs.clone() if inputs.is_inference() else inputs))
+        scores = scores_of(net(inputs.clone() if inputs.is_inference() else inputs))
     missing = [c.path for c in calls if c.end not in raws]
     if missing:
         raise ModelError(f"the network took another path than in the dry run and never reached {missing}")
     return Pass(scores, raws, random)
 
 
-def forward_with(net: nn.Module, inputs: Tensor, call: Call, raw: Tensor) -> Tensor:
+def forward_with(net: nn.Module, inputs: Tensor, call: Call, raw: Tensor, scores_of: Read = logits_of) -> Tensor:
     """The whole forward pass with one call's output replaced by `raw`: replay where the tail is not clean."""
     seen = 0
 
@@ -234,4 +239,4 @@ def forward_with(net: nn.Module, inputs: Tensor, call: Call, raw: Tensor) -> Ten
         return replace_first(output, raw) if seen == call.count else None
 
     with hooks([(call.module.register_forward_hook, hook)]):
-        return logits_of(net(inputs))
+        return scores_of(net(inputs))

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,12 +25,13 @@ from saywhy.identity import told_of
 from saywhy.image import Box, Picture, Preprocess, frame
 from saywhy.layers import Layers, Point
 from saywhy.locking import ALONE, once
-from saywhy.outputs import logits_of
+from saywhy.outputs import Read, logits_of
 from saywhy.passes import speaking_of, tally
 from saywhy.precision import exactly
 from saywhy.probe import Given, pictures
 from saywhy.tap import Tap
 from saywhy.targets import class_index
+from saywhy.wrappers import device_of, original, other_input, tensors_of
 
 Activation = Literal["softmax", "sigmoid", "none"]
 DEFAULT_BATCH = 16
@@ -42,13 +45,15 @@ GPU_BATCH, GPU_PIXELS = 64, 64 * 224 * 224
 class Classifier:
     """A classifier and what is needed to ask it: layer, classes, preprocessing, meaning of its scores.
 
-    `net` is any `nn.Module` (white box, unless it has no layer with a grid over the image: then only its scores are
-    asked, like a black box's; of a compiled or parallel one the module within is taken), or a callable images (N, 3, H, W) in [0, 1] -> scores (N, C) (black box, which
-    normalises for itself). `layer` is a dotted name or module; None finds the last spatial layer by a dry run, and
-    `layer_reason` tells why that one. `activation` says what makes probabilities of the scores: "softmax", "sigmoid"
-    (multi-label, or one logit), or "none" where they are probabilities already. `name` is what tells a callable from
-    others in its fingerprint, unless `black_box_fingerprint` does (None: nothing does). The network's hooks, gradients,
-    modes, weights and the RNG are left exactly as found by everything that is asked of it. Threads may share it.
+    `net` is any `nn.Module`, or a callable images (N, 3, H, W) in [0, 1] -> scores (N, C) (black box, which normalises
+    for itself). A module in which no layer has a grid over the image is asked for its scores alone, as a black box is;
+    of a compiled or parallel one the module within is taken. `layer` is a dotted name or module; None finds the last
+    spatial layer by a dry run, and `layer_reason` tells why that one. `activation` says what makes probabilities of the
+    scores: "softmax", "sigmoid" (multi-label, or one logit), or "none" where they are probabilities already.
+    `scores_from` says which of several outputs the scores are: a key, a field's name, or a number; `device` where the
+    network lies. `name` tells a callable from others in its fingerprint, unless `black_box_fingerprint` does (None:
+    nothing does). The network's hooks, gradients, modes, weights and the RNG are left exactly as found by everything
+    that is asked of it. Threads may share it.
 
     Raises:
         UsageError: a layer that does not exist, duplicate settings, a net that is not callable.
@@ -67,6 +72,7 @@ class Classifier:
     suffix_tokens: int | None = None
     channels_last: bool = False
     black_box_fingerprint: str | None = ""
+    scores_from: str | int | None = None
     _points: dict[object, Point | None] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,12 +82,7 @@ class Classifier:
             raise UsageError(f"activation must be softmax, sigmoid or none, not {self.activation!r}")
         object.__setattr__(self, "net", original(self.net))
         if not self.device:
-            object.__setattr__(self, "device", _device_of(self.net))
-        if torch.device(self.device).type == "meta":
-            raise UsageError(
-                "the network lies on the meta device and has no weights to ask; give it some first: "
-                "net.to_empty(device='cpu'), then net.load_state_dict(weights)"
-            )
+            object.__setattr__(self, "device", device_of(self.net))
         if isinstance(self.net, nn.Module):
             if isinstance(self.layer, str):
                 self._submodule(self.layer)
@@ -189,9 +190,9 @@ class Classifier:
         """Scores with whatever gradients the caller's mode asks for, for training on top of the frozen network."""
         tally(forward=len(images))
         if not self.is_network:
-            return self._expand(logits_of(self.net(images.clone())))
+            return self._expand(self._ask(images))
         with ALONE:
-            return self._expand(logits_of(self.net(self.inputs(images))))
+            return self._expand(self.scores_of(self.net(self.inputs(images))))
 
     def at_home(self, images: Tensor) -> Tensor:
         """Images where the network lies, so that what is made of them is made there; a black box takes any."""
@@ -223,20 +224,35 @@ class Classifier:
     def _run(self, images: Tensor, *, count: bool = True) -> Tensor:
         if count:
             tally(forward=len(images))
-        with speaking_of(self.name or "the model"):
+        with self._speaking():
             if isinstance(self.net, nn.Module):
                 with untouched(self.net), torch.inference_mode(False), torch.no_grad():
                     x = self.inputs(images)
-                    scores = logits_of(self.net(x.clone() if x.is_inference() else x))
+                    scores = self.scores_of(self.net(x.clone() if x.is_inference() else x))
             else:
                 scores = self._ask(images)
         return self._checked(scores, len(images))
 
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Says who raised, and, where the network takes no RGB pictures, how one is made that does."""
+        try:
+            with speaking_of(self.name or "the model"):
+                yield
+        except ModelError as e:
+            wanted = other_input(self.net)
+            if wanted is None or e.__cause__ is None:
+                raise
+            raise ModelError(f"{e}. {wanted}") from e.__cause__
+
     def _ask(self, images: Tensor) -> Tensor:
         answer: object = self.net(images.clone())  # one that normalises in place would write into the caller's images
-        if isinstance(answer, (np.ndarray, list)):
-            answer = torch.as_tensor(np.asarray(answer, dtype=np.float32))
-        return logits_of(answer)
+        return self.scores_of(tensors_of(answer))
+
+    @property
+    def scores_of(self) -> Read:
+        """What reads the scores from whatever the network returns."""
+        return partial(logits_of, key=self.scores_from, classes=None if self.classes is None else len(self.classes))
 
     def _checked(self, scores: Tensor, rows: int) -> Tensor:
         scores = self._expand(scores.detach().float())
@@ -261,7 +277,8 @@ class Classifier:
         point = self._find(self.layer)
         if point is None:
             raise UsageError(
-                f"{self._no_layer}; name one with layer=..., or use a method that needs only its scores (rise, occlusion)"
+                f"{self._no_layer}; name one with layer=..., or use a method that needs only its scores (rise, "
+                "occlusion)"
             )
         return point
 
@@ -320,8 +337,8 @@ class Classifier:
     @once
     def _layers(self) -> Layers:
         assert isinstance(self.net, nn.Module)
-        with speaking_of(self.name or "the model"):
-            return Layers(self.net, self.inputs(pictures(self.preprocess.size)))
+        with self._speaking():
+            return Layers(self.net, self.inputs(pictures(self.preprocess.size)), self.scores_of)
 
     # -- tapping -----------------------------------------------------------------------------------
 
@@ -342,7 +359,9 @@ class Classifier:
         images = self.at_home(images)
         # A caller in inference mode must not break the graph, nor one without gradients.
         with speaking_of(self.name or "the model"), torch.inference_mode(False), torch.enable_grad():
-            read = cut(self.net, self.inputs(images), [p.call for p in points], any(p.recorded for p in points))
+            read = cut(
+                self.net, self.inputs(images), [p.call for p in points], any(p.recorded for p in points), self.scores_of
+            )
             graph = self._expand(read.scores)
         logits = self._checked(read.scores, len(images))
         return Tap(self, images, logits, {p.path: p for p in points}, read, graph)
@@ -376,23 +395,6 @@ class Classifier:
                 return float("inf")
             raise
         return time.perf_counter() - start
-
-
-def original(net: Any) -> Any:
-    """A network as it was written: what `torch.compile`, `torch.export` or data parallelism put around it is off."""
-    if isinstance(net, torch.export.ExportedProgram):
-        return net.module()
-    if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return original(net.module)
-    compiled = isinstance(net, nn.Module) and type(net).__name__ == "OptimizedModule"
-    return original(net._orig_mod) if compiled else net
-
-
-def _device_of(net: object) -> str:
-    """Where a network lies; a callable that is no module is asked on the CPU."""
-    tensors = (t for own in (net.parameters(), net.buffers()) for t in own) if isinstance(net, nn.Module) else iter(())
-    first = next(tensors, None)
-    return "cpu" if first is None else str(first.device)
 
 
 def check_images(images: Tensor) -> None:

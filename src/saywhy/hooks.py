@@ -29,7 +29,7 @@ def untouched(net: nn.Module) -> Iterator[None]:
 
 
 def as_written() -> AbstractContextManager[object]:
-    """Modules that `torch.compile` was laid on run uncompiled: what is compiled calls no hooks, or compiles ours too."""
+    """Compiled modules run as they were written: what is compiled calls no hooks, or compiles ours too."""
     compiled = "torch._dynamo" in sys.modules  # else nothing is; and importing it takes seconds
     known = compiled and hasattr(torch.compiler, "set_stance")
     return torch.compiler.set_stance("force_eager") if known else nullcontext()

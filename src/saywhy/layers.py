@@ -16,6 +16,7 @@ from saywhy.calls import Blank, Call, Pass, cut, forward_with, survey
 from saywhy.errors import ModelError, UsageError, unknown
 from saywhy.grid import Grid
 from saywhy.hooks import untouched
+from saywhy.outputs import Read, logits_of
 from saywhy.probe import Answer, Given, find_grid, grid_of, on_average
 from saywhy.replay import Tail, make_tail
 
@@ -56,9 +57,9 @@ class Point:
 class Layers:
     """The layers of a network that can be tapped, found by one dry run on the four probe pictures (4, ...)."""
 
-    def __init__(self, net: nn.Module, inputs: Tensor) -> None:
+    def __init__(self, net: nn.Module, inputs: Tensor, scores_of: Read = logits_of) -> None:
         self.net, self.inputs = net, inputs[:2]
-        self.found = survey(net, inputs)
+        self.found = survey(net, inputs, scores_of)
         self.scores = self.found.scores
         if len(self.scores) != 2 or not torch.isfinite(self.scores).all():
             raise ModelError(
@@ -131,7 +132,7 @@ class Layers:
         return label, call
 
     def _point(self, call: Call, grid: Grid, read: Pass | None = None) -> Point:
-        read = read or cut(self.net, self.inputs, [call])
+        read = read or cut(self.net, self.inputs, [call], scores_of=self.found.scores_of)
         maps = grid.to_maps(read.raws[call.end].to("meta"))
         tail = make_tail(self.net, call, self.found, self.inputs, read)
         return Point(call.path, call, grid, (int(maps.shape[2]), int(maps.shape[3])), int(maps.shape[1]), tail, "")
@@ -225,7 +226,7 @@ class Layers:
         A network that leaves the graph somewhere (by numpy, say) cannot be cut before that place: then one by one.
         """
         try:
-            read = cut(self.net, self.inputs, [call for call, _ in group], recorded)
+            read = cut(self.net, self.inputs, [call for call, _ in group], recorded, self.found.scores_of)
             with untouched(self.net):  # a network that checkpoints runs its modules again on the way back
                 reached = _reached(read, group)
         except Exception:

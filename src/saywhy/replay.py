@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from saywhy.calls import Blank, Call, Pass, Random, Survey, alike
 from saywhy.hooks import set_random_state, stubs, untouched
-from saywhy.outputs import logits_of, map_tensors, replace_first
+from saywhy.outputs import Read, logits_of, map_tensors, replace_first
 
 Fill = Callable[[tuple[int, ...], torch.dtype], Tensor]
 
@@ -39,6 +39,7 @@ class Tail:
     clean: bool = True
     writes: bool = True
     solid: bool = False
+    scores_of: Read = logits_of
 
     def __call__(self, raw: Tensor, random: Random | None = None) -> Tensor:
         """Scores (M, C) of the layer's outputs `raw`, through the tail alone; may write into `raw`.
@@ -77,7 +78,7 @@ class Tail:
 
         images = picture.expand(M, *picture.shape[1:])
         with stubs({m: stub(m, calls, m._compiled_call_impl or m._call_impl) for m, calls in self.stubbed.items()}):
-            return logits_of(self.net(images.clone() if solid else images))
+            return self.scores_of(self.net(images.clone() if solid else images))
 
 
 def make_tail(net: nn.Module, call: Call, found: Survey, inputs: Tensor, read: Pass) -> Tail:
@@ -87,7 +88,9 @@ def make_tail(net: nn.Module, call: Call, found: Survey, inputs: Tensor, read: P
     picture are others; where a picture's scores do not depend on its batch, also in another order and number.
     """
     (batch,) = call.blanks[0].batch
-    tail = Tail(net, call, _before(call, found.calls), batch, inputs[:1].detach(), found.draws)
+    tail = Tail(
+        net, call, _before(call, found.calls), batch, inputs[:1].detach(), found.draws, scores_of=found.scores_of
+    )
     raw, random, expected = read.raws[call.end].detach(), read.random[call.end], read.scores.detach()
     picked = torch.tensor([1, 0, 1], device=raw.device)
     noise = torch.Generator(raw.device).manual_seed(0)

@@ -87,6 +87,7 @@ def look(
     images, boxes = clf.prepare([picture])
     tap = tapped(clf, images)
     probabilities = clf.to_probabilities(tap.logits)[0].cpu()
+    _check_probabilities(clf, probabilities)
     asked, other = _classes(clf, probabilities, target, versus)
     attention = attend(tap, asked, method=method, options=options, seed=seed, tell=tell)
     return Seen(picture, tap.images[0], boxes[0], tap, probabilities, asked, other, attention)
@@ -106,6 +107,16 @@ def tapped(clf: Classifier, images: Tensor) -> Tap:
             "saywhy.RegionScores(net, mask) gives the classes' scores inside a region"
         )
     return tap
+
+
+def _check_probabilities(clf: Classifier, probabilities: Tensor) -> None:
+    low, high = float(probabilities.min()), float(probabilities.max())
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise UsageError(
+            f'with activation "none" scores are probabilities, and this model gives {low:.3g} to {high:.3g}. Say '
+            'activation="softmax" (or "sigmoid") if they are logits; a measured quantity is no class: '
+            "saywhy.saliency(clf, images, lambda scores: scores[:, 0]) shows where it comes from"
+        )
 
 
 def _classes(

@@ -141,7 +141,7 @@ class Tap:
         with speaking_of(self.clf.name or "the model"), untouched(net), torch.inference_mode(False), graph:
             if rows is None:
                 return point.tail(raw, self._pass.random[point.order])
-            return forward_with(net, self.clf.inputs(self.images[rows]), point.call, raw)
+            return forward_with(net, self.clf.inputs(self.images[rows]), point.call, raw, self.clf.scores_of)
 
     def attention(self) -> tuple[Tensor, list[Tensor]]:
         """Scores (N, C) and every block's attention weights (N, heads, T, T), with their graph; one forward pass.
@@ -153,7 +153,7 @@ class Tap:
             raise no_inside("attention")
         tally(forward=len(self.images))
         with speaking_of(self.clf.name or "the model"), torch.inference_mode(False), torch.enable_grad():
-            scores, weights = attend(self.clf.net, self.clf.inputs(self.images))
+            scores, weights = attend(self.clf.net, self.clf.inputs(self.images), self.clf.scores_of)
             scores = self.clf._expand(scores)
         if not weights:
             raise UsageError("this network has no attention; use a method for any network, such as grad-cam")

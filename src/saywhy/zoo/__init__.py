@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
+from saywhy.wrappers import original
 from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
 from saywhy.zoo.hub import load_hf, load_timm, load_torchvision
 from saywhy.zoo.lite0 import load_lite0
@@ -67,6 +68,7 @@ def load_classifier(
     timeout: float | None = None,
     retries: int | None = None,
     name: str | None = None,
+    scores_from: str | int | None = None,
     config: str | Path | None = None,
 ) -> Classifier:
     """Loads the classifier that `spec` names: a row of LOADERS, a model.toml, an nn.Module or any callable.
@@ -144,7 +146,7 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
     """The Classifier of what was found and what the user said; the user wins."""
     if isinstance(found, Classifier):
         return _adjusted(found, options)
-    net, device = found.net, options.device or "cpu"
+    net, device = original(found.net), options.device or "cpu"
     if isinstance(net, nn.Module):
         tensors = [*net.parameters(), *net.buffers()]
         device = options.device or (str(tensors[0].device) if tensors else "cpu")
@@ -165,6 +167,7 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
         suffix_tokens=options.suffix_tokens,
         channels_last=found.channels_last,
         black_box_fingerprint=found.fingerprint,
+        scores_from=options.scores_from,
     )
     if options.activation is None and found.activation is None:
         clf = replace(clf, activation=_measured_activation(clf), _points={})
@@ -182,7 +185,7 @@ def _adjusted(clf: Classifier, options: Options) -> Classifier:
         "batch_size",
         "activation",
         "name",
-        *("grid", "prefix_tokens", "suffix_tokens"),
+        *("grid", "prefix_tokens", "suffix_tokens", "scores_from"),
     )
     said = {name: value for name in names if (value := getattr(options, name)) is not None}
     if isinstance(clf.net, nn.Module) and options.device is not None:
@@ -193,7 +196,8 @@ def _adjusted(clf: Classifier, options: Options) -> Classifier:
 def _measured_activation(clf: Classifier) -> Activation:
     """What the scores of two noise images are: one score a sigmoid's logit, rows that sum to 1 probabilities."""
     noise = torch.rand(2, 3, *clf.preprocess.size, generator=torch.Generator().manual_seed(0))
-    scores = replace(clf, activation="softmax", classes=None, _points={}).logits(noise)
+    names = None if clf.classes is not None and len(clf.classes) == 2 else clf.classes  # one logit stays one
+    scores = replace(clf, activation="softmax", classes=names, _points={}).logits(noise)
     if scores.dim() == 2 and scores.shape[1] == 1:
         return "sigmoid"
     sums = scores.sum(dim=1)

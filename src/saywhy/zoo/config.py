@@ -43,6 +43,7 @@ class Options:
     timeout: float = 30.0
     retries: int = 2
     name: str | None = None
+    scores_from: str | int | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,12 @@ def _device(key: str, value: Any, folder: Path | None) -> str:
     return str(device)
 
 
+def _key(key: str, value: Any, folder: Path | None) -> str | int:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise UsageError(f"{key} names one of the network's outputs: a key, a field's name or a number; got {value!r}")
+    return value
+
+
 _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
     "weights": _path,
     "classes": _classes,
@@ -185,6 +192,7 @@ _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
     "grid": _pair,
     "prefix_tokens": _number(0),
     "suffix_tokens": _number(0),
+    "scores_from": _key,
     "timeout": _number(0.001),
     "retries": _number(0),
 }
