@@ -188,10 +188,12 @@ class Layers:
 
     def _carried(self, point: Point) -> float:
         """How near two pictures' scores come to each other's when the layer's outputs are exchanged: 1 is equal."""
-        read = cut(self.net, self.inputs, [point.call])
+        read = cut(self.net, self.inputs, [point.call], scores_of=self.found.scores_of)
         scores, raw = read.scores.detach(), read.raws[point.order].detach()
         with untouched(self.net), torch.no_grad():
-            exchanged = forward_with(self.net, self.inputs.clone(), point.call, raw.flip(point.grid.batch))
+            exchanged = forward_with(
+                self.net, self.inputs.clone(), point.call, raw.flip(point.grid.batch), self.found.scores_of
+            )
         apart = (scores.flip(0) - scores).norm()
         return float(1 - (exchanged - scores.flip(0)).norm() / apart) if apart > 0 else 0.0
 
