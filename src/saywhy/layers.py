@@ -63,7 +63,7 @@ class Layers:
         self.scores = self.found.scores
         if len(self.scores) != 2 or not torch.isfinite(self.scores).all():
             raise ModelError(
-                f"for 2 images the network gave scores {tuple(self.scores.shape)}, "
+                f"for 2 images the network gave {len(self.scores)} rows of scores, {tuple(self.scores.shape)}, "
                 + ("not one row an image" if len(self.scores) != 2 else "with NaN or infinite values in them")
             )
 
