@@ -10,9 +10,12 @@ turn. `--device cpu` runs everything on small networks, to try the script where 
 from __future__ import annotations
 
 import argparse
+import copy
+import cProfile
 import itertools
 import json
 import os
+import pstats
 import re
 import statistics
 import subprocess
@@ -24,7 +27,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +41,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
 import saywhy  # noqa: E402
 from contestants import CONTESTANTS, shown  # noqa: E402
 from measure import facts, in_turns, installed, ratio  # noqa: E402
-from networks import NETWORKS, Subject, batch, sample_photos, subject  # noqa: E402
-from saywhy import Classifier, saliency  # noqa: E402
+from networks import NETWORKS, Subject, batch, sample_photos  # noqa: E402
+from saywhy import Classifier, load_classifier, saliency  # noqa: E402
 from saywhy.collection import Item  # noqa: E402
 from saywhy.lcam.fitting import RECIPES, fit_lcam  # noqa: E402
 from saywhy.passes import counting  # noqa: E402
@@ -82,6 +85,17 @@ class Where:
         return round((torch.cuda.max_memory_allocated() - before) / 1e6, 1)
 
 
+@cache
+def _made(name: str) -> Classifier:
+    return NETWORKS[name]()  # seconds, of random weights
+
+
+def _subject(name: str, device: str) -> Subject:
+    """A network of its own, as everybody's hooks are in everybody's way."""
+    clf = replace(_made(name), net=copy.deepcopy(_made(name).net), _points={})
+    return Subject(name, load_classifier(clf, device=device))
+
+
 # --------------------------------------------------------------------------------------------------
 # The sections: each a function Where -> rows.
 
@@ -114,13 +128,13 @@ def exactness(where: Where) -> Iterator[Row]:
     if not where.gpu:
         formats = {k: v for k, v in formats.items() if k in ("float32", "bfloat16")}
     for name in where.networks:
-        images = batch(subject(name).clf, 8)
+        images = batch(_subject(name, "cpu").clf, 8)
         expected: Tensor | None = None  # float32's maps
         for form, (dtype, around) in formats.items():
             row: Row = {"network": name, "format": form}
             try:
                 with around():
-                    found, row = _exact(subject(name, where.device), dtype, images, row)
+                    found, row = _exact(_subject(name, where.device), dtype, images, row)
                 expected = found if expected is None else expected
                 pairs = zip(found.flatten(1).double(), expected.flatten(1).double(), strict=True)
                 row["maps_correlate_with_float32"] = round(min(_correlation(a, b) for a, b in pairs), 5)
@@ -176,7 +190,7 @@ def _reference(clf: Classifier, images: Tensor, classes: list[int]) -> Tensor:
 def batches(where: Where) -> Iterator[Row]:
     """Images a second at every batch size, the one that the probe picks and the one that is taken unasked."""
     for name in where.networks:
-        clf = subject(name, where.device).clf
+        clf = _subject(name, where.device).clf
         picked = clf.probe_batch(batch(clf, 1))
         row: Row = {"network": name, "probe_picks": picked, "taken": clf.rows, "images_a_second": {}, "peak_mb": {}}
         for size in (4, 16, 64, 128, 256) if where.gpu else (1, 4):
@@ -215,7 +229,7 @@ class _Watching(TorchDispatchMode):
 def travels(where: Where) -> Iterator[Row]:
     """How many pictures go to the device in one call, beside how many images are asked about."""
     for name in where.networks:
-        clf = subject(name, where.device).clf
+        clf = _subject(name, where.device).clf
         clf.point, clf.fine_point(), clf.class_names  # found once
         asked = partial(saliency, clf, batch(clf, 1))
         calls: dict[str, Callable[[], object]] = {
@@ -223,8 +237,9 @@ def travels(where: Where) -> Iterator[Row]:
             "rise, 200 masks": partial(asked, method="rise", masks=200),
             "occlusion": partial(asked, method="occlusion"),
             "score-cam-grouped": partial(asked, method="score-cam-grouped"),
-            "explain": partial(saywhy.explain, clf, sample_photos()["chelsea"]),
         }
+        if name == where.networks[0]:
+            calls["explain"] = partial(saywhy.explain, clf, sample_photos()["chelsea"])
         for what, call in calls.items() if where.gpu else list(calls.items())[:1]:
             with _Watching(clf.preprocess.size[0], where.device) as seen, counting() as meter:
                 call()
@@ -244,7 +259,7 @@ def latency(where: Where) -> Iterator[Row]:
                 errors[who] = "not installed"
                 continue
             try:
-                s = subject(name, where.device)
+                s = _subject(name, where.device)
                 images = batch(s.clf, count)
                 classes = s.clf.logits(images).argmax(dim=1).tolist()
                 case = partial(contestant.make(s), images, classes)
@@ -263,13 +278,44 @@ def latency(where: Where) -> Iterator[Row]:
                 row["correlation_with_saywhy"] = round(min(_correlation(a, b) for a, b in pairs), 5)
             yield row
         yield from ({"network": name, "batch": count, "who": who, "error": said} for who, said in errors.items())
+
+
+def explained(where: Where) -> Iterator[Row]:
+    """`explain` beside a plain pass of one image, its first call apart, and where its time goes."""
     for name in where.networks:
         yield _explained(where, name)
+    clf, photo = _subject(where.networks[0], where.device).clf, sample_photos()["chelsea"]
+    saywhy.explain(clf, photo)
+    watch = cProfile.Profile()
+    watch.runcall(saywhy.explain, clf, photo)
+    told = pstats.Stats(watch).stats.items()
+    most = sorted(told, key=lambda item: -item[1][2])[:14]
+    yield {"own_seconds": {f"{Path(file).name}:{line} {what}": round(row[2], 3) for (file, line, what), row in most}}
+
+
+def host(where: Where) -> Iterator[Row]:
+    """What the processor beside the device takes for small steps, by its number of threads."""
+    image, clf = torch.rand(1, 3, 224, 224), _subject(where.networks[0], where.device).clf
+    there = clf.at_home(image)
+    assert clf.point and clf.class_names  # found once
+    steps: dict[str, Callable[[], object]] = {
+        "lowest and highest of a picture": image.aminmax,
+        "a map scaled up": lambda: torch.nn.functional.interpolate(image[:, :1, :7, :7], (224, 224), mode="bilinear"),
+        "a picture sent": lambda: image.to(where.device),
+        "one small operation there": lambda: there[:, :, :1].add(1),
+        "a plain pass": lambda: clf.logits(there),
+        "grad-cam": lambda: saliency(clf, image, 0),
+        "grad-cam of a picture there": lambda: saliency(clf, there, 0),
+    }
+    for count in (1, 4, os.cpu_count() or 1):
+        torch.set_num_threads(count)
+        taken, _ = in_turns(steps, 20 if where.gpu else 2, 2, 4, where.clock)
+        yield {"threads": count, "ms": {k: round(1e3 * statistics.median(v), 3) for k, v in taken.items()}}
 
 
 def _explained(where: Where, name: str) -> Row:
     """Seconds of `explain`, its first call apart: there the layers are found."""
-    clf, photo = subject(name, where.device).clf, sample_photos()["chelsea"]
+    clf, photo = _subject(name, where.device).clf, sample_photos()["chelsea"]
     image = clf.at_home(batch(clf, 1))
     start = where.clock()
     with counting() as meter:
@@ -294,7 +340,7 @@ def memory(where: Where) -> Iterator[Row]:
         for who, contestant in CONTESTANTS["grad-cam"].items():
             if contestant.package is not None and installed(contestant.package) is None:
                 continue
-            s = subject(name, where.device)
+            s = _subject(name, where.device)
             images = s.clf.at_home(batch(s.clf, where.images))
             classes = s.clf.logits(images).argmax(dim=1).tolist()
             try:
@@ -303,7 +349,7 @@ def memory(where: Where) -> Iterator[Row]:
                 yield {"network": name, "batch": where.images, "who": who, "peak_mb": where.peak_of(call)}
             except Exception as e:
                 yield {"network": name, "batch": where.images, "who": who, "error": f"{type(e).__name__}: {e}"[:300]}
-        clf = subject(name, where.device).clf
+        clf = _subject(name, where.device).clf
         yield {
             "network": name,
             "who": "saywhy's first look (layer search)",
@@ -318,7 +364,7 @@ def memory(where: Where) -> Iterator[Row]:
 def threads(where: Where) -> Iterator[Row]:
     """Two threads with one classifier: the maps of one thread, and the network as it was."""
     for name in where.networks:
-        clf = subject(name, where.device).clf
+        clf = _subject(name, where.device).clf
         images = batch(clf, 2)
         before = {k: v.clone() for k, v in clf.net.state_dict().items()}
         methods = ("grad-cam", "ablation-cam", "layer-cam")
@@ -345,7 +391,7 @@ def fitting(where: Where) -> Iterator[Row]:
     """Heads fitted to crops of the sample photos: a part of a minute each, and what the map is worth that comes out."""
     from PIL import Image
 
-    clf = subject(where.networks[0], where.device).clf
+    clf = _subject(where.networks[0], where.device).clf
     with tempfile.TemporaryDirectory() as folder:
         items = []
         for n, (name, photo) in enumerate(itertools.product(sample_photos(), range(8 if where.gpu else 2))):
@@ -376,14 +422,16 @@ def fitting(where: Where) -> Iterator[Row]:
 
 
 SECTIONS: dict[str, tuple[Callable[[Where], Iterator[Row]], float]] = {
+    "host": (host, 30),
     "exactness": (exactness, 70),
-    "batches": (batches, 45),
+    "latency": (latency, 60),
+    "explained": (explained, 60),
     "travels": (travels, 45),
-    "latency": (latency, 90),
+    "batches": (batches, 40),
     "memory": (memory, 45),
-    "threads": (threads, 40),
+    "threads": (threads, 30),
+    "contract": (contract, 90),
     "fitting": (fitting, 75),
-    "contract": (contract, 110),
 }
 
 
@@ -404,6 +452,7 @@ def in_process(name: str, given: argparse.Namespace, limit: float) -> Row:
     """A section in a process of its own: its rows, its seconds, and how it ended."""
     start = time.monotonic()
     command = [sys.executable, str(Path(__file__).resolve()), "--alone", name, "--device", given.device]
+    command += ["--threads", str(given.threads)]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as wrong:
         child = subprocess.Popen(command, stdout=out, stderr=wrong, text=True, cwd=HERE)
         try:
@@ -450,11 +499,13 @@ def main() -> int:
     parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="SECTION")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("-o", type=Path, default=HERE / "results")
+    parser.add_argument("--threads", type=int, default=4, help="of the processor, in every section but host's")
     parser.add_argument("--alone", choices=list(SECTIONS), help=argparse.SUPPRESS)
     given = parser.parse_args()
     gpu = torch.device(given.device).type == "cuda"
     where = Where(given.device, tuple(NETWORKS) if gpu else tuple(NETWORKS)[:1], 32 if gpu else 2)
     if given.alone:
+        torch.set_num_threads(given.threads)
         one(given.alone, where)
         return 0
     if gpu and not torch.cuda.is_available():
@@ -468,7 +519,7 @@ def main() -> int:
         "device": card(given.device),
         "machine": facts() | {"more": versions},
     }
-    content["sections"] = {}
+    content |= {"threads": given.threads, "sections": {}}
     file = given.o / ("gpu.json" if gpu else "gpu-tried-on-cpu.json")
     for name in given.sections or SECTIONS:
         left = WHOLE - (time.monotonic() - begun)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -78,10 +79,20 @@ def second_device() -> Iterator[Travels]:
     travels, before = Travels(), torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # `param.data = ...` would leave `inner` behind
     try:
-        with _Second(travels):
+        with _Second(travels), patch("torch.Generator", _Anywhere):
             yield travels
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(before)
+
+
+_Generator = torch.Generator
+
+
+class _Anywhere(torch.Generator):
+    """Random numbers of the second device are drawn where its values are kept."""
+
+    def __new__(cls, device: Any = "cpu") -> torch.Generator:
+        return _Generator("cpu" if torch.device(device).type == "lazy" else device)
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any], travels: Travels) -> Any:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import saywhy
 import tiny
 from saywhy.classifier import GPU_BATCH, Classifier
 from saywhy.collection import Item
+from saywhy.errors import ModelError
 from saywhy.evaluate import evaluate
 from saywhy.image import Preprocess
 from saywhy.lcam.fitting import RECIPES, Recipe, fit_lcam
@@ -122,7 +124,7 @@ def test_metrics_have_the_same_values_there_and_pictures_are_masked_there(tmp_pa
         travels.there.clear()
         asked = {"methods": ["grad-cam"], "metrics": list(METRICS), "controls": ["random"]}
         found = evaluate(there, items, **asked)
-        assert pictures(travels.there) <= 9  # each once; those of the layer searches on random weights
+        assert pictures(travels.there) <= 11  # each once; those of the layer searches on random weights
         for a, b in zip(found.rows, evaluate(here, items, **asked).rows, strict=True):
             assert a.cells.keys() == b.cells.keys() == set(METRICS)
             for metric, cell in a.cells.items():
@@ -139,3 +141,32 @@ def test_scores_lie_where_the_images_lie_and_batches_are_larger_on_a_gpu():
         assert there.probe_batch(x) in (4, 8, 16, 32, 64, 128, 256)
         large = replace(there, preprocess=Preprocess((1024, 1024)))
         assert 1 <= large.rows < there.rows == GPU_BATCH
+
+
+class Looking(tiny.Cnn):
+    """Remembers in which format torch would convolve on a GPU whenever it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(precision())
+        return super().forward(x)
+
+
+def precision():
+    cudnn = torch.backends.cudnn
+    return cudnn.conv.fp32_precision if hasattr(cudnn, "conv") else cudnn.allow_tf32
+
+
+def test_layers_are_looked_for_in_full_float32_and_torch_is_left_as_it_was_set():
+    before, net = precision(), Looking().eval()
+    clf = tiny.classifier(net)
+    assert clf.point is not None and set(net.seen) == {"ieee" if hasattr(torch.backends.cudnn, "conv") else False}
+    net.seen.clear()
+    clf.logits(tiny.images(1))
+    assert net.seen == [before] and precision() == before
+    with pytest.raises(ModelError):
+        tiny.classifier(nn.Sequential(nn.Flatten(), nn.Linear(1, 1))).point  # noqa: B018
+    assert precision() == before

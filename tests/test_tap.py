@@ -8,7 +8,7 @@ from torch import nn
 import tiny
 from saywhy.attention_capture import recording_attention
 from saywhy.errors import ModelError, UsageError
-from saywhy.grid import Grid, find_grid
+from saywhy.grid import Grid
 from saywhy.passes import counting
 
 ROWS = torch.tensor([1, 0, 1, 1, 0])
@@ -114,33 +114,23 @@ def test_a_network_that_averages_its_tokens_is_tapped_at_its_last_layer():
     assert clf.point.path == "norm" and clf.point.grid.prefix == 2
 
 
-@pytest.mark.parametrize(
-    ("shape", "size", "patches", "expected"),
-    [
-        ((2, 8, 7, 7), (224, 224), [], ("nchw", 0)),
-        ((2, 7, 7, 96), (224, 224), [], ("nhwc", 0)),
-        ((2, 96, 7, 14), (224, 448), [], ("nchw", 0)),
-        ((2, 197, 96), (224, 224), [(14, 14)], ("tokens", 1)),
-        ((2, 201, 96), (224, 224), [(14, 14)], ("tokens", 5)),
-        ((2, 196, 96), (224, 224), [], ("tokens", 0)),
-        ((2, 99, 96), (224, 448), [(7, 14)], ("tokens", 1)),
-        ((2, 1000), (224, 224), [], None),
-        ((2, 1, 96), (224, 224), [], None),
-        ((2, 96, 1, 1), (224, 224), [], None),
-    ],
-)
-def test_a_grid_is_found_from_the_shape(shape, size, patches, expected):
-    found = find_grid(torch.zeros(shape), size, patches)
-    assert (None if found is None else (found.kind, found.prefix)) == expected
-
-
-@pytest.mark.parametrize("kind", ["nchw", "nhwc", "tokens"])
-def test_maps_go_there_and_back(kind):
-    shapes = {"nchw": (3, 4, 5, 5), "nhwc": (3, 5, 5, 4), "tokens": (3, 27, 4)}
-    raw, grid = torch.randn(shapes[kind]), Grid(kind, prefix=2 if kind == "tokens" else 0)
-    maps = grid.to_maps(raw, (32, 32))
-    assert maps.shape == (3, 4, 5, 5)
+@pytest.mark.parametrize("prefix", [0, 2])
+@pytest.mark.parametrize("axes", ["nchw", "nhwc", "cnhw", "ntc", "tnc", "nct"])
+def test_maps_go_there_and_back(axes, prefix):
+    tokens = "t" in axes
+    grid = Grid(axes, (5, 4), prefix, 1) if tokens else Grid(axes, (5, 4))
+    sizes = {"n": 3, "c": 6, "h": 5, "w": 4, "t": prefix + 20 + 1}
+    raw = torch.randn([sizes[axis] for axis in axes])
+    maps = grid.to_maps(raw)
+    assert maps.shape == (3, 6, 5, 4)
     assert torch.equal(grid.from_maps(maps, raw, torch.arange(3)), raw)
+    rows = torch.tensor([2, 0])
+    assert torch.equal(grid.from_maps(maps[rows], raw, rows), raw.index_select(grid.batch, rows))
+
+
+def test_tokens_of_images_of_another_size_are_refused():
+    with pytest.raises(UsageError, match="size that the classifier was loaded with"):
+        Grid("ntc", (4, 4), 1).to_maps(torch.zeros(2, 26, 8))
 
 
 # --------------------------------------------------------------------------------------------------

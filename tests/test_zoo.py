@@ -790,7 +790,7 @@ def test_the_users_network_is_left_as_it_was_found():
 def test_a_shared_in_place_relu_is_tapped_at_its_last_call():
     clf = load_classifier(small(), size=32)
     assert clf.point.path == "relu"
-    assert clf.point.calls == 2
+    assert clf.point.call.count == 2
     exact(clf)
 
 

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from saywhy.errors import UsageError
 from saywhy.hooks import untouched
-from saywhy.outputs import logits_of
+from saywhy.outputs import Read, logits_of
 
 
 class _Attention(TorchFunctionMode):
@@ -109,10 +109,10 @@ def recording_attention() -> Iterator[list[Tensor]]:
         yield mode.weights
 
 
-def attend(net: nn.Module, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+def attend(net: nn.Module, inputs: Tensor, scores_of: Read = logits_of) -> tuple[Tensor, list[Tensor]]:
     """One forward pass: scores and every block's attention weights (N, heads, T, T), with the graph between them."""
     with untouched(net), torch.inference_mode(False), torch.no_grad():
         images = inputs.clone() if inputs.is_inference() else inputs
         with recording_attention() as weights:
-            scores = logits_of(net(images))
+            scores = scores_of(net(images))
     return scores, weights

@@ -8,25 +8,30 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saywhy.calls import cut
 from saywhy.errors import ModelError, UsageError, no_inside, unknown
-from saywhy.grid import Grid
 from saywhy.hooks import untouched
+from saywhy.identity import told_of
 from saywhy.image import Box, Picture, Preprocess, Source, frame, read
 from saywhy.layers import Layers, Point
 from saywhy.locking import ALONE, once
-from saywhy.outputs import logits_of
+from saywhy.outputs import Read, logits_of
 from saywhy.passes import speaking_of, tally
 from saywhy.precision import exactly
-from saywhy.tap import Tap, cut
+from saywhy.probe import Given, pictures
+from saywhy.tap import Tap
 from saywhy.targets import class_index
+from saywhy.wrappers import device_of, original, other_input, tensors_of
 
 Activation = Literal["softmax", "sigmoid", "none"]
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow makes grey of colours
@@ -46,13 +51,16 @@ GPU_BATCH, GPU_PIXELS = 64, 64 * 224 * 224
 class Classifier:
     """A classifier and what is needed to ask it: layer, classes, preprocessing, meaning of its scores.
 
-    `net` is any `nn.Module` (white box), or a callable images (N, 3, H, W) in [0, 1] -> scores (N, C) (black box, which
-    normalises for itself). `layer` is a dotted name or module; None finds the last spatial layer by a dry run, and
-    `layer_reason` tells why that one. `activation` says what makes probabilities of the scores: "softmax", "sigmoid"
-    (multi-label, or one logit), or "none" where they are probabilities already. `name` is what tells a callable from
-    others in its fingerprint, unless `black_box_fingerprint` does (None: nothing does). `notes` says what was guessed
-    about it, in words that every explanation repeats. The network's hooks, gradients,
-    modes, weights and the RNG are left exactly as found by everything that is asked of it. Threads may share it.
+    `net` is any `nn.Module`, or a callable images (N, 3, H, W) in [0, 1] -> scores (N, C) (black box, which normalises
+    for itself). A module in which no layer has a grid over the image is asked for its scores alone, as a black box is;
+    of a compiled or parallel one the module within is taken. `layer` is a dotted name or module; None finds the last
+    spatial layer by a dry run, and `layer_reason` tells why that one. `activation` says what makes probabilities of the
+    scores: "softmax", "sigmoid" (multi-label, or one logit), or "none" where they are probabilities already.
+    `scores_from` says which of several outputs the scores are: a key, a field's name, or a number; `device` where the
+    network lies. `name` tells a callable from others in its fingerprint, unless `black_box_fingerprint` does (None:
+    nothing does). `notes` says what was guessed about it, in words that every explanation repeats. The network's hooks,
+    gradients, modes, weights and the RNG are left exactly as found by everything that is asked of it. Threads may share
+    it.
 
     Raises:
         UsageError: a layer that does not exist, duplicate settings, a net that is not callable.
@@ -68,9 +76,11 @@ class Classifier:
     batch_size: int | None = None
     grid: tuple[int, int] | None = None
     prefix_tokens: int | None = None
+    suffix_tokens: int | None = None
     channels_last: bool = False
     black_box_fingerprint: str | None = ""
     notes: tuple[str, ...] = ()
+    scores_from: str | int | None = None
     _points: dict[object, Point | None] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -78,8 +88,9 @@ class Classifier:
             raise UsageError(f"a classifier is an nn.Module or a callable, not {type(self.net).__name__}")
         if self.activation not in ("softmax", "sigmoid", "none"):
             raise UsageError(f"activation must be softmax, sigmoid or none, not {self.activation!r}")
+        object.__setattr__(self, "net", original(self.net))
         if not self.device:
-            object.__setattr__(self, "device", _device_of(self.net))
+            object.__setattr__(self, "device", device_of(self.net))
         if isinstance(self.net, nn.Module):
             if isinstance(self.layer, str):
                 self._submodule(self.layer)
@@ -90,31 +101,36 @@ class Classifier:
 
     @property
     def white_box(self) -> bool:
-        """Whether layers, maps and gradients can be had."""
+        """Whether layers, maps and gradients can be had: of a network in which a layer was named, or is found."""
+        return self.is_network and (self.layer is not None or self._find(None) is not None)
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is an `nn.Module`: its images are normalised for it and put on its device."""
         return isinstance(self.net, nn.Module)
 
     @property
     def rows(self) -> int:
         """Images in one forward pass: `batch_size`, or what the device does best; it changes the speed alone."""
-        if self.batch_size or not self.white_box:
+        if self.batch_size or not self.is_network:
             return self.batch_size or DEFAULT_BATCH
         if torch.device(self.device).type == "cpu":
             return CPU_BATCH
         H, W = self.preprocess.size
         return max(1, min(GPU_BATCH, GPU_PIXELS // (H * W)))
 
-    @once
+    @property
     def fingerprint(self) -> str:
-        """Hash of weights, preprocessing and activation: equal for equal classifiers, whatever file they came from.
+        """Hash of weights, operations, preprocessing and activation: equal for equal classifiers from any file.
 
-        A black box has its name, or what its loader knows of it, in place of weights; see `lasting`.
+        It is taken anew each time, because weights can be changed. A black box has its name, or what its loader knows
+        of it, in place of weights; see `lasting`.
         """
         digest = hashlib.sha256(json.dumps([self.preprocess.told(), self.activation]).encode())
         if isinstance(self.net, nn.Module):
-            for key, value in sorted(self.net.state_dict().items()):
-                digest.update(key.encode())
-                if isinstance(value, Tensor):
-                    digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            with ALONE:
+                for told in told_of(self.net):
+                    digest.update(told)
         else:
             digest.update((self._said or repr(self.net)).encode())
         return digest.hexdigest()[:16]
@@ -122,7 +138,7 @@ class Classifier:
     @property
     def lasting(self) -> bool:
         """Whether another process finds the same fingerprint: not for a plain callable that nobody gave a name."""
-        return self.white_box or bool(self._said)
+        return self.is_network or bool(self._said)
 
     @property
     def _said(self) -> str:
@@ -185,18 +201,18 @@ class Classifier:
     def forward(self, images: Tensor) -> Tensor:
         """Scores with whatever gradients the caller's mode asks for, for training on top of the frozen network."""
         tally(forward=len(images))
-        if not self.white_box:
-            return self._expand(logits_of(self.net(images)))
+        if not self.is_network:
+            return self._expand(self._ask(images))
         with ALONE:
-            return self._expand(logits_of(self.net(self.inputs(images))))
+            return self._expand(self.scores_of(self.net(self.inputs(images))))
 
     def at_home(self, images: Tensor) -> Tensor:
         """Images where the network lies, so that what is made of them is made there; a black box takes any."""
-        return images.to(self.device) if self.white_box else images
+        return images.to(self.device) if self.is_network else images
 
     def inputs(self, images: Tensor) -> Tensor:
         """Images as the network takes them: normalised, on its device, in its dtype and memory format."""
-        if not self.white_box:
+        if not self.is_network:
             return images
         images = self.at_home(images)
         mean, std = (images.new_tensor(v)[:, None, None] for v in (self.preprocess.mean, self.preprocess.std))
@@ -220,20 +236,35 @@ class Classifier:
     def _run(self, images: Tensor, *, count: bool = True) -> Tensor:
         if count:
             tally(forward=len(images))
-        with speaking_of(self.name or "the model"):
+        with self._speaking():
             if isinstance(self.net, nn.Module):
                 with untouched(self.net), torch.inference_mode(False), torch.no_grad():
                     x = self.inputs(images)
-                    scores = logits_of(self.net(x.clone() if x.is_inference() else x))
+                    scores = self.scores_of(self.net(x.clone() if x.is_inference() else x))
             else:
                 scores = self._ask(images)
         return self._checked(scores, len(images))
 
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Says who raised, and, where the network takes no RGB pictures, how one is made that does."""
+        try:
+            with speaking_of(self.name or "the model"):
+                yield
+        except ModelError as e:
+            wanted = other_input(self.net)
+            if wanted is None or e.__cause__ is None:
+                raise
+            raise ModelError(f"{e}. {wanted}") from e.__cause__
+
     def _ask(self, images: Tensor) -> Tensor:
-        answer: object = self.net(images)
-        if isinstance(answer, (np.ndarray, list)):
-            answer = torch.as_tensor(np.asarray(answer, dtype=np.float32))
-        return logits_of(answer)
+        answer: object = self.net(images.clone())  # one that normalises in place would write into the caller's images
+        return self.scores_of(tensors_of(answer))
+
+    @property
+    def scores_of(self) -> Read:
+        """What reads the scores from whatever the network returns."""
+        return partial(logits_of, key=self.scores_from, classes=None if self.classes is None else len(self.classes))
 
     def _checked(self, scores: Tensor, rows: int) -> Tensor:
         scores = self._expand(scores.detach().float())
@@ -258,15 +289,29 @@ class Classifier:
         point = self._find(self.layer)
         if point is None:
             raise UsageError(
-                "no layer of this network gives a grid over the image that everything flows through; name one with "
-                "layer=..., or use a black-box method (rise, occlusion)"
+                f"{self._no_layer}; name one with layer=..., or use a method that needs only its scores (rise, "
+                "occlusion)"
             )
         return point
 
     @property
     def layer_reason(self) -> str:
         """Which layer is tapped and why, in words."""
-        return self.point.reason if self.white_box else "none: a black box, only its scores are known"
+        if self.white_box:
+            return self.point.reason
+        return f"none: {self._no_layer if self.is_network else 'a black box'}, only its scores are known"
+
+    def lacks(self, what: str) -> UsageError:
+        """The error for what cannot be had of it ("layers", "gradients"), and the way out."""
+        if not self.is_network or self.white_box:
+            return no_inside(what)
+        return UsageError(f"{self._no_layer}; use a method that needs only its scores (rise, occlusion)")
+
+    @property
+    def _no_layer(self) -> str:
+        if isinstance(self.net, torch.jit.ScriptModule):
+            return "a program of TorchScript, whose layers cannot be read"
+        return "no layer of this network gives a grid over the image that everything flows through"
 
     def fine_point(self, at_least: int = 12) -> Point | None:
         """A deeper-in layer with a finer grid, for edges that follow the object; None where there is none."""
@@ -276,11 +321,12 @@ class Classifier:
         key = ("grid", at_least)
         with ALONE, exactly():  # threads that come first at the same moment search once
             if key not in self._points:
-                self._points[key] = self._layers().last(at_least=at_least)
+                fine = self._layers.last(at_least=at_least)
+                self._points[key] = fine if fine is not None and fine.tail.clean else None
             return self._points[key]
 
     def _find(self, layer: str | nn.Module | None) -> Point | None:
-        if not self.white_box:
+        if not self.is_network:
             raise no_inside("layers")
         with ALONE, exactly():  # threads that come first at the same moment search once
             if layer not in self._points:
@@ -288,13 +334,10 @@ class Classifier:
             return self._points[layer]
 
     def _searched(self, layer: str | nn.Module | None) -> Point | None:
-        if layer is None:
-            return self._layers().last()
-        grid = None
-        if self.grid is not None or self.prefix_tokens is not None:
-            grid = Grid("tokens", self.prefix_tokens or 0, self.grid)
-        module = self._submodule(layer) if isinstance(layer, str) else layer
-        return self._layers([module]).named(layer, grid)
+        given = Given(self.grid, self.prefix_tokens, self.suffix_tokens)
+        layers: Layers = self._layers
+        with speaking_of(self.name or "the model"):
+            return layers.last(given=given) if layer is None else layers.named(layer, given)
 
     def _submodule(self, path: str) -> nn.Module:
         assert isinstance(self.net, nn.Module)
@@ -303,12 +346,11 @@ class Classifier:
         except AttributeError:
             raise unknown("layer", path, [p for p, _ in self.net.named_modules() if p]) from None
 
-    def _layers(self, keep: Sequence[nn.Module] = ()) -> Layers:
+    @once
+    def _layers(self) -> Layers:
         assert isinstance(self.net, nn.Module)
-        H, W = self.preprocess.size
-        noise = torch.rand(2, 3, H, W, generator=torch.Generator().manual_seed(0))
-        with speaking_of(self.name or "the model"):
-            return Layers(self.net, self.inputs(noise), keep)
+        with self._speaking():
+            return Layers(self.net, self.inputs(pictures(self.preprocess.size)), self.scores_of)
 
     # -- tapping -----------------------------------------------------------------------------------
 
@@ -318,20 +360,23 @@ class Classifier:
         A black box gives a Tap with scores and no maps.
         """
         check_images(images)
-        if not self.white_box:
-            if layers:
-                raise no_inside("layers", "leave `layers` out")
-            return Tap(self, images, self.logits(images), {}, {}, None)
+        if not layers and not self.white_box:
+            images = self.at_home(images)
+            return Tap(self, images, self.logits(images), {})
+        if not self.is_network:
+            raise no_inside("layers", "leave `layers` out")
         assert isinstance(self.net, nn.Module)
         points = [p if isinstance(p, Point) else self._named(p) for p in layers or ()] or [self.point]
         tally(forward=len(images))
         images = self.at_home(images)
         # A caller in inference mode must not break the graph, nor one without gradients.
         with speaking_of(self.name or "the model"), torch.inference_mode(False), torch.enable_grad():
-            scores, raws = cut(self.net, self.inputs(images), points)
-            graph = self._expand(scores)
-        logits = self._checked(scores, len(images))
-        return Tap(self, images, logits, {p.path: p for p in points}, raws, graph)
+            read = cut(
+                self.net, self.inputs(images), [p.call for p in points], any(p.recorded for p in points), self.scores_of
+            )
+            graph = self._expand(read.scores)
+        logits = self._checked(read.scores, len(images))
+        return Tap(self, images, logits, {p.path: p for p in points}, read, graph)
 
     def _named(self, layer: str | nn.Module) -> Point:
         point = self._find(layer)
@@ -362,13 +407,6 @@ class Classifier:
                 return float("inf")
             raise
         return time.perf_counter() - start
-
-
-def _device_of(net: object) -> str:
-    """Where a network lies; a callable that is no module is asked on the CPU."""
-    tensors = (t for own in (net.parameters(), net.buffers()) for t in own) if isinstance(net, nn.Module) else iter(())
-    first = next(tensors, None)
-    return "cpu" if first is None else str(first.device)
 
 
 def check_images(images: Tensor) -> None:

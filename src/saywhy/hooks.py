@@ -1,43 +1,53 @@
-"""What is done to the user's own modules while they are run, and undone: modes, hooks, stubs, the random state.
+"""What is done to the user's own modules while they are run, and undone: flags, hooks, stubs, the random state.
 
 Hooks and stubs work for the thread that set them; a forward pass of another thread runs as if they were not there.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import get_ident
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from saywhy.locking import ALONE
+
+# What is switched off while a network is asked. The flags are set one by one: `eval()` may be the user's own, and do
+# more (loralib merges weights). Checkpointing would run modules once more on the way back, in the mode found then.
+FLAGS = ("training", "grad_checkpointing", "gradient_checkpointing")
 
 
 @contextmanager
 def untouched(net: nn.Module) -> Iterator[None]:
     """Runs alone, in eval mode, with a forked RNG; leaves all modes and the RNG as found, also on error."""
-    with ALONE, torch.random.fork_rng(devices=_gpus_of(net)), evaluating(net):
+    with ALONE, torch.random.fork_rng(devices=_gpus_of(net)), evaluating(net), as_written():
         yield
+
+
+def as_written() -> AbstractContextManager[object]:
+    """Compiled modules run as they were written: what is compiled calls no hooks, or compiles ours too."""
+    compiled = "torch._dynamo" in sys.modules  # else nothing is; and importing it takes seconds
+    known = compiled and hasattr(torch.compiler, "set_stance")
+    return torch.compiler.set_stance("force_eager") if known else nullcontext()
 
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
-    """Puts a network in eval mode, and leaves every submodule's mode as found; others may run in between."""
+    """Switches every module's FLAGS off, and leaves them as found; others may run in between."""
     with ALONE:
-        modules = _modules_of(net)
-        modes = [m.training for m in modules]
-        if any(modes):
-            net.eval()
+        on = [(m, flag) for m in _modules_of(net) for flag in FLAGS if getattr(m, flag, False) is True]
+        for module, flag in on:
+            setattr(module, flag, False)
     try:
         yield
     finally:
         with ALONE:
-            for module, mode in zip(modules, modes, strict=True):
-                if module.training is not mode:
-                    module.training = mode
+            for module, flag in on:
+                setattr(module, flag, True)
 
 
 def _modules_of(net: nn.Module) -> list[nn.Module]:
@@ -72,18 +82,35 @@ def hooks(pairs: Sequence[tuple[Callable[..., Any], Callable[..., Any]]]) -> Ite
 
 
 @contextmanager
-def forwards(stubs: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Puts stubs in place of modules' forward for this thread and restores them, also on error."""
-    before = {m: m.__dict__.get("forward") for m in stubs}
+def stubs(of: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Puts functions in place of modules for this thread and takes them away, also on error.
+
+    A stub stands for the whole call, the user's own hooks included: they have seen, and perhaps changed, the output
+    that it repeats. torch calls `_compiled_call_impl` in place of a module where there is one.
+    """
+    name = "_compiled_call_impl"
+    before = {m: m.__dict__.get(name) for m in of}
     try:
-        for module, stub in stubs.items():
-            module.__dict__["forward"] = _for_this_thread(stub, module.forward)
+        for module, stub in of.items():
+            module.__dict__[name] = _for_this_thread(stub, before[module] or module._call_impl)
         yield
     finally:
-        for module, forward in before.items():
-            module.__dict__.pop("forward", None)
-            if forward is not None:
-                module.__dict__["forward"] = forward
+        for module, call in before.items():
+            module.__dict__.pop(name, None)
+            if call is not None:
+                module.__dict__[name] = call
+
+
+def random_state(device: torch.device) -> tuple[Tensor, ...]:
+    """torch's random state on the CPU and, where it is one, on that GPU."""
+    return (torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else []))
+
+
+def set_random_state(state: tuple[Tensor, ...], device: torch.device) -> None:
+    """Goes back to a state that `random_state` gave for the same device."""
+    torch.set_rng_state(state[0])
+    for of_gpu in state[1:]:
+        torch.cuda.set_rng_state(of_gpu, device)
 
 
 def _for_this_thread(ours: Callable[..., Any], theirs: Callable[..., Any]) -> Callable[..., Any]:

@@ -55,7 +55,7 @@ def to_explanation(
             name=clf.name or type(clf.net).__name__,
             fingerprint=clf.fingerprint,
             layer=seen.tap.point().path if clf.white_box else None,
-            layer_reason=clf.layer_reason,
+            layer_reason="; ".join(filter(None, (clf.layer_reason, seen.attention.why))),
             notes=(*clf.notes, *_unsteady(confirmed)),
         ),
         "prediction": _prediction(seen),

@@ -1,10 +1,8 @@
-"""Replay of what comes after a layer, from one dry run that says which module is called when.
+"""Replay of what comes after a layer: the network's own `forward`, with stubs for all that had finished before.
 
-N images, M replayed rows. A *call* is one execution of a module in a forward pass.
-
-Replay runs the network's own `forward` with every module that had finished before the layer's output replaced by a
-stub, so only the tail computes. Whether anything of the stubbed part leaks into the scores (a skip connection around
-the layer) is not guessed but tested once, by stubs that return NaN. It needs no tracing, hence no luck with tracers.
+N images, M replayed rows. Whether anything of the stubbed part leaks into the scores (a skip connection around the
+layer) is not guessed but tested once, by stubs that return other numbers each time. It needs no tracing, hence no luck
+with tracers.
 """
 
 from __future__ import annotations
@@ -16,137 +14,120 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saywhy.hooks import forwards, hooks, untouched
-from saywhy.outputs import first_tensor, logits_of, map_tensors, replace_first
+from saywhy.calls import Blank, Call, Pass, Random, Survey, alike
+from saywhy.hooks import set_random_state, stubs, untouched
+from saywhy.outputs import Read, logits_of, map_tensors, replace_first
 
-KEPT_CALLS = 250  # outputs held in the dry run: those of the last calls, where the tapped layer is looked for
-
-
-# --------------------------------------------------------------------------------------------------
-# The dry run: which module was called when.
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One call of a module: `start` and `end` order the events, `parent` is the enclosing call, `output` what came."""
-
-    path: str
-    module: nn.Module
-    start: int
-    end: int
-    parent: int | None
-    output: Any
-
-
-def record_calls(net: nn.Module, inputs: Tensor, keep: Sequence[nn.Module] = ()) -> tuple[list[Call], Tensor]:
-    """Runs the network once and returns its calls in order of their end, and its scores.
-
-    Shapes are kept of every call's output (meta tensors), values of the last `KEPT_CALLS` and of `keep`.
-    """
-    calls: list[Call] = []
-    open_calls: list[tuple[int, nn.Module]] = []
-    clock = iter(range(10**9))
-    kept = set(keep)
-
-    def before(module: nn.Module, _: Any) -> None:
-        open_calls.append((next(clock), module))
-
-    def after(path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, _: Any, output: Any) -> None:
-            start, _m = open_calls.pop()
-            parent = open_calls[-1][0] if open_calls else None
-            calls.append(Call(path, module, start, next(clock), parent, map_tensors(Tensor.clone, output)))
-            if len(calls) > KEPT_CALLS and calls[-KEPT_CALLS - 1].module not in kept:
-                old = calls[-KEPT_CALLS - 1]
-                calls[-KEPT_CALLS - 1] = replace(old, output=map_tensors(lambda t: t.to("meta"), old.output))
-
-        return hook
-
-    named = [(path, m) for path, m in net.named_modules() if path]
-    pairs: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
-    for path, module in named:
-        pairs += [(module.register_forward_pre_hook, before), (module.register_forward_hook, after(path))]
-    with untouched(net), torch.inference_mode(False), torch.no_grad(), hooks(pairs):
-        scores = logits_of(net(inputs))
-    return calls, scores
-
-
-# --------------------------------------------------------------------------------------------------
-# The tail: replay of what comes after a layer.
+Fill = Callable[[tuple[int, ...], torch.dtype], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """What replay needs: how often each module is stubbed before the layer, and the stubs' output shapes.
+    """What replay needs: the calls of each module before the layer, in order; None where one is run.
 
     `clean` is False where something else than the layer reaches the scores; then the whole forward is run with the
-    layer's output replaced. `writes` is True where what follows writes into the layer's output (an in-place ReLU).
+    layer's output replaced. `writes` is True where what follows writes into the layer's output (an in-place ReLU),
+    `solid` where it writes into what the stubs return, so that they need memory of their own.
     """
 
     net: nn.Module
-    module: nn.Module
-    stubbed: Mapping[nn.Module, tuple[Any, ...]]
-    output: Any
-    rows: int
-    image_shape: tuple[int, ...]
+    call: Call
+    stubbed: Mapping[nn.Module, tuple[Call | None, ...]]
+    batch: int
+    picture: Tensor
+    draws: bool
     clean: bool = True
     writes: bool = True
+    solid: bool = False
+    scores_of: Read = logits_of
 
-    def __call__(self, raw: Tensor, fill: float = 0.0) -> Tensor:
-        """Scores (M, C) of the layer's outputs `raw` (M, ...), through the tail alone; may write into `raw`."""
-        M = raw.shape[0]
+    def __call__(self, raw: Tensor, random: Random | None = None) -> Tensor:
+        """Scores (M, C) of the layer's outputs `raw`, through the tail alone; may write into `raw`.
+
+        `random` is the state that torch's random numbers had behind the layer, for a network that draws some.
+        """
+
+        def nothing(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+            return torch.zeros((), dtype=dtype, device=raw.device).expand(shape)  # of any shape, it costs one number
+
+        return self._run(raw, random, self.picture, nothing, self.solid)
+
+    def _run(self, raw: Tensor, random: Random | None, picture: Tensor, fill: Fill, solid: bool) -> Tensor:
+        M = raw.shape[self.batch]
         counts: dict[nn.Module, int] = {}
 
-        def blank(t: Tensor) -> Tensor:
-            # Stride 0: a stub of any shape costs one number. Its values never reach the scores (`clean`).
-            shape = (t.shape[0] * M // self.rows, *t.shape[1:]) if t.dim() and t.shape[0] % self.rows == 0 else t.shape
-            value = fill if t.is_floating_point() else 0
-            return torch.full((), value, dtype=t.dtype, device=raw.device).expand(shape)
+        def blank(form: Blank) -> Tensor:
+            values = fill(tuple(size.of(M) for size in form.sizes), form.dtype)
+            return values.clone(memory_format=torch.contiguous_format) if solid else values
 
-        def stub(module: nn.Module, outputs: tuple[Any, ...]) -> Callable[..., Any]:
-            own = module.forward
-
-            def forward(*args: Any, **kwargs: Any) -> Any:
-                call = counts[module] = counts.get(module, -1) + 1
-                if call >= len(outputs):
+        def stub(module: nn.Module, calls: tuple[Call | None, ...], own: Callable[..., Any]) -> Callable[..., Any]:
+            def stand_in(*args: Any, **kwargs: Any) -> Any:
+                count = counts[module] = counts.get(module, -1) + 1
+                call = calls[count] if count < len(calls) else None
+                if call is None:
                     return own(*args, **kwargs)
-                if module is self.module and call == len(outputs) - 1:
-                    return replace_first(map_tensors(blank, outputs[call]), raw)
-                return map_tensors(blank, outputs[call])
+                forms = iter(call.blanks)
+                output = map_tensors(lambda _: blank(next(forms)), call.output)
+                if call is not self.call:
+                    return output
+                if random is not None and self.draws:
+                    set_random_state(random, raw.device)
+                return replace_first(output, raw)
 
-            return forward
+            return stand_in
 
-        images = torch.full((), fill, dtype=raw.dtype, device=raw.device).expand(M, *self.image_shape)
-        with forwards({m: stub(m, outputs) for m, outputs in self.stubbed.items()}):
-            return logits_of(self.net(images))
+        images = picture.expand(M, *picture.shape[1:])
+        with stubs({m: stub(m, calls, m._compiled_call_impl or m._call_impl) for m, calls in self.stubbed.items()}):
+            return self.scores_of(self.net(images.clone() if solid else images))
 
 
-def make_tail(net: nn.Module, call: Call, calls: Sequence[Call], inputs: Tensor, scores: Tensor) -> Tail:
-    """The tail behind one call of the dry run, tested: equal scores at another batch size, and no NaN of a stub.
+def make_tail(net: nn.Module, call: Call, found: Survey, inputs: Tensor, read: Pass) -> Tail:
+    """The tail behind one call of the dry run, tested on a pass that was cut there.
 
-    Everything that ended before the call did, and whose enclosing call was still open then, is stubbed.
+    It is clean where it gives the pass's own scores, and bit by bit the same ones when the stubs' numbers and the
+    picture are others; where a picture's scores do not depend on its batch, also in another order and number.
     """
-    open_then = {None} | {c.start for c in calls if c.start < call.start and c.end > call.end}
-    before = [c for c in sorted(calls, key=lambda c: c.start) if c.end <= call.end and c.parent in open_then]
-    stubbed: dict[nn.Module, tuple[Any, ...]] = {}
-    for c in before:
-        shapes = map_tensors(lambda t: t.to("meta"), c.output)
-        stubbed[c.module] = (*stubbed.get(c.module, ()), shapes)
-    tail = Tail(net, call.module, stubbed, None, inputs.shape[0], tuple(inputs.shape[1:]))
-    raw = first_tensor(call.output)
-    assert raw is not None
-    picked = torch.tensor([1, 0, 1]) % inputs.shape[0]
-    with torch.inference_mode(False):  # the caller's inference mode would give a tensor without a version
-        given = raw[picked]
-    version = given._version
-    try:
-        with untouched(net), torch.inference_mode(False), torch.no_grad():
-            again = tail(given, fill=float("nan"))
-    except Exception:  # a stub that the network's own code cannot digest: not clean, the full forward serves
-        return replace(tail, clean=False)
-    expected = scores[picked]
-    tolerance = 1e-5 if scores.dtype in (torch.float32, torch.float64) else 1e-2
-    same = again.shape == expected.shape and torch.allclose(
-        again, expected, rtol=tolerance, atol=tolerance * float(expected.abs().max() + 1)
+    (batch,) = call.blanks[0].batch
+    tail = Tail(
+        net, call, _before(call, found.calls), batch, inputs[:1].detach(), found.draws, scores_of=found.scores_of
     )
-    return replace(tail, clean=bool(same), writes=given._version != version)
+    raw, random, expected = read.raws[call.end].detach(), read.random[call.end], read.scores.detach()
+    picked = torch.tensor([1, 0, 1], device=raw.device)
+    noise = torch.Generator(raw.device).manual_seed(0)
+
+    def drawn(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        if not dtype.is_floating_point:
+            return torch.zeros(shape, dtype=dtype, device=raw.device)
+        return torch.rand(shape, generator=noise, device=raw.device).to(dtype)
+
+    with untouched(net), torch.inference_mode(False), torch.no_grad():
+        for tried in (tail, replace(tail, solid=True)):
+            try:
+                given = raw.clone()
+                version = given._version
+                again = tried(given, random)
+                other = tried._run(raw.clone(), random, inputs[1:2], drawn, True)
+                more = tried(raw.index_select(batch, picked)) if found.alone and not found.draws else None
+            except Exception:  # the network's own code cannot digest such stubs: others may do, or none
+                continue
+            same = torch.equal if raw.device.type == "cpu" else alike  # a GPU may add in another order
+            clean = alike(again, expected) and same(again, other)
+            clean = clean and (more is None or alike(more, expected[picked]))
+            return replace(tried, clean=clean, writes=given._version != version)
+    return replace(tail, clean=False)
+
+
+def _before(call: Call, calls: Sequence[Call]) -> dict[nn.Module, tuple[Call | None, ...]]:
+    """By module, in order, the calls that had ended when `call` did and that replay comes by.
+
+    What gives nothing that grows with the images (a table of positions) is no picture's: it is run, not stubbed.
+    """
+    by: set[int | None] = {None} | {c.start for c in calls if c.start < call.start and c.end > call.end}
+    found: dict[nn.Module, tuple[Call | None, ...]] = {}
+    for c in sorted(calls, key=lambda c: c.start):
+        if c.parent in by and c.end <= call.end:
+            run = c is not call and not any(blank.batch for blank in c.blanks)
+            if run:
+                by.add(c.start)
+            found[c.module] = (*found.get(c.module, ()), None if run else c)
+    return found

@@ -60,10 +60,11 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Attended:
-    """The saliency `method` and its raw map (h, w) of the target."""
+    """The saliency `method` and its raw map (h, w) of the target; `why` it is not the one that would have led."""
 
     method: str
     raw: Tensor
+    why: str = ""
 
 
 def look(
@@ -77,8 +78,8 @@ def look(
     seed: int = 0,
     tell: Callable[[str], None] = lambda step: None,
 ) -> Seen:
-    """Looks at a picture once. `method` leads attention (`leading_method` by default), `options` are those of saliency
-    methods by name; `tell` hears each step.
+    """Looks at a picture once. `method` leads attention (by default the first of `leading_methods` that can), `options`
+    are those of saliency methods by name; `tell` hears each step.
 
     Raises:
         UsageError: an unknown class or method, or target and versus are the same class.
@@ -88,10 +89,9 @@ def look(
     images, boxes = clf.prepare([picture])
     tap = tapped(clf, images)
     probabilities = clf.to_probabilities(tap.logits)[0].cpu()
+    _check_probabilities(clf, probabilities)
     asked, other = _classes(clf, probabilities, target, versus)
-    method = method or leading_method(tap)
-    tell(f"looking where: {method}")
-    attention = attend(tap, asked, method=method, options=options, seed=seed)
+    attention = attend(tap, asked, method=method, options=options, seed=seed, tell=tell)
     return Seen(picture, tap.images[0], boxes[0], tap, probabilities, asked, other, attention)
 
 
@@ -111,6 +111,16 @@ def tapped(clf: Classifier, images: Tensor) -> Tap:
     return tap
 
 
+def _check_probabilities(clf: Classifier, probabilities: Tensor) -> None:
+    low, high = float(probabilities.min()), float(probabilities.max())
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise UsageError(
+            f'with activation "none" scores are probabilities, and this model gives {low:.3g} to {high:.3g}. Say '
+            'activation="softmax" (or "sigmoid") if they are logits; a measured quantity is no class: '
+            "saywhy.saliency(clf, images, lambda scores: scores[:, 0]) shows where it comes from"
+        )
+
+
 def _classes(
     clf: Classifier, probabilities: Tensor, target: int | str | None, versus: int | str | None
 ) -> tuple[int, int | None]:
@@ -126,35 +136,50 @@ def _classes(
     return asked, ranking[0] if ranking else None
 
 
-def leading_method(tap: Tap) -> str:
-    """The saliency method that says where a class is seen, where none is asked for.
+def leading_methods(tap: Tap) -> tuple[str, ...]:
+    """The saliency methods that may say where a class is seen, where none is asked for: the first that can leads.
 
     In front of a class-token transformer's last block, gradients rank the parts of a bird worse than chance
     (docs/aviary-benchmark.md): there the attention itself leads, if the network's attention can be recorded.
     """
-    if not tap.clf.white_box:
-        return BLACK_BOX_METHOD
-    if tap.point().grid.prefix == 0:
-        return WHITE_BOX_METHOD
-    try:
-        tap.attention()
-    except UsageError:  # an attention of another kind; the record names the method that leads instead
-        return WHITE_BOX_METHOD
-    return CLASS_TOKEN_METHOD
+    if not tap.points:
+        return (BLACK_BOX_METHOD,)
+    gradients = (WHITE_BOX_METHOD, BLACK_BOX_METHOD)
+    return (CLASS_TOKEN_METHOD, *gradients) if tap.point().grid.prefix else gradients
 
 
 def attend(
-    tap: Tap, target: int, *, method: str | None = None, options: Options | None = None, seed: int = 0
+    tap: Tap,
+    target: int,
+    *,
+    method: str | None = None,
+    options: Options | None = None,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda step: None,
 ) -> Attended:
-    """Where a class is seen in the first image of a tap."""
-    method = method or leading_method(tap)
-    return Attended(method, _map(tap, target, method, (options or {}).get(method, {}), seed))
+    """Where a class is seen in the first image of a tap: by the method that is asked for, or the first that can.
+
+    Raises:
+        UsageError: the network cannot be served by the method that is asked for.
+    """
+    names = leading_methods(tap) if method is None else (method,)
+    refused: list[str] = []
+    for name in names:
+        tell(f"looking where: {name}")
+        led = {"masks": BLACK_BOX_MASKS} if name == BLACK_BOX_METHOD and (method is None or not tap.points) else {}
+        try:
+            raw = _map(tap, target, name, led | dict((options or {}).get(name, {})), seed)
+        except (UsageError, ModelError) as e:
+            if name == names[-1]:
+                raise
+            refused.append(f"{name} cannot serve this network ({str(e).split('; ')[0].split('. ')[0]})")
+        else:
+            return Attended(name, raw, "".join(f"{no}, so {name} leads" for no in refused[-1:]))
+    raise AssertionError("one of the names is the last")
 
 
 def _map(tap: Tap, index: int, method: str, given: Mapping[str, Any], seed: int) -> Tensor:
     """The raw map (h, w) of one class."""
     known = METHODS[method].options if method in METHODS else {}
     options: dict[str, object] = {"seed": seed} if "seed" in known else {}
-    if method == BLACK_BOX_METHOD and not tap.clf.white_box:
-        options["masks"] = BLACK_BOX_MASKS
     return saliency_of(tap, Targets(torch.tensor([index]), ()), method, **(options | dict(given)))[0]

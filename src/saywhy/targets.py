@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from saywhy.errors import ModelError, UsageError, unknown
 
 Scalar = Callable[[Tensor], Tensor]
-Target = int | str | Tensor | Scalar | Sequence[int | str | Scalar] | None
+Target = int | str | Tensor | NDArray[np.integer[Any]] | np.integer[Any] | Scalar | Sequence[int | str | Scalar] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +82,15 @@ def resolve(target: Target, scores: Tensor, classes: Sequence[str]) -> Targets:
         return Targets(None, (target,) * N)
     if target is None or (isinstance(target, str) and target == "predicted" and "predicted" not in classes):
         return Targets(_flat(scores).argmax(dim=1).cpu(), ())
+    if isinstance(target, np.ndarray):
+        target = torch.as_tensor(target) if target.dtype.kind in "iu" else list(target)
     if isinstance(target, Tensor):
         if target.is_floating_point() or target.dim() > 1:
             raise UsageError(
                 f"targets must be class indices, a 1-D integer tensor; got {tuple(target.shape)} {target.dtype}"
             )
         target = target.tolist()
-    if isinstance(target, (int, str)):
+    if isinstance(target, (int, str, np.integer)):
         index = class_index(target, classes, _flat(scores).shape[1])
         return Targets(torch.full((N,), index), ())
     items = list(target)
@@ -118,6 +123,7 @@ def class_index(name: object, classes: Sequence[str], count: int) -> int:
     Raises:
         UsageError: out of range, unknown, or a name that several classes share.
     """
+    name = int(name) if isinstance(name, np.integer) else name  # as argmax gives it
     if isinstance(name, bool) or not isinstance(name, (int, str)):
         raise UsageError(f"a class is an index or a name, not {name!r}")
     if isinstance(name, str):

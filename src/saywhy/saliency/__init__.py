@@ -329,15 +329,15 @@ def _tap_for(
 
 def _scores_only(clf: Classifier, images: Tensor) -> Tap:
     images = clf.at_home(images)
-    return Tap(clf, images, clf.logits(images), {}, {}, None)
+    return Tap(clf, images, clf.logits(images), {})
 
 
 def _split(targets: Target, N: int) -> Callable[[int, int], Target]:
     """The part of the targets that belongs to images start to stop; a wrong number is an error at once."""
-    many = (isinstance(targets, Tensor) and targets.dim() == 1) or isinstance(targets, (list, tuple))
-    if not many:
+    many = isinstance(targets, (Tensor, np.ndarray)) and targets.ndim == 1
+    if not many and not isinstance(targets, (list, tuple)):
         return lambda start, stop: targets
-    assert isinstance(targets, (Tensor, list, tuple))
+    assert isinstance(targets, (Tensor, np.ndarray, list, tuple))
     if len(targets) != N:
         raise UsageError(f"{len(targets)} targets for {N} images; give one target for all, or one for each image")
     return lambda start, stop: targets[start:stop]

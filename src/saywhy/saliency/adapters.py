@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from saywhy.errors import ExtraMissing, ModelError, SaywhyError, no_inside
 from saywhy.hooks import untouched
 from saywhy.locking import ALONE
-from saywhy.outputs import logits_of
 from saywhy.passes import tally
 from saywhy.tap import Tap
 from saywhy.targets import Targets
@@ -85,13 +84,15 @@ class _Asked(nn.Module):
     def __init__(self, tap: Tap, net: nn.Module) -> None:
         super().__init__()
         self.net = net
-        self._expand = tap.clf._expand
+        self._expand, self._scores_of = tap.clf._expand, tap.clf.scores_of
         self._target: Targets | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
         tally(forward=len(inputs))
         assert self._target is not None
-        return self._target.of(self._expand(logits_of(self.net(inputs))), torch.zeros(len(inputs), dtype=torch.long))
+        return self._target.of(
+            self._expand(self._scores_of(self.net(inputs))), torch.zeros(len(inputs), dtype=torch.long)
+        )
 
 
 def _attributions(name: str, tap: Tap, targets: Targets, **options: Any) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
+from saywhy.wrappers import original
 from saywhy.zoo.bound import bind, check_one_input
 from saywhy.zoo.class_names import Names
 from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
@@ -69,6 +70,7 @@ def load_classifier(
     activation: Activation | None = None,
     grid: tuple[int, int] | None = None,
     prefix_tokens: int | None = None,
+    suffix_tokens: int | None = None,
     timeout: float | None = None,
     retries: int | None = None,
     name: str | None = None,
@@ -76,6 +78,7 @@ def load_classifier(
     range: tuple[float, float] | None = None,
     exif: Literal["upright", "stored"] | None = None,
     bands: int | Sequence[int] | None = None,
+    scores_from: str | int | None = None,
     config: str | Path | None = None,
 ) -> Classifier:
     """Loads the classifier that `spec` names: a row of LOADERS, a model.toml, an nn.Module or any callable.
@@ -160,7 +163,7 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
     """The Classifier of what was found and what the user said; the user wins."""
     if isinstance(found, Classifier):
         return _adjusted(found, options)
-    net, device = found.net, options.device or "cpu"
+    net, device = original(found.net), options.device or "cpu"
     if isinstance(net, nn.Module):
         tensors = [*net.parameters(), *net.buffers()]
         device = options.device or (str(tensors[0].device) if tensors else "cpu")
@@ -178,9 +181,11 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
         batch_size=options.batch_size or found.batch_size,
         grid=options.grid,
         prefix_tokens=options.prefix_tokens,
+        suffix_tokens=options.suffix_tokens,
         channels_last=found.channels_last,
         black_box_fingerprint=found.fingerprint,
         notes=(*found.notes, *_named(options)),
+        scores_from=options.scores_from,
     )
     clf = _understood(clf, found, options)
     if clf.classes is not None:
@@ -195,7 +200,15 @@ def _named(options: Options) -> tuple[str, ...]:
 
 def _adjusted(clf: Classifier, options: Options) -> Classifier:
     """A ready Classifier with what the user said instead."""
-    names = ("layer", "classes", "device", "batch_size", "activation", "grid", "prefix_tokens", "name")
+    names = (
+        "layer",
+        "classes",
+        "device",
+        "batch_size",
+        "activation",
+        "name",
+        *("grid", "prefix_tokens", "suffix_tokens", "scores_from"),
+    )
     said = {name: value for name in names if (value := getattr(options, name)) is not None}
     if isinstance(clf.net, nn.Module) and options.device is not None:
         clf.net.to(options.device)

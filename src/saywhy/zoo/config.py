@@ -40,6 +40,7 @@ class Options:
     activation: Activation | None = None
     grid: tuple[int, int] | None = None
     prefix_tokens: int | None = None
+    suffix_tokens: int | None = None
     timeout: float = 30.0
     retries: int = 2
     name: str | None = None
@@ -47,6 +48,7 @@ class Options:
     range: tuple[float, float] | None = None
     exif: Literal["upright", "stored"] | None = None
     bands: tuple[int, ...] | None = None
+    scores_from: str | int | None = None
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,12 @@ def _device(key: str, value: Any, folder: Path | None) -> str:
     return str(device)
 
 
+def _key(key: str, value: Any, folder: Path | None) -> str | int:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise UsageError(f"{key} names one of the network's outputs: a key, a field's name or a number; got {value!r}")
+    return value
+
+
 _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
     "weights": _path,
     "classes": _classes,
@@ -213,6 +221,8 @@ _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
     "activation": _one_of(get_args(Activation)),
     "grid": _pair,
     "prefix_tokens": _number(0),
+    "suffix_tokens": _number(0),
+    "scores_from": _key,
     "timeout": _number(0.001),
     "retries": _number(0),
     "average": _number(2),
