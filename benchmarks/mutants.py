@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE, TESTS, RESULT = ROOT / "src" / "saywhy", ROOT / "tests", Path(__file__).parent / "results" / "mutants.json"
 GOAL = 0.85
 SAID = ("test_said_only_if.py", "test_language.py")
-SHOWN = ("test_drawn_as_measured.py", "test_render.py", "test_outline.py")
+SHOWN = ("test_drawn_as_measured.py", "test_render.py", "test_outline.py", "test_panel.py", "test_page.py")
 PLAYED = ("test_game_promises.py", "test_intervene.py")
 RECORDED = ("test_record_promises.py", "test_explainer.py", "test_graph.py")
 
