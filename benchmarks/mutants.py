@@ -9,7 +9,8 @@ lines, quickest first, until one fails. A test that does not reach them runs too
 by an earlier one and kept), unless it is slow. A fault that no test reaches has survived.
 
 TABLE says which tests answer for which module; the sample of faults of a module depends on the seed and on its text.
-Writes results/mutants.json: the score (share of faults that a test noticed) of each module, and every survivor.
+Writes results/mutants.json (with -m only where -o says so): the score, the share of faults that a test noticed, of each
+module, and every survivor.
 """
 
 from __future__ import annotations
@@ -357,26 +358,39 @@ def report(a: argparse.Namespace, found: dict[str, dict[str, Any]], seconds: flo
         row["survivors"].sort(key=lambda s: (int(s["at"].split(":")[1]), s["diff"]))
     for module, row in found.items():
         print(f"{module:28} {row['noticed']:4} of {row['planted']:4} noticed ({row['score']:.0%})")
-    noticed, all_of_them = (sum(row[k] for row in found.values()) for k in ("noticed", "planted"))
+    modules = {**_kept(a), **found} if a.module else found
+    noticed, all_of_them = (sum(row[k] for row in modules.values()) for k in ("noticed", "planted"))
     score = noticed / max(1, all_of_them)
     print(f"{noticed} of {all_of_them} faults noticed, {score:.1%} (goal {GOAL:.0%}), {seconds:.0f} s, {a.jobs} jobs")
-    if not a.module:
-        content = {"question": "do the tests notice small faults", "machine": facts(), "seed": a.seed, "jobs": a.jobs,
-                   "seconds": round(seconds), "planted": all_of_them, "noticed": noticed, "score": round(score, 3),
-                   "modules": found}  # fmt: skip
-        RESULT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        sys.exit(score < GOAL)
+    if a.output:
+        content = {"question": "do the tests notice small faults", "machine": facts(), "seed": a.seed,
+                   "number": a.number, "jobs": a.jobs, "seconds": round(seconds), "planted": all_of_them,
+                   "noticed": noticed, "score": round(score, 3), "modules": modules}  # fmt: skip
+        a.output.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    sys.exit(score < GOAL)
+
+
+def _kept(a: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The rows of an earlier run that a run of some modules leaves as they are; none where it drew otherwise."""
+    if a.output is None or not a.output.exists():
+        return {}
+    before = json.loads(a.output.read_text("utf-8"))
+    alike = (before.get("seed"), before.get("number")) == (a.seed, a.number)
+    return {m: row for m, row in before["modules"].items() if m in table()} if alike else {}
 
 
 def asked() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("-m", "--module", default="", help="only modules with this in their path; writes no result")
+    parser.add_argument("-m", "--module", default="", help="only modules with this in their path")
     parser.add_argument("-n", "--number", type=int, default=30, help="faults planted in each module, at most")
     parser.add_argument("-j", "--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", action="store_true", help="print survivors as they come")
-    return parser.parse_args()
+    parser.add_argument("-o", "--output", type=Path, help="the result; a run of some modules replaces their rows alone")
+    a = parser.parse_args()
+    a.output = a.output or (None if a.module else RESULT)
+    return a
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def _number(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _answer(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.Return) and node.value is not None:
+    if isinstance(node, ast.Return) and node.value is not None and ast.unparse(node.value) != "None":
         truth = isinstance(node.value, ast.Compare | ast.BoolOp) or (
             isinstance(node.value, ast.UnaryOp) and isinstance(node.value.op, ast.Not)
         )
@@ -101,10 +101,11 @@ def _answer(node: ast.AST) -> Iterator[ast.AST]:
 
 def _same(node: ast.Call) -> bool:
     """Whether a call gives a value equal to what it was given: its members as a tuple, or one number of an array or a
-    tensor as Python's own. `int` and `bool` stay faults (they cut off), so does `float` of text or of a whole number."""
+    tensor as Python's own. `int` and `bool` stay faults (they cut off), so does `float` of a text or a whole number."""
     f = node.func
     name = f.attr if isinstance(f, ast.Attribute) else f.id if isinstance(f, ast.Name) else ""
-    computed = len(node.args) == 1 and isinstance(node.args[0], ast.Call) and isinstance(node.args[0].func, ast.Attribute)
+    inner = node.args[0] if len(node.args) == 1 else None
+    computed = isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute)
     return name in SAME or (name == "float" and computed)
 
 

@@ -14,6 +14,7 @@ from saywhy.classifier import Classifier
 from saywhy.explanation import Explanation, GraphRecord
 from saywhy.graph.build import spatial_relation
 from saywhy.passes import counting
+from saywhy.record import _saliency
 from saywhy.regions.records import _at_the_whole
 from test_explainer import PLAIN, Colours, colours, patches
 
@@ -225,6 +226,31 @@ def test_a_large_map_is_kept_small_and_keeps_its_shape() -> None:
     big = saywhy.explain(wide, patches(), method="occlusion", regions=1)
     assert big.saliency is not None and max(big.saliency.grid) <= 64
     assert big.saliency.grid[1] == pytest.approx(1.5 * big.saliency.grid[0], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "grid"),
+    [((7, 7), (7, 7)), ((64, 64), (64, 64)), ((65, 13), (56, 11)), ((40, 80), (28, 56)), ((112, 112), (56, 56))],
+)
+def test_up_to_64_cells_a_side_a_map_is_kept_and_a_larger_one_as_means_of_its_cells(
+    shape: tuple[int, int], grid: tuple[int, int]
+) -> None:
+    raw = torch.rand(shape, generator=torch.Generator().manual_seed(0)) - 0.3
+    found = _saliency(raw, "m")
+    values = torch.tensor(found.values)
+    assert found.grid == tuple(values.shape) == grid and found.status == "ok"
+    want = F.avg_pool2d(raw[None], 2)[0] if shape == (112, 112) else raw
+    if want.shape == values.shape:
+        assert torch.allclose(values, want, atol=1e-6)
+    assert (found.minimum, found.maximum) == pytest.approx((float(values.min()), float(values.max())), rel=1e-5)
+
+
+def test_values_that_are_not_finite_are_told_and_kept_as_nothing() -> None:
+    raw = torch.tensor([[1.23456789, float("nan")], [float("inf"), float("-inf")]])
+    found = _saliency(raw, "m")
+    assert (found.status, found.values) == ("not_finite", ((1.23457, 0.0), (0.0, 0.0)))
+    statuses = [_saliency(torch.full((2, 2), v), "m").status for v in (0.0, -1.0)]
+    assert statuses == ["flat", "all_negative"] or statuses == ["flat", "flat"]
 
 
 def test_the_record_names_what_made_it(found: Explanation) -> None:
