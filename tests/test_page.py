@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from records import record
-from saywhy.explanation import Explanation, Run
+from saywhy.explanation import Beside, ConceptRecord, Explanation, Mask, Run
 from saywhy.render import RENDERERS, palette, wording
 from saywhy.render.layout import LONG_SIDE, apart, layout_of
 from saywhy.render.outline import chaikin, deepest_point, resample, rings_of, soften, svg_path
+from saywhy.render.pages import jpeg, png
 from test_outline import VIEW, disc
 from test_render import CASES, Page, draw, flat, made, page
 
@@ -162,6 +163,40 @@ def test_without_statements_the_text_of_the_record_is_told_line_by_line() -> Non
     assert "b\ufffd[2Jx" in text(e.model_copy(update={"statements": loud}))
 
 
+@pytest.mark.parametrize("renderer", ["html", "text"])
+@pytest.mark.parametrize("status", ["ok", "flat"])
+def test_no_control_character_of_any_name_reaches_a_terminal_or_a_page(renderer: str, status: str) -> None:
+    e = record(2, regions=3, names=(HOSTILE,) * 5, path=f"photos/{HOSTILE}.png", saliency=status)
+    effect = {"fill": HOSTILE, "disagree": (HOSTILE,)}
+    assert e.graph is not None and e.saliency is not None
+    edges = tuple(x.model_copy(update={"relation": HOSTILE}) for x in e.graph.edges)
+    graph = e.graph.model_copy(update={"edges": edges, "fidelity": {HOSTILE: 0.5}})
+    found = {"alone": {"value": 0.7, "low": 0.5, "high": 0.9}, "without": {"value": 0.3, "low": 0, "high": 0.4}}
+
+    def hostile(c: ConceptRecord) -> ConceptRecord:
+        colours = tuple(k.model_copy(update={"term": HOSTILE}) for k in c.colours)
+        how = c.effect.model_copy(update=effect)
+        return c.model_copy(update={"name": HOSTILE, "effect": how, "colours": colours})
+
+    checked = tuple(
+        s.model_copy(update={"effect": s.effect and s.effect.model_copy(update=effect)}) for s in e.statements
+    )
+    e = e.model_copy(
+        update={
+            "model": e.model.model_copy(update={"name": HOSTILE, "layer": HOSTILE, "layer_reason": HOSTILE}),
+            "saliency": e.saliency.model_copy(update={"method": HOSTILE}),
+            "concepts": tuple(map(hostile, e.concepts)),
+            "runs": tuple(r.model_copy(update={"fill": HOSTILE}) for r in e.runs),
+            "statements": checked,
+            "graph": graph,
+            "graphs": (graph,),
+            "parts": {"regions": {"sufficiency": {"regions": ["1"], **found}}},
+        }
+    )
+    told = RENDERERS[renderer].function(e).decode()
+    assert [line for line in told.splitlines() if "\x1b" in line] == [] and SHOWN in told
+
+
 # --------------------------------------------------------------------------------------------------
 # Lights, classes, pictures.
 
@@ -198,9 +233,22 @@ def test_every_picture_of_a_page_can_be_read_and_has_its_size(case: Explanation)
     sizes = [im.size for im in shown]
     if case.thumbnail:
         assert sizes[0] == view
+    if "Which regions need each other" in raw(case) and case.thumbnail:
+        assert [max(im.size) for im in shown if im.mode == "L"] == [280], "the backdrop of the graph, in grey"
     heat = [im for im in shown if im.format == "PNG"]
     assert [im.mode for im in heat] == (["RGBA"] if palette.is_drawn(case.saliency) else [])
     assert all(im.size == (96, 96) for im in heat)
+
+
+@pytest.mark.parametrize(("size", "side", "small"), [((90, 30), 45, (45, 15)), ((20, 40), 100, (20, 40))])
+def test_a_picture_is_made_smaller_but_never_larger_and_is_left_as_it_was(
+    size: tuple[int, int], side: int, small: tuple[int, int]
+) -> None:
+    image = Image.new("RGB", size, "#336699")
+    (shown,) = images(f'"{jpeg(image, side)}"')
+    assert (shown.size, image.size) == (small, size)
+    (kept,) = images(f'"{png(image)}"')
+    assert (kept.size, kept.format, kept.getpixel((0, 0))) == (size, "PNG", (0x33, 0x66, 0x99))
 
 
 def test_the_frame_and_the_veil_lie_around_what_the_model_saw() -> None:
@@ -333,8 +381,6 @@ def test_the_answer_and_the_other_class_stand_beside_the_target() -> None:
 
 
 def test_a_region_is_called_by_its_name_where_it_has_one_and_says_what_it_lies_beside() -> None:
-    from saywhy.explanation import Beside
-
     c = record(regions=2).concepts[0]
     named = c.model_copy(update={"name": HOSTILE, "beside": Beside(relation="left of", region="2")})
     assert wording.label_of(named) == f"{SHOWN}, {c.place}, left of region 2"
@@ -454,3 +500,33 @@ def test_a_view_is_640_long_and_keeps_the_proportions(size: tuple[int, int]) -> 
     e = record(regions=1, size=size)
     view = layout_of(e).view
     assert max(view) == LONG_SIDE and view[0] / view[1] == pytest.approx(size[0] / size[1], rel=0.02)
+
+
+def test_a_line_thinner_than_the_view_shows_is_outlined_where_it_is() -> None:
+    line = np.zeros((2000, 3000), dtype=bool)
+    line[1000:1003, 200:2800] = True
+    points = np.concatenate(rings_of(line, VIEW))
+    assert np.abs(points[:, 1] - 1001.5 * 480 / 2000).max() < 3
+    assert points[:, 0].min() == pytest.approx(200 * 640 / 3000, abs=4)
+    assert points[:, 0].max() == pytest.approx(2800 * 640 / 3000, abs=4)
+
+
+def test_a_region_without_a_pixel_is_not_drawn_and_nothing_breaks() -> None:
+    e = record(regions=3)
+    empty = with_first(e, mask=Mask.of(np.zeros((e.image.height, e.image.width), dtype=bool)))
+    assert [s.concept.id for s in layout_of(empty).shapes] == ["2", "3"]
+    assert len(re.findall(r"<article", raw(empty))) == 2 and RENDERERS["png"].function(empty)
+
+
+def test_nothing_is_drawn_as_speaking_for() -> None:
+    e = with_first(record(regions=2, versus=False), contribution=0.0)
+    bars = [a["class"] for tag, a in page(e).tags if tag == "b" and "left" in a.get("style", "")]
+    nodes = [a["class"] for _, a in page(e).tags if a.get("class", "").startswith("node")]
+    assert bars[0] == "for" and nodes[0].split()[1] == "for"
+
+
+def test_the_bars_say_in_how_many_ways_and_that_grey_is_not_confirmed() -> None:
+    e = record(regions=2)
+    fewer = with_first(e, effect=e.concepts[0].effect.model_copy(update={"runs": 3}))
+    assert "the mean of 8 ways to hide it." in wording.bars_are(fewer)
+    assert "the mean of 0 ways" in wording.bars_are(record(regions=0))

@@ -15,7 +15,7 @@ from PIL import Image, ImageColor, ImageDraw
 from records import record
 from saywhy.explanation import Explanation
 from saywhy.render import palette, wording
-from saywhy.render.canvas import INK, MARGIN, PAPER, SLOT, SOFT, WIDTH, lettered, paragraph, short, wrap, write
+from saywhy.render.canvas import INK, MARGIN, PAPER, SLOT, SOFT, WIDTH, badge, lettered, paragraph, short, wrap, write
 from saywhy.render.layout import layout_of
 from saywhy.render.png import PICTURE_HEIGHT, png
 from test_render import CASES, made
@@ -33,6 +33,7 @@ class Panel:
     lines: list[tuple[Any, str]] = field(default_factory=list)
     pasted: list[tuple[Image.Image, tuple[int, int]]] = field(default_factory=list)
     badges: list[tuple[str, int, tuple[float, float]]] = field(default_factory=list)  # name, width of what it is on
+    aside: dict[str, tuple[Box, str]] = field(default_factory=dict)  # what is written on the photo: box and colour
 
     def box(self, text: str, number: int = 0) -> Box:
         return [box for t, box, _ in self.texts if t == lettered(text)][number]
@@ -53,6 +54,8 @@ def drawn(e: Explanation) -> Panel:
                 out.texts.append((said, box, how["fill"]))
             else:
                 out.badges.append((said, self._image.width, xy))
+                box = self.textbbox(xy, said, font=how.get("font"), anchor=how.get("anchor"))
+                out.aside[said] = (box, how.get("fill", "#ffffff"))
             text(self, xy, said, **how)
 
         def ruled(self: Any, xy: Any, *, fill: str | None = None, **how: Any) -> None:
@@ -372,7 +375,10 @@ def test_a_picture_keeps_its_proportions_and_fits_its_half(name: str) -> None:
 
 def test_a_photo_that_is_missing_is_told_on_its_place() -> None:
     panel = drawn(record(bare=True))
-    assert "the photo is not in the record" in [name for name, _, _ in panel.badges]
+    (x0, y0, x1, y1), colour = panel.aside["the photo is not in the record"]
+    width = 2 * panel.pasted[0][0].width
+    assert x0 > 0 and x1 < width and (x0 + x1) / 2 == pytest.approx(width / 2, abs=3) and y0 > 0
+    assert contrast(colour, "#cfd4d9") > 3.5 and y1 - y0 > 20
     assert "the photo is not in the record" not in [name for name, _, _ in drawn(record()).badges]
 
 
@@ -398,6 +404,8 @@ def test_wrapped_lines_fit_and_lose_no_letter(width: int) -> None:
         first = following.split(" ")[0]
         whole = f"{line} {first}"
         assert write(canvas, (0, 0), whole, 15) > width or whole not in text, "no line ends before it is full"
+        assert write(canvas, (0, 0), line + first[0], 15) > width or line + first[0] not in text, "nor does a part"
+    assert wrap("abc", 15, 1) == ["a", "b", "c"], "one letter at least"
     assert wrap("", 15, width) == []
 
 
@@ -423,3 +431,20 @@ def test_a_paragraph_ends_below_its_last_line() -> None:
 @pytest.mark.parametrize(("text", "longest", "cut"), [("abcd", 4, "abcd"), ("abcde", 4, "abc…"), ("a\nb", 4, "a b")])
 def test_short_texts_have_one_line_and_end_with_dots_where_they_were_cut(text: str, longest: int, cut: str) -> None:
     assert short(text, longest) == cut
+
+
+@pytest.mark.parametrize(("name", "radius"), [("1", 12), ("8", 26), ("12", 26)])
+def test_a_number_stands_white_in_the_middle_of_a_dark_disc_with_a_white_rim(name: str, radius: int) -> None:
+    tile = Image.new("RGB", (100, 100), "#888888")
+    badge(ImageDraw.Draw(tile), (50, 50), name, radius)
+    pixels = np.asarray(tile, dtype=int)
+    y, x = np.mgrid[0:100, 0:100]
+    away = np.hypot(x - 50, y - 50)
+    assert (pixels[away > radius + 2] == 0x88).all()
+    assert np.median(pixels[(away < radius - 2) & (away > 0.7 * radius)]) < 80
+    assert pixels[np.abs(away - radius + 1) < 1].mean() > 150
+    ys, xs = np.nonzero((pixels.min(axis=-1) > 150) & (away < 0.85 * radius))
+    assert (xs.min() + xs.max()) / 2 == pytest.approx(50, abs=2.5) and (ys.min() + ys.max()) / 2 == pytest.approx(
+        50, abs=2.5
+    )
+    assert np.ptp(ys) > 0.6 * radius, "large enough to be read"

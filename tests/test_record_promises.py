@@ -208,6 +208,46 @@ def test_the_game_is_told_in_the_asked_unit() -> None:
     assert (p.game.unit, odds.game.unit) == ("probability", "log-odds")
 
 
+class Two(nn.Module):
+    """Two of the colours: what one loses the other gains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Colours()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)[:, :2]
+
+
+@pytest.mark.parametrize("unit", ["probability", "log-odds"])
+def test_shares_add_up_to_the_game_and_the_other_class_mirrors_it(unit: str) -> None:
+    e = saywhy.explain(Classifier(Two(), preprocess=PLAIN), patches(), regions=3, unit=unit)
+    assert e.game is not None and e.game.unit == unit
+
+    def value(p: float) -> float:
+        return float(torch.logit(torch.tensor(p, dtype=torch.float64), eps=1e-6)) if unit == "log-odds" else p
+
+    assert e.game.full == pytest.approx(value(e.target.probability), abs=1e-4)
+    shares = [c.share for c in e.concepts if c.share is not None]
+    assert sum(shares) == pytest.approx(e.game.full - e.game.empty, abs=1e-5)
+    assert [c.share is not None for c in e.concepts] == [True] * len(shares) + [False] * (len(e.concepts) - len(shares))
+    (other,) = (g for g in e.graphs if g.class_index != e.target.class_index)
+    game = {
+        frozenset(r.regions): value(r.score)
+        for r in e.runs
+        if (r.act, r.fill, r.mirrored) == ("hide", "inpaint", False)
+    }
+    seen = 0
+    for edge in other.edges:
+        a, b = edge.source, edge.target
+        if frozenset({a, b}) in game:
+            seen += 1
+            adds = e.game.full - game[frozenset({a})] - game[frozenset({b})] + game[frozenset({a, b})]
+            assert edge.contribution == pytest.approx(-adds, abs=1e-4)
+        assert edge.contrast == pytest.approx(2 * edge.contribution, abs=1e-4)
+    assert seen
+
+
 def test_a_map_is_kept_raw_with_its_ends_and_the_method_that_made_it(found: Explanation) -> None:
     assert found.saliency is not None
     values = np.array(found.saliency.values)

@@ -111,8 +111,9 @@ def _image(seen: Seen) -> ImageRecord:
 
 
 def _saliency(raw: Tensor, method: str) -> SaliencyRecord:
-    _, (status,) = display(raw[None], (1, 1))  # its status alone is asked for
-    values = torch.nan_to_num(raw.double(), nan=0.0, posinf=0.0, neginf=0.0)
+    h, w = raw.shape
+    _, (status,) = display(raw[None], (h, w))
+    values = torch.nan_to_num(raw.double(), posinf=0.0, neginf=0.0)
     if max(values.shape) > 64:  # perturbation methods answer per pixel; the record keeps what a page can show
         values = F.interpolate(values[None, None], scale_factor=56 / max(values.shape), mode="area")[0, 0]
     return SaliencyRecord(
