@@ -25,7 +25,6 @@ import random
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -34,8 +33,10 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Any
+
+from coverage import Coverage
 
 from measure import facts
 from mutating import Site, difference, planted, sites
@@ -78,7 +79,8 @@ LATER = frozenset(("render/failure_page.py",))  # the audit's page belongs to th
 DRAWING = ("render/png", "render/canvas", "render/layout", "render/outline", "regions/panel", "regions/graph_drawing")
 TASTE = {f"{name}.py": frozenset({"number", "arithmetic"}) for name in DRAWING}
 HEAVY = ("torch", "numpy", "scipy.stats", "sklearn.cluster", "PIL.Image", "PIL.ImageDraw", "PIL.ImageFont", "pydantic",
-         "jinja2", "networkx", "skimage.data", "hypothesis.strategies", "pytest", "safetensors.torch")  # fmt: skip
+         "jinja2", "networkx", "skimage.data", "hypothesis.strategies", "pytest", "safetensors.torch",
+         "sympy", "typer.testing", "anyio.pytest_plugin", "xdist.plugin", "pytest_cov.plugin", "timm")  # fmt: skip
 SLOW = 0.5  # seconds: a slower test that does not reach the changed lines is not run
 
 
@@ -116,30 +118,26 @@ class Watching:
     """A plugin of pytest that notes seconds of tests and reached lines."""
 
     def __init__(self, targets: list[Path]) -> None:
-        self.names = {str(path): str(path.relative_to(SOURCE)) for path in targets}
-        self.failed = ""
-        self.now, self.seen = "", Baseline(lines={name: {} for name in self.names.values()})
+        self.targets, self.failed, self.seconds = targets, "", dict[str, float]()
+        self.coverage = Coverage(data_file=None, config_file=False, include=[str(path) for path in targets])
 
     def pytest_runtest_protocol(self, item: Any) -> None:
-        self.now = item.nodeid
+        self.coverage.switch_context(item.nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
             self.failed = f"{report.nodeid} fails without any fault:\n{report.longreprtext}"
-        self.seen.seconds[report.nodeid] = self.seen.seconds.get(report.nodeid, 0.0) + report.duration
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
 
-    def trace(self, frame: FrameType, event: str, arg: object) -> Any:
-        name = self.names.get(frame.f_code.co_filename)
-        if name is None:
-            return None
-        lines = self.seen.lines[name].setdefault(self.now, set())
-        lines.add(frame.f_lineno)
-
-        def local(frame: FrameType, event: str, arg: object) -> Any:
-            self.seen.lines[name].setdefault(self.now, set()).add(frame.f_lineno)
-            return local
-
-        return local
+    def lines(self) -> dict[str, dict[str, list[int]]]:
+        """The lines of each module that each test reached."""
+        out: dict[str, dict[str, list[int]]] = {}
+        for path in self.targets:
+            reached = out.setdefault(str(path.relative_to(SOURCE)), {})
+            for line, tests in self.coverage.get_data().contexts_by_lineno(str(path)).items():
+                for test in tests:
+                    reached.setdefault(test, []).append(line)
+        return out
 
 
 class Order:
@@ -179,14 +177,12 @@ def run_tests(files: list[str], plugin: object) -> int:
 def observed(files: list[str], targets: list[Path]) -> dict[str, Any]:
     """One run without faults, watched."""
     watching = Watching(targets)
-    threading.settrace(watching.trace)
-    sys.settrace(watching.trace)
+    watching.coverage.start()
     code = run_tests(files, watching)
-    sys.settrace(None)
+    watching.coverage.stop()
     if code:
         raise SystemExit(watching.failed or f"pytest ends with {code} without any fault: {' '.join(files)}")
-    lines = {m: {test: sorted(found) for test, found in tests.items()} for m, tests in watching.seen.lines.items()}
-    return {"seconds": watching.seen.seconds, "lines": lines}
+    return {"seconds": watching.seconds, "lines": watching.lines()}
 
 
 def tried(path: Path, site: Site, order: list[str]) -> dict[str, Any]:

@@ -178,16 +178,14 @@ def test_no_control_character_of_any_name_reaches_a_terminal_or_a_page(renderer:
         how = c.effect.model_copy(update=effect)
         return c.model_copy(update={"name": HOSTILE, "effect": how, "colours": colours})
 
-    checked = tuple(
-        s.model_copy(update={"effect": s.effect and s.effect.model_copy(update=effect)}) for s in e.statements
-    )
+    said = tuple(s.model_copy(update={"effect": s.effect and s.effect.model_copy(update=effect)}) for s in e.statements)
     e = e.model_copy(
         update={
             "model": e.model.model_copy(update={"name": HOSTILE, "layer": HOSTILE, "layer_reason": HOSTILE}),
             "saliency": e.saliency.model_copy(update={"method": HOSTILE}),
             "concepts": tuple(map(hostile, e.concepts)),
             "runs": tuple(r.model_copy(update={"fill": HOSTILE}) for r in e.runs),
-            "statements": checked,
+            "statements": said,
             "graph": graph,
             "graphs": (graph,),
             "parts": {"regions": {"sufficiency": {"regions": ["1"], **found}}},
