@@ -86,7 +86,7 @@ def _together(own: dict[str, Any], confirmed: Mapping[str, Confirmed]) -> dict[s
             raise UsageError(f"the part {name} fills {', '.join(twice)}, which is filled already; use its `record`")
         if strange := sorted(part.fields.keys() - Explanation.model_fields.keys()):
             raise UsageError(f"the part {name} fills {', '.join(strange)}, which no Explanation has; use its `record`")
-        fields = fields | part.fields
+        fields = {**fields, **part.fields}
     return fields
 
 
