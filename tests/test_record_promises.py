@@ -11,10 +11,12 @@ from torch import Tensor, nn
 import saywhy
 import tiny
 from saywhy.classifier import Classifier
+from saywhy.errors import UsageError
 from saywhy.explanation import Explanation, GraphRecord
 from saywhy.graph.build import spatial_relation
+from saywhy.parts import Confirmed
 from saywhy.passes import counting
-from saywhy.record import _saliency
+from saywhy.record import _saliency, _together
 from saywhy.regions.records import _at_the_whole
 from test_explainer import PLAIN, Colours, colours, patches
 
@@ -341,3 +343,15 @@ def test_what_a_pair_adds_at_the_whole_is_the_second_difference_with_all_others_
         expected = values[7] - values[alone[0][0]] - values[alone[1][0]] + values[7 - 2**i - 2**j]
         assert got[i, j] == got[j, i] == pytest.approx(expected, abs=1e-12)
     assert not got.diagonal().any()
+
+
+def test_fields_that_two_fill_or_that_there_are_not_are_all_named_in_order() -> None:
+    own, part = {"game": None, "concepts": ()}, Confirmed(said=[], fields={"graphs": (), "graph": None})
+    assert _together(own, {"mine": part}) == {**own, "graphs": (), "graph": None}
+    assert sorted(own) == ["concepts", "game"], "and what was given stays as it was"
+    for _ in range(3):
+        with pytest.raises(UsageError, match="the part b fills graph, graphs, which is filled already"):
+            _together(own, {"a": part, "b": part})
+    strange = Confirmed(said=[], fields={"z": 1, "game_": 2, "m": 3})
+    with pytest.raises(UsageError, match="the part c fills game_, m, z, which no Explanation has"):
+        _together(own, {"c": strange})
