@@ -9,7 +9,8 @@ lines, quickest first, until one fails. A test that does not reach them runs too
 by an earlier one and kept), unless it is slow. A fault that no test reaches has survived.
 
 TABLE says which tests answer for which module; the sample of faults of a module depends on the seed and on its text.
-Writes results/mutants.json: the score (share of faults that a test noticed) of each module, and every survivor.
+Writes results/mutants.json (with -m only where -o says so): the score, the share of faults that a test noticed, of each
+module, and every survivor.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import random
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -33,8 +33,10 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Any
+
+from coverage import Coverage
 
 from measure import facts
 from mutating import Site, difference, planted, sites
@@ -43,7 +45,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE, TESTS, RESULT = ROOT / "src" / "saywhy", ROOT / "tests", Path(__file__).parent / "results" / "mutants.json"
 GOAL = 0.85
 SAID = ("test_said_only_if.py", "test_language.py")
-SHOWN = ("test_drawn_as_measured.py", "test_render.py", "test_outline.py")
+SHOWN = ("test_drawn_as_measured.py", "test_render.py", "test_outline.py", "test_panel.py", "test_page.py")
 PLAYED = ("test_game_promises.py", "test_intervene.py")
 RECORDED = ("test_record_promises.py", "test_explainer.py", "test_graph.py")
 
@@ -59,7 +61,7 @@ TABLE: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "audit/families.py": (("test_failures.py",), frozenset()),
     "audit/bias.py": (("test_failures.py",), frozenset()),
     "audit/labels.py": (("test_failures.py",), frozenset()),
-    "record.py": (RECORDED, frozenset()),
+    "record.py": ((*RECORDED, "test_parts.py"), frozenset()),
     "regions/records.py": (RECORDED, frozenset()),
     "settling.py": ((*RECORDED, "test_parts.py"), frozenset()),
     "graph/build.py": (RECORDED, frozenset()),
@@ -77,7 +79,8 @@ LATER = frozenset(("render/failure_page.py",))  # the audit's page belongs to th
 DRAWING = ("render/png", "render/canvas", "render/layout", "render/outline", "regions/panel", "regions/graph_drawing")
 TASTE = {f"{name}.py": frozenset({"number", "arithmetic"}) for name in DRAWING}
 HEAVY = ("torch", "numpy", "scipy.stats", "sklearn.cluster", "PIL.Image", "PIL.ImageDraw", "PIL.ImageFont", "pydantic",
-         "jinja2", "networkx", "skimage.data", "hypothesis.strategies", "pytest", "safetensors.torch")  # fmt: skip
+         "jinja2", "networkx", "skimage.data", "hypothesis.strategies", "pytest", "safetensors.torch",
+         "sympy", "typer.testing", "anyio.pytest_plugin", "xdist.plugin", "pytest_cov.plugin", "timm")  # fmt: skip
 SLOW = 0.5  # seconds: a slower test that does not reach the changed lines is not run
 
 
@@ -115,30 +118,26 @@ class Watching:
     """A plugin of pytest that notes seconds of tests and reached lines."""
 
     def __init__(self, targets: list[Path]) -> None:
-        self.names = {str(path): str(path.relative_to(SOURCE)) for path in targets}
-        self.failed = ""
-        self.now, self.seen = "", Baseline(lines={name: {} for name in self.names.values()})
+        self.targets, self.failed, self.seconds = targets, "", dict[str, float]()
+        self.coverage = Coverage(data_file=None, config_file=False, include=[str(path) for path in targets])
 
     def pytest_runtest_protocol(self, item: Any) -> None:
-        self.now = item.nodeid
+        self.coverage.switch_context(item.nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
             self.failed = f"{report.nodeid} fails without any fault:\n{report.longreprtext}"
-        self.seen.seconds[report.nodeid] = self.seen.seconds.get(report.nodeid, 0.0) + report.duration
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
 
-    def trace(self, frame: FrameType, event: str, arg: object) -> Any:
-        name = self.names.get(frame.f_code.co_filename)
-        if name is None:
-            return None
-        lines = self.seen.lines[name].setdefault(self.now, set())
-        lines.add(frame.f_lineno)
-
-        def local(frame: FrameType, event: str, arg: object) -> Any:
-            self.seen.lines[name].setdefault(self.now, set()).add(frame.f_lineno)
-            return local
-
-        return local
+    def lines(self) -> dict[str, dict[str, list[int]]]:
+        """The lines of each module that each test reached."""
+        out: dict[str, dict[str, list[int]]] = {}
+        for path in self.targets:
+            reached = out.setdefault(str(path.relative_to(SOURCE)), {})
+            for line, tests in self.coverage.get_data().contexts_by_lineno(str(path)).items():
+                for test in tests:
+                    reached.setdefault(test, []).append(line)
+        return out
 
 
 class Order:
@@ -178,14 +177,12 @@ def run_tests(files: list[str], plugin: object) -> int:
 def observed(files: list[str], targets: list[Path]) -> dict[str, Any]:
     """One run without faults, watched."""
     watching = Watching(targets)
-    threading.settrace(watching.trace)
-    sys.settrace(watching.trace)
+    watching.coverage.start()
     code = run_tests(files, watching)
-    sys.settrace(None)
+    watching.coverage.stop()
     if code:
         raise SystemExit(watching.failed or f"pytest ends with {code} without any fault: {' '.join(files)}")
-    lines = {m: {test: sorted(found) for test, found in tests.items()} for m, tests in watching.seen.lines.items()}
-    return {"seconds": watching.seen.seconds, "lines": lines}
+    return {"seconds": watching.seconds, "lines": watching.lines()}
 
 
 def tried(path: Path, site: Site, order: list[str]) -> dict[str, Any]:
@@ -357,26 +354,39 @@ def report(a: argparse.Namespace, found: dict[str, dict[str, Any]], seconds: flo
         row["survivors"].sort(key=lambda s: (int(s["at"].split(":")[1]), s["diff"]))
     for module, row in found.items():
         print(f"{module:28} {row['noticed']:4} of {row['planted']:4} noticed ({row['score']:.0%})")
-    noticed, all_of_them = (sum(row[k] for row in found.values()) for k in ("noticed", "planted"))
+    modules = {**_kept(a), **found} if a.module else found
+    noticed, all_of_them = (sum(row[k] for row in modules.values()) for k in ("noticed", "planted"))
     score = noticed / max(1, all_of_them)
     print(f"{noticed} of {all_of_them} faults noticed, {score:.1%} (goal {GOAL:.0%}), {seconds:.0f} s, {a.jobs} jobs")
-    if not a.module:
-        content = {"question": "do the tests notice small faults", "machine": facts(), "seed": a.seed, "jobs": a.jobs,
-                   "seconds": round(seconds), "planted": all_of_them, "noticed": noticed, "score": round(score, 3),
-                   "modules": found}  # fmt: skip
-        RESULT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        sys.exit(score < GOAL)
+    if a.output:
+        content = {"question": "do the tests notice small faults", "machine": facts(), "seed": a.seed,
+                   "number": a.number, "jobs": a.jobs, "seconds": round(seconds), "planted": all_of_them,
+                   "noticed": noticed, "score": round(score, 3), "modules": modules}  # fmt: skip
+        a.output.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    sys.exit(score < GOAL)
+
+
+def _kept(a: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The rows of an earlier run that a run of some modules leaves as they are; none where it drew otherwise."""
+    if a.output is None or not a.output.exists():
+        return {}
+    before = json.loads(a.output.read_text("utf-8"))
+    alike = (before.get("seed"), before.get("number")) == (a.seed, a.number)
+    return {m: row for m, row in before["modules"].items() if m in table()} if alike else {}
 
 
 def asked() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("-m", "--module", default="", help="only modules with this in their path; writes no result")
+    parser.add_argument("-m", "--module", default="", help="only modules with this in their path")
     parser.add_argument("-n", "--number", type=int, default=30, help="faults planted in each module, at most")
     parser.add_argument("-j", "--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", action="store_true", help="print survivors as they come")
-    return parser.parse_args()
+    parser.add_argument("-o", "--output", type=Path, help="the result; a run of some modules replaces their rows alone")
+    a = parser.parse_args()
+    a.output = a.output or (None if a.module else RESULT)
+    return a
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Small faults for a Python module: where each could stand, and the tree with one of them in it.
 
 A row of OPERATORS takes a node and gives what could stand in its place. Words are left alone (a changed sentence is
-no fault of logic), and so are annotations, decorators, messages of errors and keywords that only refuse bad input.
+no fault of logic), and so are annotations, decorators, messages of errors and keywords that only refuse bad input. A
+conversion after which the value is equal to what it was is no fault when it goes: `_same`.
 """
 
 from __future__ import annotations
@@ -37,8 +38,13 @@ ARITHMETIC: dict[type, type] = {
 }
 TWINS = {a: b for pair in (("any", "all"), ("min", "max"), ("argmin", "argmax"), ("amin", "amax")) for a, b in
          (pair, pair[::-1])}  # fmt: skip
-# What these say is checked by the language (lengths that differ) or is the default where the tests run.
-KEYWORDS_LEFT = frozenset(("strict", "encoding", "kind", "stable", "optimize"))
+# What these say is checked by the language (lengths that differ), is the default where the tests run, or changes how
+# smooth a line, how small a file or how much white space in a page's source there is, and nothing that it says.
+KEYWORDS_LEFT = frozenset(("strict", "encoding", "kind", "stable", "optimize", "joint", "quality", "trim_blocks",
+                           "lstrip_blocks", "auto_reload"))  # fmt: skip
+GUARD = 1e-9  # a number this small only keeps a division from being one by zero
+# The same members in the same order (what is frozen, and what JSON writes as a list, is made a tuple by the record).
+SAME = frozenset(("tuple", "list", "asarray", "ascontiguousarray", "cpu"))
 
 
 def _compare(node: ast.AST) -> Iterator[ast.AST]:
@@ -80,12 +86,12 @@ def _number(node: ast.AST) -> Iterator[ast.AST]:
         yield ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and type(node.value) is int:
         yield ast.Constant(node.value + 1)
-    elif isinstance(node, ast.Constant) and type(node.value) is float:
+    elif isinstance(node, ast.Constant) and type(node.value) is float and not 0 < node.value < GUARD:
         yield ast.Constant(1.5 * node.value or 1.0)
 
 
 def _answer(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.Return) and node.value is not None:
+    if isinstance(node, ast.Return) and node.value is not None and ast.unparse(node.value) != "None":
         truth = isinstance(node.value, ast.Compare | ast.BoolOp) or (
             isinstance(node.value, ast.UnaryOp) and isinstance(node.value.op, ast.Not)
         )
@@ -93,8 +99,18 @@ def _answer(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Return(ast.Constant(value))
 
 
+def _same(node: ast.Call) -> bool:
+    """Whether a call gives a value equal to what it was given: its members as a tuple, or one number of an array or a
+    tensor as Python's own. `int` and `bool` stay faults (they cut off), so does `float` of a text or a whole number."""
+    f = node.func
+    name = f.attr if isinstance(f, ast.Attribute) else f.id if isinstance(f, ast.Name) else ""
+    inner = node.args[0] if len(node.args) == 1 else None
+    computed = isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute)
+    return name in SAME or (name == "float" and computed)
+
+
 def _call(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.Call) and not node.keywords:
+    if isinstance(node, ast.Call) and not node.keywords and not _same(node):
         if len(node.args) == 1 and not isinstance(node.args[0], ast.Starred | ast.GeneratorExp):
             yield node.args[0]
         elif not node.args and isinstance(node.func, ast.Attribute):

@@ -294,6 +294,7 @@ def test_heat_lies_where_the_map_is_high_and_is_clear_where_it_is_not() -> None:
 def test_the_ramp_grows_lighter_and_more_opaque() -> None:
     steps = palette.ramp(np.linspace(0, 1, 9, dtype=np.float32)[None])[0].astype(int)
     assert tuple(steps[0]) == (*palette.RAMP[0], 0) and tuple(steps[-1][:3]) == palette.RAMP[-1]
+    assert steps[-1, 3] == round(255 * palette.MOST_OPAQUE) == 217 and steps[4, 3] > 1.1 * steps[-1, 3] / 2
     assert (np.diff(steps[:, 3]) > 0).all() and (np.diff(steps[:, :3].sum(1)) > 0).all()
 
 
@@ -306,6 +307,7 @@ def test_only_a_measured_positive_map_is_drawn() -> None:
     assert not any(palette.is_drawn(record(saliency=s).saliency) for s in ("flat", "all_negative", "not_finite"))
     saliency = record().saliency
     assert saliency is not None and not palette.is_drawn(saliency.model_copy(update={"maximum": 0.0}))
+    assert not palette.is_drawn(saliency.model_copy(update={"status": "not_finite", "maximum": 1.0}))
 
 
 def test_the_layout_scales_photo_crop_and_regions_alike() -> None:

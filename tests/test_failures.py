@@ -6,6 +6,7 @@ import runpy
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,14 +19,17 @@ from saywhy.audit import Report, audit, bias, default_method, families, json_sch
 from saywhy.audit.cutout import emptied, object_mask, placed
 from saywhy.audit.families import Case, effect_of_surroundings, family_of, misled, sentence
 from saywhy.audit.journal import Journal
+from saywhy.audit.labels import labels_of
 from saywhy.audit.nearness import Together, packed
 from saywhy.audit.pipeline import similarity
-from saywhy.audit.report import Closer, Experiments, Nearness, PairAnswer, Placed
+from saywhy.audit.report import Closer, ColourCount, Experiments, Nearness, PairAnswer, Placed
 from saywhy.aviary import CLASSES, render, sample
 from saywhy.aviary.sampling import label
+from saywhy.classifier import Classifier
 from saywhy.cli import app
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError
+from saywhy.image import Preprocess
 from saywhy.render.failure_page import failures_page
 from saywhy.zoo import load_classifier
 
@@ -357,3 +361,297 @@ def test_no_errors_at_all_is_said(clf, tmp_path):
     found = audit(clf, items, tmp_path / "run")
     assert found.failures == () and found.correct == 4
     assert "No errors at all" in (tmp_path / "run" / "failures.html").read_text()
+
+
+# --------------------------------------------------------------------------------------------------
+# Where the line is drawn: on both sides of every threshold.
+
+
+def window(predicted=0.0, true=0.0, says="predicted", box=LEFT):
+    return Closer(predicted=predicted, true=true, says=says, box=box)
+
+
+def with_surroundings(case, **sides):
+    return replace(case, experiments=case.experiments.model_copy(update={"surroundings": sides}))
+
+
+@pytest.mark.parametrize(
+    ("given", "family"),
+    [
+        # the true class's surroundings bring 40 points
+        ({"own": 0.45, "against": 0.05, "whole": (0.5, 0.4)}, "context"),
+        ({"own": 0.44, "against": 0.05, "whole": (0.5, 0.4)}, "unclear"),
+        # each class is found with 60 % in a window of its own
+        ({"closer": (window(0.6), window(0, 0.6, "true", RIGHT))}, "several objects"),
+        ({"closer": (window(0.9), window(0, 0.59, "true", RIGHT))}, "unclear"),
+        ({"closer": (window(0.9), window(0, 0.9, "predicted", RIGHT))}, "unclear"),
+        # near, and among the first five
+        ({"rank": 1, "truth_rank": 5}, "related classes"),
+        ({"rank": 1, "truth_rank": 6, "whole": (0.5, 0.4)}, "unclear"),
+        ({"rank": 2, "truth_rank": 2, "whole": (0.5, 0.4)}, "unclear"),
+        # nowhere 25 %, and the predicted class stays with 50 %
+        ({"whole": (0.8, 0.24)}, "wrong label?"),
+        ({"whole": (0.8, 0.25)}, "unclear"),
+        ({"closer": (window(0.5, 0.24),)}, "wrong label?"),
+        ({"closer": (window(0.5, 0.26),)}, "unclear"),
+        ({"stays": 0.5}, "wrong label?"),
+        ({"stays": 0.49}, "unclear"),
+    ],
+)
+def test_each_threshold_lies_where_the_rule_says(given, family):
+    assert family_of(evidence(**given)) == family
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+@pytest.mark.parametrize(("share", "apart"), [(0.0, True), (0.29, True), (0.31, False), (1.0, False)])
+def test_windows_show_two_places_up_to_an_overlap_of_thirty_percent(share, apart, flipped):
+    both = 2 * share / (1 + share)
+    boxes = (0.0, 0.1, 0.5, 0.3), (0.5 * (1 - both), 0.1, 1 - 0.5 * both, 0.3)
+    if flipped:
+        boxes = tuple((b, a, d, c) for a, b, c, d in boxes)
+    found = families.two_places([window(0.9, box=boxes[0]), window(0, 0.8, "true", boxes[1])])
+    assert (found is not None) == apart
+
+
+def test_of_many_windows_the_pair_is_shown_in_which_the_weaker_class_is_surest():
+    left = [window(p, box=LEFT) for p in (0.7, 0.9, 0.8)]
+    right = [window(0, t, "true", RIGHT) for t in (0.65, 0.85, 0.75)]
+    found = families.two_places([*left, *right])
+    assert (found[0].predicted, found[1].true) == (0.9, 0.85)
+    assert families.two_places(left) is None and families.two_places([]) is None
+    assert families.best([*left, *right], "true") is right[1] and families.best(left, "predicted") is left[1]
+
+
+def test_in_many_classes_the_nearest_one_and_a_half_percent_are_near():
+    for rank, of, near in (
+        (1, 10, True),
+        (2, 10, False),
+        (2, 133, True),
+        (3, 133, False),
+        (15, 999, True),
+        (16, 999, False),
+    ):
+        assert families.near(Nearness(correlation=0.1, rank=rank, of=of)) is near
+    assert not families.near(None)
+
+
+def test_other_surroundings_mislead_nothing_unless_nearly_all_bring_the_truth():
+    def case(true, said, of):
+        rows = [Placed(predicted=0.1, true=true, says="true" if i < said else "predicted", donor="d", colour="blue")
+                for i in range(of)]  # fmt: skip
+        return with_surroundings(evidence(), true=tuple(rows[: of // 2]), predicted=tuple(rows[of // 2 :])).experiments
+
+    assert misled(case(0.6, 3, 4)) and not misled(case(0.59, 4, 4))
+    assert not misled(case(0.9, 2, 4)) and not misled(case(0.9, 3, 3))
+    assert misled(case(0.9, 8, 8)) and not misled(case(0.9, 5, 8)) and misled(case(0.9, 6, 8))
+
+
+def test_two_donors_a_side_are_enough_and_one_is_not():
+    for own, against, effect in ((2, 2, 0.6), (1, 2, None), (2, 1, None), (0, 0, None)):
+        found = with_surroundings(
+            evidence(),
+            true=answers("placed", "true", 0, 0.8, own),
+            predicted=answers("placed", "true", 0, 0.2, against),
+        )
+        assert effect_of_surroundings(found.experiments) == (None if effect is None else pytest.approx(effect))
+    stays = with_surroundings(evidence(), other=answers("placed", "predicted", 0.9, 0.0, 2))
+    assert family_of(stays) == "wrong label?"
+    assert family_of(with_surroundings(evidence(), other=answers("placed", "predicted", 0.9, 0.0, 1))) == "unclear"
+    assert family_of(with_surroundings(evidence(), true=answers("placed", "predicted", 0.9, 0.0, 4))) == "unclear"
+
+
+def test_the_sentence_of_a_wrong_label_names_the_highest_that_the_truth_got_in_any_part():
+    for closer, alone, told in ((0.21, 0.05, "21"), (0.03, 0.19, "19")):
+        case = evidence(closer=(window(0.5, closer),))
+        hidden = {"true_alone": PairAnswer(predicted=0.5, true=alone, says="predicted")}
+        case = replace(case, experiments=case.experiments.model_copy(update={"hidden": hidden}))
+        assert f"does dove pass {told}\u00a0%." in sentence("wrong label?", case)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "said"),
+    [(None, "One of the two maps is flat"), (0.5, "point to the same place (correlation 0.50)"),
+     (0.49, "The maps of the two classes differ (correlation 0.49)"), (-0.2, "differ (correlation -0.20)")],
+)  # fmt: skip
+def test_the_sentence_says_whether_the_maps_agree(similarity, said):
+    assert said in sentence("unclear", replace(evidence(), similarity=similarity))
+
+
+@pytest.mark.parametrize(
+    ("rank", "said"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (13, "13th"),
+                       (20, "20th"),
+                       (21, "21st"), (111, "111th"), (122, "122nd")]
+)  # fmt: skip
+def test_ranks_are_told_in_english(rank, said):
+    case = evidence(rank=rank, truth_rank=rank)
+    told = sentence("unclear", case)
+    assert f"the truth comes {said}" in told
+    assert f"({'the nearest' if rank == 1 else said} of 23)" in told
+    assert ("the classes are near for" in told) == (rank == 1)
+
+
+def test_an_unclear_error_says_what_each_experiment_did_not_show():
+    told = sentence("unclear", evidence(own=0.3, against=0.1, closer=(window(0.2, 0.4),), stays=0.45))
+    assert "other surroundings bring 20 points for dove; seen from closer it gets 40\u00a0% at most; " in told
+    assert "the object alone does not make hawk either (mean 45\u00a0%)" in told
+    kept = sentence("unclear", evidence(stays=0.5))
+    assert "does not make" not in kept
+    none = with_surroundings(replace(evidence(), nearness=None))
+    assert "too few recognised pictures" in sentence("unclear", none) and "the classes are" not in sentence(
+        "unclear", none
+    )
+
+
+def test_the_surroundings_that_are_compared_are_counted_in_the_sentence():
+    case = evidence(own=0.9, against=0.2)
+    assert (
+        "be dove in 4 of 4 (mean 90\u00a0%), before those of pictures recognised as hawk in 0 of 4 (mean 20\u00a0%)"
+        in (sentence("context", case))
+    )
+
+
+def tally_of(index, name, own=(), other=(), failures=(), n=4):
+    seen = [bias.Swaps(tuple(own), tuple(other), 0.9, 0.3 + 0.1 * i) for i in range(n)]
+    return bias.Tally(index, name, 9, n, seen, failures)
+
+
+def missed(own, against, family="context"):
+    sides = {"true": tuple(Placed(predicted=0, true=0, says="true" if k else "predicted", donor="d", colour="red")
+                           for k in own),
+             "predicted": tuple(Placed(predicted=0, true=0, says="true" if k else "other", donor="d", colour="grey")
+                                for k in against)}  # fmt: skip
+    return SimpleNamespace(family=family, experiments=SimpleNamespace(surroundings=sides))
+
+
+def test_only_effects_with_enough_pictures_widen_the_intervals():
+    swaps = ((("blue", True),) * 3, (("green", False),) * 2 + (("green", True),))
+    uneven = [bias.Swaps(swaps[0], (("green", k > 1),) * 3, 0.9, 0.5) for k in range(4)]
+    one = bias.Tally(0, "a", 4, 4, uneven, ())
+    few = [tally_of(i, f"c{i}", *swaps, n=3) for i in range(1, 9)]
+    alone, beside = bias.records([one])[0].recognised_effect, bias.records([one, *few])[0].recognised_effect
+    assert alone == beside, "what is not judged costs nothing"
+    many = bias.records([one, *(tally_of(i, f"c{i}", *swaps) for i in range(1, 9))])[0].recognised_effect
+    assert many.high - many.low > beside.high - beside.low
+    both = bias.Tally(0, "a", 4, 4, uneven, [missed((1, 1), (0, 0))] * 4)
+    two = bias.records([both])[0]
+    assert two.recognised_effect == bias.interval([s.effect for s in uneven], 2)
+
+
+def test_a_class_counts_its_families_its_colours_and_its_means():
+    failures = [
+        missed((1, 0), (0, 0)),
+        missed((1, 1), (0, 1)),
+        missed((1,), (0,), "unclear"),
+        missed((), (1,), "unclear"),
+    ]
+    (found,) = bias.records([tally_of(3, "dove", (("blue", True),) * 2, (("green", False), ("blue", True)), failures)])
+    assert found.families == {"context": 2, "unclear": 2} and (found.class_index, found.class_name) == (3, "dove")
+    assert (found.pictures, found.recognised) == (9, 4)
+    assert found.whole == pytest.approx(0.9) and found.alone == pytest.approx(0.45)
+    assert found.missed_effect is None, "three have both sides"
+    assert [(c.colour, c.asked, c.recognised) for c in found.colours] == [
+        ("blue", 12, 12), ("grey", 6, 2), ("red", 5, 4), ("green", 4, 0)
+    ]  # fmt: skip
+    more = bias.records([tally_of(3, "dove", failures=[*failures, missed((1, 1), (0, 0))], n=0)])[0]
+    assert more.missed_effect.mean == pytest.approx((0.5 + 0.5 + 1 + 1) / 4) and more.missed_effect.count == 4
+    assert more.whole is None and more.alone is None and more.recognised_effect is None
+
+
+def test_a_class_is_flagged_from_ten_points_on():
+    for lost, flagged in ((0, False), (1, True)):
+        other = (("green", True),) * (8 - lost) + (("green", False),) * lost
+        rows = [bias.Swaps((("blue", True),) * 8, other, 1, 1)] * 8
+        assert bias.records([bias.Tally(0, "a", 8, 8, rows, ())])[0].flagged is flagged
+    small = [bias.Swaps((("blue", True),) * 20, (("green", True),) * 19 + (("green", False),), 1, 1)] * 8
+    assert not bias.records([bias.Tally(0, "a", 8, 8, small, ())])[0].flagged, "sure, but too small to be told"
+    gained = [bias.Swaps((("blue", False),) * 4, (("green", True),) * 4, 1, 1)] * 8
+    assert not bias.records([bias.Tally(0, "a", 8, 8, gained, ())])[0].flagged, "others' surroundings help"
+
+
+def test_the_hypothesis_names_the_colour_that_tells_and_what_was_measured():
+    def swaps(own, other):
+        return [bias.Swaps(own, other, 1, 1)] * 8
+
+    told = bias.records([bias.Tally(0, "dove", 8, 8, swaps((("blue", True),) * 3, (("red", False),) * 3), ())])[
+        0
+    ].hypothesis
+    assert "dove is recognised by its surroundings, probably missed when they are not blue" in told
+    assert "(recognised in 24 of 24 blue ones, 0 of 24 others)" in told
+    assert told.endswith("against those of its own.") and "8 recognised pictures lose 100 points (100 to 100)" in told
+    plain = swaps((("blue", True),) * 3, (("blue", False),) * 3)
+    assert "by no colour that stands out" in bias.records([bias.Tally(0, "dove", 8, 8, plain, ())])[0].hypothesis
+    worse = swaps((("blue", True), ("grey", True), ("red", True)), (("blue", False), ("grey", True), ("red", True)))
+    assert "when they are blue (recognised in 8 of 16 blue ones, 32 of 32 others)" in (
+        bias.records([bias.Tally(0, "dove", 8, 8, worse, ())])[0].hypothesis
+    )
+    both = bias.records([bias.Tally(0, "dove", 8, 8, [], [missed((1, 1), (0, 0))] * 5)])[0].hypothesis
+    assert "5 missed ones win 100 points (100 to 100) before the surroundings of recognised ones" in both
+    assert "recognised pictures lose" not in both
+
+
+def test_a_swap_is_read_back_and_its_effect_is_the_share_that_is_lost():
+    row = {"own": [["blue", True], ["red", False]], "other": [["green", False]], "whole": 0.9, "alone": 0.2}
+    found = bias.Swaps.of(row)
+    assert found == bias.Swaps((("blue", True), ("red", False)), (("green", False),), 0.9, 0.2)
+    assert found.effect == 0.5 and bias.Swaps((), (), 0, 0).effect == 0
+
+
+# --------------------------------------------------------------------------------------------------
+# Labels.
+
+
+def labelled(*labels):
+    def key(label):
+        return "class_name" if isinstance(label, str) else "class_index"
+
+    return [Item(Path(f"{i}.png"), **{key(label): label}) for i, label in enumerate(labels)]
+
+
+def test_labels_are_names_or_numbers_and_every_one_that_is_neither_has_its_reason(clf):
+    got, reasons = labels_of(clf, labelled(CLASSES[0], 0, CLASSES[3], None, "penguin", 10**6))
+    assert got == [0, 0, 3, None, None, None] and sorted(reasons) == [3, 4, 5]
+    assert reasons[3] == "it has no label" and "its label is no class of the model" in reasons[4]
+
+
+def test_of_two_classes_of_one_name_the_number_decides():
+    twins = Classifier(
+        lambda x: torch.zeros(len(x), 3), classes=("crane", "dove", "crane"), preprocess=Preprocess((8, 8))
+    )
+    items = [Item(Path("a"), class_name="crane", class_index=i) for i in (0, 2)]
+    assert labels_of(twins, items)[0] == [0, 2]
+    other = [Item(Path("a"), class_name="dove", class_index=i) for i in (0, 1, 3, -1)]
+    assert labels_of(twins, other)[0] == [1, 1, 1, 1], "a number that says another class does not"
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [(("b", "a", None, "b"), "the labels are 'a', 'b'; "),
+     (tuple("fedcba"), "'a', 'b', 'c', 'd', 'e', ... (6 in all); "),
+     (tuple("edcba"), "'a', 'b', 'c', 'd', 'e'; ")],
+)  # fmt: skip
+def test_labels_that_are_no_classes_are_listed_once_each_and_only_the_first_few(clf, labels, said):
+    with pytest.raises(UsageError) as caught:
+        labels_of(clf, labelled(*labels))
+    assert said in str(caught.value) and f"{len(CLASSES)} classes are" in str(caught.value)
+    with pytest.raises(UsageError, match="no label is a class"):
+        labels_of(clf, labelled(None, 10**6))
+
+
+def test_of_two_colours_that_tell_the_one_is_named_that_tells_more_however_often_it_was_asked():
+    # Red: 78 points apart, asked 10 times of 100; blue: 40 points, asked 50 times. Times the root of how often, red.
+    counts = (("blue", 50, 45), ("green", 40, 25), ("red", 10, 0))
+    told = bias._when([ColourCount(colour=c, asked=n, recognised=k) for c, n, k in counts])
+    assert "when they are red (recognised in 0 of 10 red ones, 70 of 90 others)" in told
+    # Seen three times, red tells less than blue does.
+    few = (("blue", 50, 45), ("green", 40, 18), ("red", 3, 0))
+    told = bias._when([ColourCount(colour=c, asked=n, recognised=k) for c, n, k in few])
+    assert "when they are not blue (recognised in 45 of 50 blue ones, 18 of 43 others)" in told
+    assert "no colour" in bias._when([ColourCount(colour="red", asked=9, recognised=2)])
+
+
+def test_an_interval_is_told_no_further_than_all():
+    effects = [(3, 0), (3, 0), (3, 0), (3, 2), (3, 0), (3, 1)]
+    rows = [bias.Swaps((("blue", True),) * a, tuple(("red", i < b) for i in range(3)), 1, 1) for a, b in effects]
+    found = bias.records([bias.Tally(0, "dove", 6, 6, rows, ())])[0]
+    assert found.flagged and found.recognised_effect.high > 1
+    assert f"83 points ({round(100 * found.recognised_effect.low)} to 100) of recognition" in found.hypothesis

@@ -9,6 +9,7 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.image import Preprocess
 from saywhy.intervene import CONFIRMING, Game, experiment, play, shapley_values
+from saywhy.intervene.fills import named
 
 IMAGE = torch.full((3, 40, 40), 0.75)
 
@@ -85,6 +86,21 @@ def test_hiding_fills_the_region_and_keeping_fills_everything_else() -> None:
     assert float(hidden[14:26, 14:26].abs().max()) == 0 and torch.equal(hidden[:6], IMAGE[0, :6])
     assert float(alone[:6].abs().max()) == 0 and torch.equal(alone[14:26, 14:26], IMAGE[0, 14:26, 14:26])
     assert torch.equal(hidden + alone, IMAGE[0])
+
+
+def test_several_regions_are_hidden_or_kept_together_and_of_none_all_or_nothing_stays() -> None:
+    acts = [("hide", (0, 1)), ("keep", (0, 1)), ("hide", ()), ("keep", ()), ("hide", (1,))]
+    runs = experiment(clf(), IMAGE, two(), acts, ways=(("black", 0),))  # type: ignore[arg-type]
+    light = [r.probabilities[1:].tolist() for r in runs]
+    both, top = [0.375, 0.375], [0.375, 0.0]
+    assert light == [pytest.approx(v, abs=1e-5) for v in ([0, 0], both, both, [0, 0], top)]
+
+
+def test_a_fill_that_draws_nothing_has_no_seed_of_its_own() -> None:
+    assert [fill for fill, seed in CONFIRMING if seed] == [
+        fill for fill, _ in CONFIRMING if "seed" in named(fill).needs
+    ]
+    assert experiment(clf(), IMAGE, two(), []) == []
 
 
 def test_the_seed_changes_the_noise_alone() -> None:

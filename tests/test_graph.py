@@ -55,3 +55,27 @@ def test_moving_a_region_changes_only_its_edges() -> None:
 
     before, after = edges(masks), edges(moved)
     assert {k for k in before if before[k] != after[k]} == {"1-3", "2-3"}
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_the_larger_offset_decides_the_word_and_a_tie_goes_sideways(turn: int) -> None:
+    words = ["right of", "above", "left of", "below"]
+    one, side, tie = square(40, 60), square(45, 20), square(60, 40)
+    got = [spatial_relation(*(np.rot90(m, turn) for m in (one, other)))[0] for other in (side, tie)]
+    assert got == [words[turn], "right of" if turn in (0, 3) else "left of"]
+
+
+def test_regions_are_at_one_place_below_two_percent_of_the_diagonal() -> None:
+    # Of a picture of 100 x 100, where two percent are 2.83 pixels.
+    assert [spatial_relation(square(40, 40), square(40, 40 + d))[0] for d in (0, 2, 3)] == ["at", "at", "left of"]
+
+
+def test_edges_carry_contrast_distance_and_which_are_confirmed() -> None:
+    masks = [square(0, 0), square(0, 80), square(80, 0)]
+    places = [tuple(spatial_relation(a, b) for b in masks) for a in masks]
+    pairs, contrasts = np.arange(9.0).reshape(3, 3), -np.arange(9.0).reshape(3, 3)
+    edges = region_graph(0, ["a", "b", "c"], places, pairs, contrasts, {}, frozenset({"a-c"})).edges
+    assert [(e.id, e.source, e.target) for e in edges] == [("a-b", "a", "b"), ("a-c", "a", "c"), ("b-c", "b", "c")]
+    assert [e.contrast for e in edges] == [-1, -2, -5] and [e.contribution for e in edges] == [1, 2, 5]
+    assert [e.confirmed for e in edges] == [False, True, False]
+    assert [e.distance for e in edges] == pytest.approx([80 / 2**0.5 / 100] * 2 + [0.8])

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 import saywhy
 import tiny
 from saywhy.classifier import Classifier
+from saywhy.errors import UsageError
 from saywhy.explanation import Explanation, GraphRecord
 from saywhy.graph.build import spatial_relation
+from saywhy.parts import Confirmed
 from saywhy.passes import counting
+from saywhy.record import _saliency, _together
 from saywhy.regions.records import _at_the_whole
 from test_explainer import PLAIN, Colours, colours, patches
 
@@ -207,6 +210,46 @@ def test_the_game_is_told_in_the_asked_unit() -> None:
     assert (p.game.unit, odds.game.unit) == ("probability", "log-odds")
 
 
+class Two(nn.Module):
+    """Two of the colours: what one loses the other gains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Colours()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)[:, :2]
+
+
+@pytest.mark.parametrize("unit", ["probability", "log-odds"])
+def test_shares_add_up_to_the_game_and_the_other_class_mirrors_it(unit: str) -> None:
+    e = saywhy.explain(Classifier(Two(), preprocess=PLAIN), patches(), regions=3, unit=unit)
+    assert e.game is not None and e.game.unit == unit
+
+    def value(p: float) -> float:
+        return float(torch.logit(torch.tensor(p, dtype=torch.float64), eps=1e-6)) if unit == "log-odds" else p
+
+    assert e.game.full == pytest.approx(value(e.target.probability), abs=1e-4)
+    shares = [c.share for c in e.concepts if c.share is not None]
+    assert sum(shares) == pytest.approx(e.game.full - e.game.empty, abs=1e-5)
+    assert [c.share is not None for c in e.concepts] == [True] * len(shares) + [False] * (len(e.concepts) - len(shares))
+    (other,) = (g for g in e.graphs if g.class_index != e.target.class_index)
+    game = {
+        frozenset(r.regions): value(r.score)
+        for r in e.runs
+        if (r.act, r.fill, r.mirrored) == ("hide", "inpaint", False)
+    }
+    seen = 0
+    for edge in other.edges:
+        a, b = edge.source, edge.target
+        if frozenset({a, b}) in game:
+            seen += 1
+            adds = e.game.full - game[frozenset({a})] - game[frozenset({b})] + game[frozenset({a, b})]
+            assert edge.contribution == pytest.approx(-adds, abs=1e-4)
+        assert edge.contrast == pytest.approx(2 * edge.contribution, abs=1e-4)
+    assert seen
+
+
 def test_a_map_is_kept_raw_with_its_ends_and_the_method_that_made_it(found: Explanation) -> None:
     assert found.saliency is not None
     values = np.array(found.saliency.values)
@@ -225,6 +268,31 @@ def test_a_large_map_is_kept_small_and_keeps_its_shape() -> None:
     big = saywhy.explain(wide, patches(), method="occlusion", regions=1)
     assert big.saliency is not None and max(big.saliency.grid) <= 64
     assert big.saliency.grid[1] == pytest.approx(1.5 * big.saliency.grid[0], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "grid"),
+    [((7, 7), (7, 7)), ((64, 64), (64, 64)), ((65, 13), (56, 11)), ((40, 80), (28, 56)), ((112, 112), (56, 56))],
+)
+def test_up_to_64_cells_a_side_a_map_is_kept_and_a_larger_one_as_means_of_its_cells(
+    shape: tuple[int, int], grid: tuple[int, int]
+) -> None:
+    raw = torch.rand(shape, generator=torch.Generator().manual_seed(0)) - 0.3
+    found = _saliency(raw, "m")
+    values = torch.tensor(found.values)
+    assert found.grid == tuple(values.shape) == grid and found.status == "ok"
+    want = F.avg_pool2d(raw[None], 2)[0] if shape == (112, 112) else raw
+    if want.shape == values.shape:
+        assert torch.allclose(values, want, atol=1e-6)
+    assert (found.minimum, found.maximum) == pytest.approx((float(values.min()), float(values.max())), rel=1e-5)
+
+
+def test_values_that_are_not_finite_are_told_and_kept_as_nothing() -> None:
+    raw = torch.tensor([[1.23456789, float("nan")], [float("inf"), float("-inf")]])
+    found = _saliency(raw, "m")
+    assert (found.status, found.values) == ("not_finite", ((1.23457, 0.0), (0.0, 0.0)))
+    statuses = [_saliency(torch.full((2, 2), v), "m").status for v in (0.0, -1.0)]
+    assert statuses == ["flat", "all_negative"] or statuses == ["flat", "flat"]
 
 
 def test_the_record_names_what_made_it(found: Explanation) -> None:
@@ -275,3 +343,15 @@ def test_what_a_pair_adds_at_the_whole_is_the_second_difference_with_all_others_
         expected = values[7] - values[alone[0][0]] - values[alone[1][0]] + values[7 - 2**i - 2**j]
         assert got[i, j] == got[j, i] == pytest.approx(expected, abs=1e-12)
     assert not got.diagonal().any()
+
+
+def test_fields_that_two_fill_or_that_there_are_not_are_all_named_in_order() -> None:
+    own, part = {"game": None, "concepts": ()}, Confirmed(said=[], fields={"graphs": (), "graph": None})
+    assert _together(own, {"mine": part}) == {**own, "graphs": (), "graph": None}
+    assert sorted(own) == ["concepts", "game"], "and what was given stays as it was"
+    for _ in range(3):
+        with pytest.raises(UsageError, match="the part b fills graph, graphs, which is filled already"):
+            _together(own, {"a": part, "b": part})
+    strange = Confirmed(said=[], fields={"z": 1, "game_": 2, "m": 3})
+    with pytest.raises(UsageError, match="the part c fills game_, m, z, which no Explanation has"):
+        _together(own, {"c": strange})

@@ -17,10 +17,10 @@ from saywhy.intervene import remembering
 from saywhy.language import Appearance
 from saywhy.language.verify import interval
 from saywhy.passes import counting
-from saywhy.regions.choice import ask, chosen, hide_each, sides
+from saywhy.regions.choice import Hidden, Side, ask, chosen, fallen, hide_each, sides
 from saywhy.regions.noise import Noise, asked_again
 from saywhy.regions.part import find_in
-from saywhy.regions.players import players, touching, ward
+from saywhy.regions.players import Tree, players, touching, ward
 from saywhy.regions.propose import RegionWords
 from saywhy.regions.verdict import AVERAGE, STRICT, holds, null, signed
 from saywhy.regions.words import seen_as, told_apart
@@ -398,3 +398,94 @@ def test_no_two_regions_are_called_alike(seed: int) -> None:
         assert w.beside is not None
         (y0, x0), (y1, x1) = (np.argwhere(m).mean(0) for m in (mask, masks[int(w.beside.region) - 1]))
         assert {"left of": x0 < x1, "right of": x0 > x1, "above": y0 < y1, "below": y0 > y1}[w.beside.relation]
+
+
+# --------------------------------------------------------------------------------------------------
+# Which nodes are chosen, on a tree made by hand.
+
+
+def row(sizes: tuple[int, ...], fine: bool = True) -> Tree:
+    """Leaves of these sizes side by side, joined from the left: 0 and 1, then with 2, and so on."""
+    cells = np.repeat(np.arange(len(sizes)), sizes)[None]
+    k = len(sizes)
+    nodes = [np.arange(k) == i for i in range(k)] + [np.arange(k) <= i for i in range(1, k)]
+    joined = [(-1, -1)] * k + [(0, 1)] + [(k + i, i + 2) for i in range(k - 2)]
+    lab = np.zeros((*cells.shape, 3))
+    return Tree(cells, lab, np.zeros(1, dtype=int), np.arange(cells.shape[1]), np.array(nodes), np.array(joined), fine)
+
+
+def hidden_in(tree: Tree, inpaint: list[float], mean: list[float] | None = None, full: float = 0.55) -> Hidden:
+    """What hiding did, by the losses of each node under the two leading fills."""
+    answers = {fill: np.array([(full - v, 1 - full + v) for v in lost])
+               for fill, lost in (("inpaint", inpaint), ("mean", mean or inpaint))}  # fmt: skip
+    picture = Side(looks_at(torch.ones(1, 1, dtype=torch.bool), 0), torch.zeros(3, 1, 1), np.array([full, 1 - full]))
+    return Hidden(tree, dict.fromkeys(answers, picture), answers, 0)
+
+
+@pytest.mark.parametrize(
+    ("lost", "want"),
+    [
+        ([0.2, 0.0, 0.0, 0.0, 0.2, 0.2, 0.2], [0]),  # the others add nothing to the first
+        ([0.2, 0.0, 0.0, 0.0, 0.4, 0.4, 0.4], [4]),  # the second adds to it
+        ([0.2, 0.0, 0.0, 0.0, 0.24, 0.24, 0.24], [0]),  # less than five points are not enough
+        ([0.2, 0.0, 0.0, 0.0, 0.26, 0.26, 0.26], [4]),
+        ([0.1, 0.2, 0.0, 0.0, 0.4, 0.4, 0.4], [1, 0]),  # two that count stay two, the larger loss first
+        ([0.0, 0.0, 0.0, 0.0, 0.3, 0.3, 0.3], [4]),  # together they count, alone none does
+        ([0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.2], [3]),
+        ([0.1, 0.0, 0.3, 0.0, 0.1, 0.4, 0.4], [2, 0]),
+        ([0.029, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], []),
+        ([0.031, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0]),
+        ([0.0] * 7, []),
+    ],
+)
+def test_disjoint_nodes_are_chosen_and_a_join_only_where_it_adds(lost: list[float], want: list[int]) -> None:
+    tree = row((1, 1, 1, 1))
+    assert chosen(hidden_in(tree, lost)) == want
+    assert chosen(hidden_in(tree, [-v for v in lost], full=0.45), sign=-1) == want
+    assert chosen(hidden_in(tree, [-v for v in lost], full=0.45)) == []
+
+
+def test_what_a_join_adds_exceeds_what_its_area_costs() -> None:
+    for sizes, want in (((1, 1, 1, 1), [4]), ((1, 8, 1, 1), [0])):
+        assert chosen(hidden_in(row(sizes), [0.06, 0.0, 0.0, 0.0, 0.112, 0.112, 0.112])) == want
+
+
+def test_in_small_pictures_each_leading_fill_decides_and_in_photos_their_mean() -> None:
+    one, other = [0.3, 0.0, 0.0, 0.0, 0.3, 0.3, 0.3], [0.02, 0.0, 0.0, 0.0, 0.02, 0.02, 0.02]
+    assert chosen(hidden_in(row((1, 1, 1, 1)), one, other)) == chosen(hidden_in(row((1, 1, 1, 1)), other, one)) == []
+    photo_ = row((1, 1, 1, 1), fine=False)
+    assert chosen(hidden_in(photo_, one, other)) == chosen(hidden_in(photo_, other, one)) == [0]
+    assert chosen(hidden_in(photo_, one, [0.0] * 7)) == [], "but something under each"
+    first, second = [0.3, 0.0, 0.2, 0.0, 0.3, 0.0, 0.0], [0.04, 0.0, 0.2, 0.0, 0.04, 0.0, 0.0]
+    assert chosen(hidden_in(row((1, 1, 1, 1)), first, second)) == [2, 0]
+    assert chosen(hidden_in(row((1, 1, 1, 1), fine=False), [0.3, 0, 0.15, 0, 0, 0, 0], [0.1, 0, 0.15, 0, 0, 0, 0])) == [
+        0,
+        2,
+    ]
+
+
+def test_losses_are_told_in_both_units_and_certainty_is_not_infinite() -> None:
+    whole, answers = np.array([1.0, 0.0]), np.array([[0.5, 0.5], [0.9, 0.1], [0.0, 1.0]])
+    assert fallen(whole, answers, 0).tolist() == pytest.approx([0.5, 0.1, 1.0])
+    top = float(np.log((1 - 1e-6) / 1e-6))
+    want = [top, top - float(np.log(9)), 2 * top]
+    assert fallen(whole, answers, 0, "log-odds").tolist() == pytest.approx(want)
+    assert fallen(whole, answers, 1, "log-odds").tolist() == pytest.approx([-v for v in want])
+
+
+def test_asking_hides_the_masks_and_nothing_else() -> None:
+    image = torch.full((3, 8, 8), 0.5)
+    image[:, :4] = 1.0
+    seen: list[Tensor] = []
+
+    def scores(x: Tensor) -> Tensor:
+        seen.extend(x)
+        return torch.stack([x.mean((1, 2, 3)), 1 - x.mean((1, 2, 3))], 1)
+
+    clf = Classifier(scores, preprocess=Preprocess(size=(8, 8), resize=None), activation="none", name="mean")
+    masks = np.zeros((2, 8, 8), dtype=bool)
+    masks[0, :4], masks[1, 4:] = True, True
+    answers = ask(clf, image, masks, "black")
+    assert answers.tolist() == [pytest.approx([0.25, 0.75], abs=0.05), pytest.approx([0.5, 0.5], abs=0.05)]
+    assert answers.dtype == np.float64 and len(ask(clf, image, masks[:0], "black")) == 0
+    assert float(seen[-1][:, 7].max()) == 0 and torch.equal(seen[-1][:, 0], image[:, 0])

@@ -16,8 +16,9 @@ import pytest
 import oracles as oracle
 from saywhy.explanation import ClassScore, ColourShare, Place, Run, Statement
 from saywhy.intervene import CONFIRMING
-from saywhy.language import Appearance, Claim, Confirming, parse_all, prediction, tell, verify
+from saywhy.language import Appearance, Claim, Confirming, kinds, parse_all, prediction, tell, verify
 from saywhy.regions.describe import describe as claims_of
+from saywhy.regions.noise import Noise
 from saywhy.regions.propose import Evidence, RegionWords, counted, verdict, wanted
 
 NAMES = ["tiger cat", "Egyptian cat", "lynx"]
@@ -417,3 +418,250 @@ def test_wanted_asks_for_few_experiments_and_none_twice() -> None:
 
 def test_never_more_sentences_than_the_limit_and_the_weightiest_stay() -> None:
     assert [s.kind for s in told(evidence(additive), limit=3)] == ["prediction", "counted_most", "text"]
+
+
+# --------------------------------------------------------------------------------------------------
+# What is left out, and what single numbers decide.
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_part_that_was_tried_and_did_not_hold_is_counted(seed: int) -> None:
+    for dropped in (0, 3):
+        e = replace(noisy(seed), dropped=dropped)
+        assert claims_of(e)[1] == dropped + [verdict(e, i) for i in range(len(e.regions))].count(0)
+
+
+def test_where_nothing_was_tried_nothing_is_known_and_nothing_was_dropped() -> None:
+    bare = Evidence(score(0, 0.5), score(0, 0.5), None, NAMES)
+    ((found,), dropped) = claims_of(bare)
+    assert (found.claim.kind, found.claim.high, dropped) == ("nothing", 0, 0)
+    assert found.effect is not None and (found.effect.runs, found.effect.passes, found.effect.change) == (1, 1, 0)
+    assert (found.effect.low, found.effect.high, found.effect.fill, found.effect.level) == (0, 0, "inpaint", 1)
+
+
+def test_a_region_that_was_hidden_in_the_mirror_alone_is_not_said() -> None:
+    e = evidence(additive)
+    assert verdict(e, 0) == 1 and verdict(replace(e, runs=()), 0) == 0
+    turned = tuple(
+        replace(c, run=c.run.model_copy(update={"mirrored": True}), whole=(e.target.probability, 0.25)) for c in e.runs
+    )
+    assert verdict(replace(e, runs=turned), 0) == 0 and verdict(replace(e, runs=(*e.runs, *turned)), 0) == 1
+
+
+def without_all(others: int) -> Model:
+    """The answer changes only with all of so many regions hidden."""
+    return lambda seen: (0.6 - 0.06 * (others - len(seen)), 0.2, 0.2) if seen else (0.1, 0.8, 0.1)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_the_answer_is_said_to_change_only_without_a_single_region(k: int) -> None:
+    claim = said(evidence(without_all(k), k)).get("flip")
+    assert (None if claim is None else [r.id for r in claim.regions]) == (["1"] if k == 1 else None)
+
+
+def test_of_an_asked_class_that_is_not_the_answer_no_other_answer_is_told() -> None:
+    def other(seen: frozenset[int]) -> tuple[float, ...]:
+        return (0.6, 0.3, 0.1) if seen else (0.1, 0.1, 0.8)
+
+    assert "flip" in said(evidence(other, 1)) and {"flip", "no_longer"}.isdisjoint(said(evidence(other, 1, target=1)))
+
+
+@pytest.mark.parametrize("unit", ["probability", "log-odds"])
+@pytest.mark.parametrize("seed", range(10))
+def test_losses_are_of_the_picture_or_the_mean_of_it_and_its_mirror(seed: int, unit: str) -> None:
+    rng = np.random.default_rng(seed)
+    f = odds if unit == "log-odds" else float
+    full, rival = 0.6, 0.3
+    runs, plain, both, moved, moved_both = [], [], [], [], []
+    for n, (fill, number) in enumerate(WAYS):
+        score_, gap, turned, turned_gap, whole, other = rng.uniform(0.05, 0.45, 6)
+        first = Run(id=f"r{n}", act="hide", regions=("1",), fill=fill, seed=number, score=score_, contrast=score_ - gap)
+        second = first.model_copy(update={"score": turned, "contrast": turned - turned_gap, "mirrored": True})
+        runs += [Confirming(first, 0), Confirming(second, 0, whole=(whole, other))]
+        plain.append(f(full) - f(score_))
+        both.append((plain[-1] + f(whole) - f(turned)) / 2)
+        moved.append(f(full) - f(rival) - (f(score_) - f(gap)))
+        moved_both.append((moved[-1] + f(whole) - f(other) - (f(turned) - f(turned_gap))) / 2)
+    for want, contrasts, twice in ((plain, moved, False), (both, moved_both, True)):
+        m = verify.losses(runs, full, unit, both=twice)
+        against = verify.contrast_losses(runs, full, rival, unit, both=twice)
+        assert m is not None and against is not None
+        assert m.values == pytest.approx(want) and against.values == pytest.approx(contrasts)
+        assert m.ways == WAYS and m.passes == against.passes == len(WAYS) * (1 + twice)
+    unknown = [replace(c, whole=None if c.whole is None else (c.whole[0], None)) for c in runs]
+    alone = verify.contrast_losses(unknown, full, rival, unit, both=True)
+    assert alone is not None and alone.values == pytest.approx(moved), "a mirror whose rival is not known says nothing"
+    assert verify.losses([c for c in runs if c.run.mirrored], full, unit) is None
+    assert verify.losses([], full, unit, both=True) is None and verify.scores([]) is None
+
+
+def test_what_a_pair_adds_is_measured_in_runs_of_the_same_way_of_the_picture_itself() -> None:
+    rng = np.random.default_rng(1)
+    runs, want, moved = [], [], []
+    for n, (fill, number) in enumerate(WAYS):
+        p, gaps = rng.uniform(0.1, 0.5, 3), rng.uniform(0.1, 0.5, 3)
+        for ids, a, b in zip((("1",), ("2",), ("2", "1")), p, gaps, strict=True):
+            run = Run(id=f"{n}", act="hide", regions=ids, fill=fill, seed=number, score=a, contrast=a - b)
+            turned = run.model_copy(update={"mirrored": True, "score": 0.9})
+            runs += [Confirming(run, 0), Confirming(turned, 0, whole=(0.5, 0.2))]
+        want.append(0.6 - p[0] - p[1] + p[2])
+        moved.append(0.6 - 0.2 - (gaps[0] * 0 + p[0] - gaps[0]) - (p[1] - gaps[1]) + p[2] - gaps[2])
+    got, against = verify.joint(runs, "1", "2", 0.6), verify.joint(runs, "1", "2", 0.6, rival=0.2)
+    assert got is not None and against is not None
+    assert got.values == pytest.approx(want) and got.ways == WAYS and got.passes == 3 * len(WAYS)
+    assert against.values == pytest.approx(moved)
+    kept = [c for c in runs if len(c.run.regions) == 1 or c.run.fill != "noise"]
+    less = verify.joint(kept, "1", "2", 0.6)
+    assert less is not None and [fill for fill, _ in less.ways] == [fill for fill, _ in WAYS if fill != "noise"]
+    assert verify.joint([c for c in runs if len(c.run.regions) == 1], "1", "2", 0.6) is None
+
+
+def measured(*values: float, unit: str = "probability", most: float = math.inf) -> verify.Measured:
+    return verify.Measured(tuple(values), WAYS[: len(values)], len(values), unit, most)  # type: ignore[arg-type]
+
+
+def test_one_exceeds_another_only_in_every_run_and_in_what_is_told() -> None:
+    assert verify.settled(measured(0.2, 0.3), measured(0.1, 0.29))
+    assert not verify.settled(measured(0.2, 0.3), measured(0.1, 0.297)), "the same in whole points"
+    assert not verify.settled(measured(0.2, 0.3), measured(0.1)), "not compared in every run"
+    assert not verify.settled(measured(0.2, 0.3), measured(0.1, 0.4)) and not verify.settled(measured(), measured())
+    assert verify.settled(measured(1.0, unit="log-odds"), measured(0.9, unit="log-odds"))
+    assert not verify.settled(measured(0.104, unit="log-odds"), measured(0.1, unit="log-odds"))
+
+
+def test_values_are_alike_where_each_lies_in_the_interval_of_every_other() -> None:
+    tight, wide = measured(0.05, 0.05, 0.05), measured(0.1, 0.3, 0.5)
+    assert verify.alike([tight, measured(0.1, 0.1, 0.1)]) and not verify.alike([tight, measured(0.5, 0.5, 0.5)])
+    assert not verify.alike([tight, wide]) and not verify.alike([wide, tight]), "in both directions"
+    assert verify.alike([tight])
+
+
+def test_an_interval_does_not_reach_where_no_run_was_and_no_loss_is_more_than_all() -> None:
+    assert measured(0.01, 0.02).low == 0 and measured(-0.01, 0.02).low < 0
+    assert measured(-0.01, -0.02).high == 0 and measured(-0.01, 0.02).high > 0
+    assert measured(0.3, 0.39, most=0.39).high == 0.39 and measured(0.3, 0.39, most=0.39).times(-1).most == math.inf
+    assert verify.interval([0.3]) == (-math.inf, math.inf)
+    effect = measured(0.3, -0.1).effect()
+    assert (effect.change, effect.disagree, effect.runs) == (pytest.approx(-0.1), (WAYS[1][0],), 2)
+    assert (effect.low, effect.high) == (-measured(0.3, -0.1).high, -measured(0.3, -0.1).low)
+    assert effect.fill == ", ".join(sorted(fill for fill, _ in WAYS[:2]))
+
+
+@pytest.mark.parametrize(
+    ("loss", "told_as"),
+    [
+        (0.0, 10),
+        (math.log(9.94), 99),
+        (math.log(9.96), 100),
+        (math.log(99.6), 1000),
+        (math.log(104), 1000),
+        (math.log(106), 1100),
+        (math.log(1234), 12000),
+        (-math.log(2), 5),
+        (25.0, 4900000000),
+        (-25.0, 0),
+    ],
+)
+def test_evidence_is_told_as_a_factor_in_tenths_and_with_two_digits_from_ten_on(loss: float, told_as: int) -> None:
+    assert verify.tenths(loss) == told_as
+
+
+def test_certainty_is_never_infinite() -> None:
+    assert [verify.log_odds(p) for p in (0.0, 1e-9, 1.0)] == pytest.approx([-13.8155, -13.8155, 13.8155], abs=1e-3)
+    assert verify.log_odds(0.5) == 0 and verify.in_unit(0.3, "probability") == 0.3
+
+
+def test_what_the_model_says_is_told_with_the_classes_that_were_asked_about_once_each() -> None:
+    a, b, c = score(0, 0.6), score(1, 0.3), score(2, 0.1)
+    for found, kind, classes in (
+        (prediction(a, a, None), "prediction", (0,)), (prediction(a, a, b), "prediction", (0, 1)),
+        (prediction(a, b, None), "asked", (1, 0)), (prediction(a, b, a), "asked", (1, 0)),
+        (prediction(a, b, c), "asked", (1, 2, 0)), (prediction(a, b, b), "asked", (1, 0)),
+        (prediction(a, a, a), "prediction", (0,)),
+    ):  # fmt: skip
+        assert (found.claim.kind, found.classes) == (kind, classes)
+        assert found.claim.classes == tuple(NAMES[i] for i in classes) and found.evidence == ("prediction",)
+        assert found.claim.percents == tuple({0: 60, 1: 30, 2: 10}[i] for i in classes)
+
+
+def test_ten_sentences_at_most_and_in_reading_order() -> None:
+    e = evidence(lambda seen: (0.1 + 0.11 * len(seen), 0.05, 0.85 - 0.11 * len(seen)), 8, unit="log-odds")
+    found = [prediction(e.predicted, e.target, e.versus), *claims_of(e)[0]]
+    found += [f for f in found if f.claim.kind == "counted_too"]
+    assert len(found) > 11 and len(tell(found)) == 10
+    order = list(kinds())
+    for limit in (3, 10, 99):
+        places = [order.index(s.kind) for s in tell(found[::-1], limit=limit)]
+        assert len(places) == min(limit, len(found)) and places == sorted(places)
+
+
+# --------------------------------------------------------------------------------------------------
+# The mirror and the noise decide with.
+
+
+def mirrored(e: Evidence, whole: tuple[float, float], after: tuple[float, float]) -> Evidence:
+    """With the same runs in the mirror, where the whole gave target and versus so, and hiding anything so."""
+    turned = tuple(
+        replace(
+            c,
+            run=c.run.model_copy(update={"score": after[0], "contrast": after[0] - after[1], "mirrored": True}),
+            whole=whole,
+        )
+        for c in e.runs
+    )
+    return replace(e, runs=(*e.runs, *turned))
+
+
+def one(before: float, after: float, null: float) -> Evidence:
+    """One region without which the target falls so far."""
+    return evidence(lambda seen: (p := before if seen else after, 0.3, 0.7 - p), 1, null=null)
+
+
+@pytest.mark.parametrize(
+    ("null", "whole", "after", "counts"),
+    [
+        # 10 points here and 2 in the mirror are 6, which the interval does not tell from none; the evidence is there.
+        (25.0, 0.02, 0.0002, 0),
+        # Evidence of 0.4 here and 1.8 in the mirror is more than twice what the size costs; here alone it is less.
+        (10.0, 0.9, 0.6, 1),
+        (10.0, 0.6, 0.7, 0),
+    ],
+)
+def test_what_counts_is_the_mean_of_the_picture_and_its_mirror(
+    null: float, whole: float, after: float, counts: int
+) -> None:
+    assert verdict(mirrored(one(0.6, 0.5, null), (whole, 0.1), (after, 0.1)), 0) == counts
+
+
+def test_a_contrast_is_said_where_the_rival_gains_in_the_picture_and_its_mirror() -> None:
+    e = evidence(lambda seen: (0.6, 0.25, 0.15) if seen else (0.4, 0.45, 0.15), 1)
+    assert "contrast" in said(e)
+    for after, told_ in (((0.4, 0.25), True), ((0.4, 0.05), False), ((0.1, 0.13), False), ((0.1, 0.2), True)):
+        assert ("contrast" in said(mirrored(e, (0.6, 0.25), after))) == told_, after
+
+
+def floor(least: float) -> Noise:
+    """Noise of which five runs would give this much."""
+    return Noise((0.5, 0.5 + least * 2**0.5 / (3 * 1.2**0.5)))
+
+
+@pytest.mark.parametrize(("share", "said_"), [(0.9, True), (1.1, False)])
+def test_what_is_said_exceeds_the_noise(share: float, said_: bool) -> None:
+    e = evidence(additive)
+    assert (verdict(replace(e, noise=floor(0.4 * share)), 0) == 1) == said_
+    assert (verdict(replace(e, noise=floor(0.1 * share)), 2) == -1) == said_
+
+    rival = evidence(lambda seen: (0.6, 0.25, 0.15) if seen else (0.3, 0.55, 0.15), 1)
+    moved = verify.contrast_losses(rival.hidden(0), 0.6, 0.25)
+    assert moved is not None and moved.low > 0.4
+    assert ("contrast" in said(replace(rival, noise=floor(moved.low / 2 * share)))) == said_
+
+    def together(seen: frozenset[int]) -> tuple[float, ...]:
+        p = 0.9 if {0, 1} <= seen else 0.2
+        return (p, 1 - p, 0.0)
+
+    pair_ = evidence(together, 2)
+    adds = verify.joint(pair_.runs, "1", "2", 0.9)
+    assert adds is not None
+    noise = floor(adds.times(1).low / 2 * share)
+    assert ("needs" in said(replace(pair_, noise=noise))) == said_

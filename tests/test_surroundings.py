@@ -132,11 +132,41 @@ def test_where_a_part_at_the_border_counts_the_object_alone_is_not_said_to_be_en
         (Tried(0.8, (0.8,) * 4, (True,) * 4, (0.1,) * 4, (True, True, False, False), 0.8), None),
         (Tried(0.8, (0.1,) * 4, (False,) * 4, (0,) * 4, (False,) * 4, 0.39), None),
         (Tried(0.8, (0.1,) * 4, (False,) * 4, (0,) * 4, (False,) * 4, 0.41), True),
+        (Tried(0.8, (0.1,) * 4, (False,) * 4, (0,) * 4, (False,) * 4, 0.4), True),
+        (Tried(0.8, (0.7,) * 4, (True, True, False, False), (0,) * 4, (False,) * 4, 0.8), None),
+        (Tried(0.8, (0.7,) * 4, (True, True, True, False), (0,) * 4, (False,) * 4, 0.8), False),
+        (Tried(0.8, (0.4,) * 4, (True,) * 4, (0,) * 4, (False,) * 4, 0.8), False),
+        (Tried(0.8, (0.39,) * 4, (True,) * 4, (0,) * 4, (False,) * 4, 0.8), None),
+        (Tried(0.8, (0.7,) * 4, (True,) * 4, (0,) * 4, (False,) * 4, 0.8, 0.049), False),
+        (Tried(0.8, (0.7,) * 4, (True,) * 4, (0,) * 4, (False,) * 4, 0.8, 0.05), None),
+        (Tried(0.8, (0.7,) * 4, (True,) * 4, (0.39, 0.39, 0.39, 0.4), (False,) * 4, 0.8), False),
+        (Tried(0.8, (0.7,) * 4, (True,) * 4, (0.39, 0.39, 0.4, 0.4), (False,) * 4, 0.8), None),
+        (Tried(0.8, (0.7,) * 4, (True,) * 4, (0,) * 4, (True, False, False, False), 0.8), False),
+        (Tried(0.8, (0.7,) * 4, (True, True, True, False), (0,) * 4, (True, False, False, False), 0.8), None),
     ],
 )
 def test_nothing_is_said_in_between(tried, verdict):
     decide, why = decided(tried)
     assert decide is verdict and (why is None) == (verdict is not None)
+
+
+@pytest.mark.parametrize(
+    ("tried", "said"),
+    [
+        (Tried(0.8, (0.1,) * 4, (False,) * 4, (0,) * 4, (False,) * 4, 0.1), "its own surroundings, blurred"),
+        (Tried(0.8, (0.7,) * 4, (True, True, False, False), (0,) * 4, (False,) * 4, 0.8), "differ"),
+        (Tried(0.8, (0.7,) * 4, (True,) * 4, (0,) * 4, (False,) * 4, 0.8, 0.2), "at the border"),
+        (Tried(0.8, (0.7,) * 4, (True,) * 4, (0.8,) * 4, (True,) * 4, 0.8), "alone give the class too"),
+    ],
+)
+def test_where_nothing_can_be_said_the_reason_is_told(tried, said):
+    decide, why = decided(tried)
+    assert decide is None and said in why
+
+
+def test_the_backgrounds_that_agree_are_those_that_it_loses_or_wins_before():
+    tried = Tried(0.8, (0.1, 0.7, 0.1, 0.7), (False, True, False, True), (0,) * 4, (False,) * 4, 0.8)
+    assert (agreeing(tried, True), agreeing(tried, False)) == ([0, 2], [1, 3])
 
 
 def test_where_three_of_four_agree_the_sentence_says_so_and_its_numbers_are_theirs(monkeypatch):

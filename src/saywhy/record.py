@@ -81,13 +81,13 @@ def to_explanation(
 
 
 def _together(own: dict[str, Any], confirmed: Mapping[str, Confirmed]) -> dict[str, Any]:
-    fields = dict(own)
+    fields = own
     for name, part in confirmed.items():
         if twice := sorted(fields.keys() & part.fields.keys()):
             raise UsageError(f"the part {name} fills {', '.join(twice)}, which is filled already; use its `record`")
         if strange := sorted(part.fields.keys() - Explanation.model_fields.keys()):
             raise UsageError(f"the part {name} fills {', '.join(strange)}, which no Explanation has; use its `record`")
-        fields |= part.fields
+        fields = {**fields, **part.fields}
     return fields
 
 
@@ -121,8 +121,9 @@ def _unsteady(confirmed: Mapping[str, Confirmed]) -> tuple[str, ...]:
 
 
 def _saliency(raw: Tensor, method: str) -> SaliencyRecord:
-    _, (status,) = display(raw[None], (int(raw.shape[0]), int(raw.shape[1])))
-    values = torch.nan_to_num(raw.double(), nan=0.0, posinf=0.0, neginf=0.0)
+    h, w = raw.shape
+    _, (status,) = display(raw[None], (h, w))
+    values = torch.nan_to_num(raw.double(), posinf=0.0, neginf=0.0)
     if max(values.shape) > 64:  # perturbation methods answer per pixel; the record keeps what a page can show
         values = F.interpolate(values[None, None], scale_factor=56 / max(values.shape), mode="area")[0, 0]
     return SaliencyRecord(

@@ -36,7 +36,7 @@ def spatial_relation(one: Bools, other: Bools) -> tuple[str, float]:
 
 def _centroid(mask: Bools) -> tuple[float, float]:
     ys, xs = np.nonzero(mask)
-    return (float(ys.mean()), float(xs.mean())) if len(ys) else (0.0, 0.0)
+    return float(ys.mean()), float(xs.mean())
 
 
 def region_graph(

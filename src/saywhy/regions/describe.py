@@ -83,7 +83,7 @@ def _groups(e: Evidence, rest: Sequence[int], lost: dict[int, Measured]) -> list
     groups: list[list[int]] = []
     for i in rest:
         joined = [*groups[-1], i] if groups else [i]
-        values = [max(1, points(lost[j].value)) for j in joined]
+        values = [points(lost[j].value) for j in joined]
         close = max(values) <= ALIKE * min(values) and verify.alike([lost[j] for j in joined])
         if groups and e.unit == "probability" and close:
             groups[-1] = joined

@@ -104,5 +104,5 @@ def _card(e: Explanation, layout: Layout, shape: Shape, names: dict[str, str]) -
         "confirmed": c.confirmed,
         "effect": _reached(c.effect),
         "look": ", ".join(wording.clean(word) for word in c.appearance),
-        "runs": [run_row(r, names) for r in own],
+        "runs": [run_row(r) for r in own],
     }

@@ -65,8 +65,9 @@ class Evidence:
 def verdict(e: Evidence, i: int) -> int:
     """1 if a region counts for the target, -1 if it counts against it, 0 if neither was confirmed."""
     here, lost, odds = e.lost(i), e.lost(i, both=True), e.lost(i, unit="log-odds", both=True)
-    if here is None or lost is None or odds is None:
+    if here is None:
         return 0
+    assert lost is not None and odds is not None, "what was tried in the picture was tried"
     if abs(here.value) <= e.noise.floor(len(here.values), e.unit):
         return 0
     by_fill = {fill: v for (fill, _), v in zip(odds.ways, odds.values, strict=True)}

@@ -55,7 +55,7 @@ def _content(e: Explanation) -> Row:
         "blocks": _blocks(Drawing(e, layout, names, uid)),
         "unsaid": wording.not_said(e),
         "steps": wording.next_steps(e),
-        "runs": [run_row(r, names) for r in e.runs],
+        "runs": [run_row(r) for r in e.runs],
         "cost": wording.cost_line(e),
         "layer": wording.layer_line(e.model),
         "read_as": wording.read_as(e),

@@ -55,17 +55,14 @@ def checked(effect: Effect | None) -> str:
     return f"{runs} with {wording.clean(effect.fill)}"
 
 
-def run_row(r: Run, names: Mapping[str, str]) -> dict[str, Any]:
-    """A run as a row of `runtable.html`; `names` are the lights of regions."""
+def run_row(r: Run) -> dict[str, Any]:
+    """A run as a row of `runtable.html`."""
     return {
-        "id": r.id,
         "act": {"hide": "hidden", "keep": "kept alone"}[r.act] + (", mirrored" if r.mirrored else ""),
         "regions": wording.listed(r.regions) or "none",
-        "lights": " ".join(names[i] for i in r.regions if i in names),
         "fill": wording.clean(r.fill),
         "seed": r.seed,
         "score": f"{100 * r.score:.1f}\u00a0%",
-        "contrast": "" if r.contrast is None else wording.points(r.contrast),
     }
 
 

@@ -36,7 +36,7 @@ def is_drawn(saliency: SaliencyRecord | None) -> bool:
 def heat(saliency: SaliencyRecord, size: tuple[int, int]) -> Image.Image:
     """The positive part of a map as an RGBA picture of `size` (width, height); the alpha follows the value."""
     values = np.asarray(saliency.values, dtype=np.float32)
-    shown = np.clip(values / max(saliency.maximum, 1e-30), 0, 1)
+    shown = np.maximum(values, 0) / np.float32(saliency.maximum)
     grown = Image.fromarray(shown).resize(size, Image.Resampling.BICUBIC)
     return Image.fromarray(ramp(np.clip(np.asarray(grown, dtype=np.float32), 0, 1)), "RGBA")
 

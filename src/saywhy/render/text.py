@@ -27,5 +27,7 @@ def _last_lines(explanation: Explanation) -> list[str]:
         parts = "1 part" if explanation.skipped_claims == 1 else f"{explanation.skipped_claims} parts"
         lines.append(f"Not said to count, because the runs did not confirm it: {parts}.")
     if explanation.saliency and explanation.saliency.status != "ok":
-        lines.append(f"Saliency ({explanation.saliency.method}): {explanation.saliency.status.replace('_', ' ')}.")
+        lines.append(
+            f"Saliency ({clean(explanation.saliency.method)}): {explanation.saliency.status.replace('_', ' ')}."
+        )
     return [*lines, *(f"Read as: {note}." for note in read_as(explanation)), cost_line(explanation)]

@@ -220,8 +220,9 @@ def next_steps(explanation: Explanation) -> list[tuple[str, list[str]]]:
 
 
 def _command(photo: str | None, *options: str) -> list[str]:
-    """The words of a command line, each quoted for a shell."""
-    return ["saywhy", "explain", shlex.quote(photo or "PHOTO"), *(shlex.quote(clean(o)) for o in options)]
+    """The words of a command line, each quoted for a shell; a path that cannot be printed is left to the reader."""
+    name = photo if photo and photo.isprintable() else "PHOTO"
+    return ["saywhy", "explain", shlex.quote(name), *(shlex.quote(clean(o)) for o in options)]
 
 
 def cost_line(explanation: Explanation) -> str:
