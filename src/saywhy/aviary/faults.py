@@ -253,7 +253,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def sample(seed: int, index: int, *, fault: str | None = None, size: int = SIZE) -> Sample:
+def sample(seed: int, index: int, *, fault: str | None = None, size: int = SIZE, edition: str = "1") -> Sample:
     """Picture `index` of a seed: clean, with a fault (a row of `FAULTS`), or its control ("watermark-control").
 
     Raises:
@@ -261,7 +261,7 @@ def sample(seed: int, index: int, *, fault: str | None = None, size: int = SIZE)
     """
     if seed < 0 or index < 0:
         raise UsageError(f"seed and index are whole numbers from 0 on, not {seed} and {index}")
-    one = clean_sample(seed, index, size=size)
+    one = clean_sample(seed, index, size=size, edition=edition)
     if fault is None:
         return one
     name = fault.removesuffix(CONTROL)

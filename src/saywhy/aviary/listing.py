@@ -10,7 +10,7 @@ from saywhy.aviary.birds import PARTS
 from saywhy.aviary.captions import captions_of
 from saywhy.aviary.parsing import Phrase, parse
 from saywhy.aviary.sampling import Sample
-from saywhy.aviary.scene import Rendered
+from saywhy.aviary.scene import STRIDE, Rendered
 from saywhy.aviary.species import RELATIONS, relation, species
 from saywhy.aviary.truth import TrueGame, interactions, observer_game, part_relations, rule_game, shapley
 from saywhy.aviary.vocabulary import describe, said_of
@@ -137,4 +137,4 @@ def truth_record(one: Sample, rendered: Rendered) -> dict[str, Any]:
 def label_map(rendered: Rendered) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The picture (H, W) as part numbers for a segmenter: 0 = no bird, 1 + i = part i of `PARTS`, of any bird."""
     owner = np.maximum(rendered.owner.astype(np.int64), 0)
-    return np.where(owner > 0, (owner - 1) % 16 + 1, 0).astype(np.uint8)
+    return np.where(owner > 0, (owner - 1) % STRIDE + 1, 0).astype(np.uint8)

@@ -25,7 +25,7 @@ from saywhy import files
 from saywhy.aviary.classifiers import PREPROCESS
 from saywhy.aviary.faults import sample
 from saywhy.aviary.networks import SIDE
-from saywhy.aviary.scene import Scene, render
+from saywhy.aviary.scene import STRIDE, Scene, render
 from saywhy.aviary.species import CLASSES
 from saywhy.image import Picture, frame
 
@@ -62,7 +62,7 @@ def paint(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     rendered = render(scene)
     step = scene.size // SIDE
     owner = np.maximum(rendered.owner[step // 2 :: step, step // 2 :: step], 0)
-    parts = np.where(owner > 0, (owner - 1) % 16 + 1, 0).astype(np.uint8)
+    parts = np.where(owner > 0, (owner - 1) % STRIDE + 1, 0).astype(np.uint8)
     if scene.size == SIDE:
         return rendered.pixels, parts
     picture = Picture(rendered.pixels, None, "", ())
