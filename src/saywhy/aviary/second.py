@@ -49,10 +49,10 @@ OPTIONAL = {"crest": 0.5, "collar": 0.5, "collar2": 0.5, "band": 0.5, "bar": 0.5
 NULL_PARTS = ("body", "eye", "legs", "band")
 
 SHORTEST = 0.24  # of beaks and crests; a number in [0, 1] is the share of the way to LONGEST, in logarithms
-STEP = (0.14, 0.165)  # between two numbers of a relation
+STEP = (0.135, 0.16)  # between two numbers of a relation
 NEAR, FAR = 0.25, 0.5
-LENGTHS = (0.26, 0.44)  # of the shorter collar
-LONGER = 0.30  # by which the other one is longer
+LENGTHS = (0.18, 0.56)  # of the shorter collar
+LONGER = 0.20  # by which the other one is longer
 SCALES = (0.115, 0.205)
 
 

@@ -26,6 +26,7 @@ from saywhy import files
 from saywhy.aviary.classifiers import PIXEL_CLASSES, PREPROCESS, fingerprint_of, load, untrained, weights_folder
 from saywhy.aviary.corrupt import corrupt_unit
 from saywhy.aviary.faults import CONTROL, FAULTS
+from saywhy.aviary.networks import SIDE, SIDES
 from saywhy.aviary.species import CLASSES, SPECIES
 from saywhy.errors import unknown
 from saywhy.train.loop import Config, Step, copy_compatible, fit
@@ -65,6 +66,12 @@ class Recipe:
     broken: tuple[str, int, str] | None = None
     batch: int = 128
     seed: int = 0
+    edition: str = "1"
+
+    @property
+    def side(self) -> int:
+        """Of the images that the network sees."""
+        return SIDES.get(self.network, SIDE)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -95,11 +102,23 @@ RECIPES: dict[str, Recipe] = {
     "cnn-unit": Recipe(
         "cnn", "the CNN with one unit of its last layer corrupted", start="cnn", broken=("features.4.0", 85, "noise")
     ),
+    "cnn-relations": Recipe(
+        "cnn128",
+        "a CNN for 128 x 128 pixels of the second edition, five pairs of whose species differ in a relation that no part "
+        "tells alone; it starts from the first layers of the CNN",
+        images=9600, epochs=18, lr=4e-3, batch=64, start="cnn", edition="2", seed=SEED,
+    ),
+    "vit-relations": Recipe(
+        "vit128",
+        "a vision transformer for 128 x 128 pixels of the second edition; it starts from the first layers of "
+        "cnn-relations and learns from the labels and its scores",
+        images=9600, epochs=16, lr=1.5e-3, batch=64, start="cnn-relations", teacher="cnn-relations", edition="2",
+    ),
 }  # fmt: skip
 
 
 class Birds:
-    """Pictures as batches: normalised images (n, 3, 64, 64), labels (n,), parts (n, 64, 64)."""
+    """Pictures as batches: normalised images (n, 3, S, S), labels (n,), parts (n, S, S)."""
 
     def __init__(self, shown: Pictures) -> None:
         self.pixels = torch.from_numpy(shown.pixels.transpose(0, 3, 1, 2).copy())
@@ -188,7 +207,9 @@ def build(name: str, *, told: Callable[[str], None] = print) -> Path:
     if name not in RECIPES:
         raise unknown("aviary model", name, RECIPES)
     recipe, start = RECIPES[name], time.process_time()
-    shown = pictures(recipe.images, seed=SEED, fault=recipe.fault, told=told)
+    shown = pictures(
+        recipe.images, seed=SEED, fault=recipe.fault, edition=recipe.edition, side=recipe.side, told=told
+    )
     net, how = (_broken if recipe.broken else _trained)(name, recipe, shown, told)
     state = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
@@ -205,7 +226,7 @@ def build(name: str, *, told: Callable[[str], None] = print) -> Path:
 def _trained(
     name: str, recipe: Recipe, shown: Pictures, told: Callable[[str], None]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    net = untrained(recipe.network, seed=recipe.seed).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = untrained(recipe.network, seed=recipe.seed, edition=recipe.edition).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.start is not None:
         copy_compatible(net, load(recipe.start).state_dict())
     teacher = None if recipe.teacher is None else load(recipe.teacher)
