@@ -47,17 +47,22 @@ from saywhy.aviary.species import (
 from saywhy.aviary.truth import (
     PartTruth,
     TrueGame,
+    bayes_game,
     contributions,
     interactions,
     observer_game,
+    other_backgrounds,
+    other_looks,
     part_relations,
     part_truths,
     removals,
+    replaced_looks,
     replacements,
     rule_game,
     shapley,
     taylor,
 )
+from saywhy.aviary.world import EDITIONS, Relation, World, world
 
 if TYPE_CHECKING:
     from saywhy.aviary.corrupt import Corruption, corrupt_unit
@@ -68,6 +73,7 @@ __all__ = [
     "CLASSES",
     "COLOURS",
     "DOMAINS",
+    "EDITIONS",
     "FAULTS",
     "NULL_PARTS",
     "OBJECTS",
@@ -87,11 +93,14 @@ __all__ = [
     "Part",
     "PartTruth",
     "Phrase",
+    "Relation",
     "Rendered",
     "Sample",
     "Scene",
     "Species",
     "TrueGame",
+    "World",
+    "bayes_game",
     "become",
     "caption",
     "captions_of",
@@ -111,6 +120,8 @@ __all__ = [
     "mask_names",
     "mask_of",
     "observer_game",
+    "other_backgrounds",
+    "other_looks",
     "parse",
     "part_relations",
     "part_truths",
@@ -121,6 +132,7 @@ __all__ = [
     "remove_bird",
     "render",
     "replace_part",
+    "replaced_looks",
     "replacements",
     "rule_game",
     "sample",
@@ -132,6 +144,7 @@ __all__ = [
     "taylor",
     "transplant",
     "truth_record",
+    "world",
     "write",
 ]
 

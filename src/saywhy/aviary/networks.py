@@ -31,10 +31,13 @@ class BirdCnn(nn.Module):
         )  # (N, 128, 8, 8)
         self.head = nn.Linear(128, classes)
 
+    def embed(self, x: Tensor) -> Tensor:
+        """What the last layer sees (N, E)."""
+        return self.features(x).mean(dim=(2, 3))  # type: ignore[no-any-return]
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, C)."""
-        maps = self.features(x)
-        return self.head(maps.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+        return self.head(self.embed(x))  # type: ignore[no-any-return]
 
 
 class BirdCnn128(BirdCnn):
@@ -101,12 +104,15 @@ class BirdVit(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, C)."""
+    def embed(self, x: Tensor) -> Tensor:
+        """What the last layer sees (N, E): the class token."""
         tokens = self.features(x).flatten(2).transpose(1, 2)  # (N, 64, E)
         tokens = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.place
-        tokens = self.norm(self.blocks(tokens))
-        return self.head(tokens[:, 0])  # type: ignore[no-any-return]
+        return self.norm(self.blocks(tokens))[:, 0]  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, C)."""
+        return self.head(self.embed(x))  # type: ignore[no-any-return]
 
 
 class BirdVit128(BirdVit):

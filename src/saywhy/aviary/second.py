@@ -311,6 +311,7 @@ SECOND = World(
     draw=draw,
     new_part=_new_part,
     pose=pose,
+    settle=pose,
     scene=scene,
     presence=OPTIONAL,
 )

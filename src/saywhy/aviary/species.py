@@ -226,6 +226,12 @@ def _pose(rng: Rng, bird: Bird, room: Room) -> Bird:
     return pose(rng, bird, room=room)
 
 
+def _settle(rng: Rng, bird: Bird, room: Room) -> Bird:
+    from saywhy.aviary.sampling import fit
+
+    return fit(bird, room, 0.5, float(rng.random()))
+
+
 def _scene(rng: Rng, name: str, size: int) -> Scene:
     from saywhy.aviary.sampling import clean_scene
 
@@ -241,5 +247,6 @@ FIRST = World(
     draw=draw_bird,
     new_part=_new_part,
     pose=_pose,
+    settle=_settle,
     scene=_scene,
 )

@@ -105,8 +105,8 @@ class World:
 
     `domains` is what a free attribute is drawn from, uniformly; `presence` the chance that an optional part is there
     (parts that are not in it always are, as far as the games count); `null_parts` are in no rule. `draw(rng, name)`
-    gives an individual of a species, `pose(rng, thing, room)` its pose, size and place, `scene(rng, name, size)` a
-    clean scene.
+    gives an individual of a species, `pose(rng, thing, room)` its pose, size and place, `settle` the same for a
+    thing that has a pose already, `scene(rng, name, size)` a clean scene.
     """
 
     edition: str
@@ -117,6 +117,7 @@ class World:
     draw: Callable[[Rng, str], Bird]
     new_part: Callable[[str, int], Part]
     pose: Callable[[Rng, Bird, Room], Bird]
+    settle: Callable[[Rng, Bird, Room], Bird]
     scene: Callable[[Rng, str, int], Scene]
     presence: Mapping[str, float] = field(default_factory=dict)
 
