@@ -348,7 +348,13 @@ def details(bird: Bird, part: Part) -> list[Detail]:
     """What is painted on a part, in canvas units."""
     moved = (part.dx, part.dy)
     drawn = anatomy(bird.edition).decoration(bird, part)
-    return [Detail([to_canvas(bird, o + moved) for o in shapes], colour) for shapes, colour in drawn]
+    return [Detail(_all_to_canvas(bird, shapes, moved), colour) for shapes, colour in drawn]
+
+
+def _all_to_canvas(bird: Bird, shapes: list[Points], moved: tuple[float, float]) -> list[Points]:
+    """Many outlines at once: a texture has a hundred."""
+    at = to_canvas(bird, np.concatenate(shapes) + moved)
+    return np.split(at, np.cumsum([len(o) for o in shapes])[:-1])
 
 
 def _anchor(bird: Bird, part: Part) -> tuple[float, float]:

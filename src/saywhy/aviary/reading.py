@@ -40,8 +40,12 @@ def _words() -> dict[str, tuple[str, str, str]]:
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    words = sorted(_words(), key=len, reverse=True)
-    return re.compile(r"\s*(?:(" + "|".join(map(re.escape, words)) + r")(?![\w-])|([,;:.?]))", re.IGNORECASE)
+    """The longest words first; by their first letters, since an alternative of six hundred is slow."""
+    initials: dict[str, list[str]] = {}
+    for word in sorted(_words(), key=len, reverse=True):
+        initials.setdefault(word[0], []).append(re.escape(word[1:]))
+    words = "|".join(f"{first}(?:{'|'.join(rest)})(?![\\w-])" for first, rest in initials.items())
+    return re.compile(rf"\s*(?:({words})|([,;:.?]))", re.IGNORECASE)
 
 
 @dataclass
@@ -54,6 +58,12 @@ class _Open:
     owned: bool
     owner: str = ""
     said: list[str] = field(default_factory=list)
+
+    @property
+    def place(self) -> str:
+        """The name of the mask."""
+        mask = "collars" if self.mask == "collar" else self.mask
+        return f"{self.owner}: {mask}" if self.owned and self.owner else mask
 
 
 @dataclass
@@ -274,10 +284,8 @@ class _Reader:
         self.stop(".")
         found = sorted(self.phrases, key=lambda p: p.start)
         phrases = (
-            Phrase(text[p.start : p.end], p.start, p.end, f"{p.owner}: {p.mask}" if p.owned and p.owner else p.mask,
-                   tuple(sorted(set(p.said))))
-            for p in found
-        )  # fmt: skip
+            Phrase(text[p.start : p.end], p.start, p.end, p.place, tuple(sorted(set(p.said)))) for p in found
+        )
         return Parsed(tuple(sorted(self.mentions)), tuple(phrases))
 
 

@@ -15,6 +15,7 @@ from saywhy.aviary.facts import Fact, facts
 from saywhy.aviary.lexicon import ADJECTIVES, BIRD_RELATIONS, COLLAR_WORDS, CONVERSE, KEYS, NOUNS, RELATION_WORDS
 from saywhy.aviary.scene import Rendered
 from saywhy.aviary.scenery import Rng, generator
+from saywhy.aviary.second import DOMAINS
 
 _CAPTION = 31
 _EXTRA = 3  # facts at most that a caption adds of its own choice
@@ -220,17 +221,11 @@ def _rather(s: Speaker, items: Sequence[Item], who: str) -> str:
 
 def _wrong(s: Speaker, fact: Fact) -> Fact:
     """A value of the same attribute that is not true."""
-    values = [v for v in _VALUES[fact.part.rstrip("s") if fact.part == "collars" else fact.part, fact.key] if v != fact.value]
+    part = "collar" if fact.part == "collars" else fact.part
+    values = [v for v in DOMAINS[part, fact.key] if v != fact.value]
     return replace(fact, value=s.pick(values))
 
 
-def _values() -> dict[tuple[str, str], tuple[str, ...]]:
-    from saywhy.aviary.second import DOMAINS
-
-    return DOMAINS
-
-
-_VALUES = _values()
 FRAMES: tuple[Frame, ...] = (
     _with, _has, _has, _of, _clauses, _ellipsis, _labels, _whose, _which, _topic, _questions, _guesses, _rather,
 )  # fmt: skip

@@ -44,7 +44,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saywhy.aviary.birds import Bird
-from saywhy.aviary.counterfactuals import become, remove, replace_part, set_relation, swap_background, transplant
+from saywhy.aviary.counterfactuals import become, remove, swap_background, transplant
 from saywhy.aviary.scene import Rendered, Scene, render
 from saywhy.aviary.scenery import BACKGROUNDS
 from saywhy.aviary.world import Atom, Species, holds, identify, species, world
@@ -96,16 +96,20 @@ def _likely(bird: Bird, atom: Atom, players: Sequence[str], coalitions: NDArray[
     return np.where((coalitions & bits) == bits, 1.0 if holds(bird, atom) else 0.0, open_)
 
 
-def _fulfilled(bird: Bird, wanted: Species, players: Sequence[str]) -> Values:
-    """How likely a species' rule is to hold in every coalition."""
+def _fulfilled(bird: Bird, wanted: Sequence[Species], players: Sequence[str]) -> list[Values]:
+    """How likely the rule of each species is to hold in every coalition."""
     coalitions = np.arange(2 ** len(players))
-    values = np.ones(len(coalitions))
-    for clause in wanted.clauses:
-        if len(clause) == 1:
-            values *= _likely(bird, clause[0], players, coalitions)
-        else:
-            values *= 1 - np.prod([1 - _likely(bird, a, players, coalitions) for a in clause], axis=0)
-    return values
+    likely: dict[Atom, Values] = {}
+    out = []
+    for clauses in (s.clauses for s in wanted):
+        values = np.ones(len(coalitions))
+        for clause in clauses:
+            for atom in clause:
+                if atom not in likely:
+                    likely[atom] = _likely(bird, atom, players, coalitions)
+            values *= likely[clause[0]] if len(clause) == 1 else 1 - np.prod([1 - likely[a] for a in clause], axis=0)
+        out.append(values)
+    return out
 
 
 def rule_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> TrueGame:
@@ -115,18 +119,15 @@ def rule_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) 
         UsageError: no such species.
     """
     players = _players(bird, parts)
-    return TrueGame(players, _fulfilled(bird, species(target), players))
+    return TrueGame(players, _fulfilled(bird, [species(target)], players)[0])
 
 
 def bayes_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> TrueGame:
     """The Bayes game b_c of a species on a bird; players and errors as `rule_game`."""
     players, wanted = _players(bird, parts), species(target)
-    total, mine = np.zeros(2 ** len(players)), np.zeros(2 ** len(players))
-    for s in world(bird.edition).species.values():
-        likely = _fulfilled(bird, s, players)
-        total += likely / likely[0]
-        if s is wanted:
-            mine = likely / likely[0]
+    everyone = list(world(bird.edition).species.values())
+    lifts = [likely / likely[0] for likely in _fulfilled(bird, everyone, players)]
+    total, mine = np.sum(lifts, axis=0), lifts[everyone.index(wanted)]
     # Of a chimera that nothing explains every species is as likely as before.
     return TrueGame(players, np.where(total > 0, mine / np.where(total > 0, total, 1), mine[0] / total[0]))
 
@@ -135,15 +136,10 @@ def observer_game(bird: Bird, target: str, *, parts: Collection[str] | None = No
     """The observer game o_c of a species on a bird, which counts species and does not weigh them; players and errors
     as `rule_game`."""
     players, wanted = _players(bird, parts), species(target)
-    coalitions = np.arange(2 ** len(players))
-    possible = np.zeros(len(coalitions))
-    mine = np.zeros(len(coalitions), dtype=bool)
-    for s in world(bird.edition).species.values():
-        left = _fulfilled(bird, s, players) > 0
-        possible += left
-        if s is wanted:
-            mine = left
-    return TrueGame(players, np.where(mine, 1 / np.maximum(possible, 1), 0.0))
+    everyone = list(world(bird.edition).species.values())
+    left = [likely > 0 for likely in _fulfilled(bird, everyone, players)]
+    possible = np.sum(left, axis=0)
+    return TrueGame(players, np.where(left[everyone.index(wanted)], 1 / np.maximum(possible, 1), 0.0))
 
 
 @cache
@@ -266,30 +262,55 @@ def other_looks(scene: Scene, part: str, *, bird: int = 0) -> list[tuple[str, st
 
     Removing a part takes a whole bird apart; these are birds as good as any, with other evidence in that place.
     """
-    own, known = scene.birds[bird].part(part), world(scene.birds[bird].edition)
-    if own is None:
+    own = scene.birds[bird]
+    if own.part(part) is None:
         return []
-    out = []
-    for (name, key), values in known.domains.items():
-        looks = [v for v in values if name == part and v != getattr(own, key)]
-        out += [(key, v, replace_part(scene, replace(own, **{key: v}), bird=bird)) for v in looks]  # type: ignore[arg-type]
-    for row in known.relations:
-        if part in (row.part, row.other) and (answer := row.answer(scene.birds[bird])) is not None:
-            other = row.answers[1 - row.answers.index(answer)]
-            out.append(("relation", row.name(other), set_relation(scene, row.part, row.other, other, bird=bird)))
-    return out
+    changes = ((k, v, _changed(own, part, k, v)) for k, v in _others(own, part))
+    return [(k, v, scene.with_bird(replace(b, species=identify(b)), bird)) for k, v, b in changes]
 
 
 def replaced_looks(scene: Scene, *, bird: int = 0) -> dict[str, dict[str, float]]:
     """For each part and each kind of change the share of its other looks with which the bird is not what it was."""
     own = scene.birds[bird]
+    named = () if own.species is None else species(own.species).parts
     out: dict[str, dict[str, float]] = {}
-    for part in own.parts:
+    for part in own.names:
         found: dict[str, list[bool]] = {}
-        for key, _, changed in other_looks(scene, part.name, bird=bird):
-            found.setdefault(key, []).append(changed.birds[bird].species != own.species)
-        out[part.name] = {k: sum(v) / len(v) for k, v in found.items()}
+        for key, value in _others(own, part):
+            # What the rule does not name can't change what the bird is.
+            found.setdefault(key, []).append(part in named and not _still(own, part, key, value))
+        out[part] = {k: sum(v) / len(v) for k, v in found.items()}
     return out
+
+
+def _others(own: Bird, part: str) -> list[tuple[str, str]]:
+    """(key, value) of every other look of a part, and ("relation", name) of the other answers that it is part of."""
+    known, mine = world(own.edition), own.part(part)
+    out = [(k, v) for (n, k), values in known.domains.items() if n == part for v in values if v != getattr(mine, k)]
+    for row in known.relations:
+        if part in (row.part, row.other) and (answer := row.answer(own)) is not None:
+            out.append(("relation", row.name(row.answers[1 - row.answers.index(answer)])))
+    return out
+
+
+def _changed(own: Bird, part: str, key: str, value: str) -> Bird:
+    """The bird with that one change of `_others`."""
+    mine = own.part(part)
+    assert mine is not None
+    if key != "relation":
+        return own.with_part(replace(mine, **{key: value}))  # type: ignore[arg-type]
+    row = next(r for r in world(own.edition).relations if value in (r.name(r.answers[0]), r.name(r.answers[1])))
+    first, second = own.part(row.part), own.part(row.other)
+    assert first is not None and second is not None
+    first, second = row.turned(first, second)
+    return own.with_part(first).with_part(second)
+
+
+def _still(own: Bird, part: str, key: str, value: str) -> bool:
+    """Whether the bird fulfils its rule after the change."""
+    assert own.species is not None
+    changed = _changed(own, part, key, value)
+    return all(any(holds(changed, a) for a in clause) for clause in species(own.species).clauses)
 
 
 def other_backgrounds(scene: Scene) -> list[tuple[str, Scene]]:

@@ -408,15 +408,16 @@ def scene_scores(net: nn.Module, scenes: Sequence[Scene], side: int) -> Tensor:
 def measured_relations(net: nn.Module, side: int, edition: str, *, birds: int = RELATED) -> dict[str, Any]:
     """For each pair of species that a relation alone tells apart, on new birds: how often the bird's own species is named
     (of all, and of the two), after both parts were moved and the relation kept, and after one was moved and it changed;
-    what each part alone does to the log-odds of the two, and their interaction. None where nothing could be moved."""
+    what each part alone does to the log-odds of the two, and their interaction."""
     out: dict[str, Any] = {}
     for a, b, row in told_by_relation(world(edition)):
         pair = [world(edition).classes.index(s.name) for s in (a, b)]
         found = [_moved(net, side, edition, pair, row, k, i) for k in (0, 1) for i in range(birds)]
-        rows = {name: [f[name] for f in found if name in f] for name in found[0]}
+        names = dict.fromkeys(name for f in found for name in f)
+        rows = {name: [f[name] for f in found if name in f] for name in names}
         out[f"{a.name} or {b.name}"] = {
             "relation": f"{row.part} {' or '.join(row.answers)} {row.other}",
-            **{name: round(float(np.mean(v)), 3) if v else None for name, v in rows.items()},
+            **{name: round(float(np.mean(v)), 3) for name, v in rows.items()},
         }
     return out
 
