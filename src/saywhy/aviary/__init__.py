@@ -37,12 +37,6 @@ from saywhy.aviary.species import (
     NULL_PARTS,
     RELATIONS,
     SPECIES,
-    Atom,
-    Species,
-    consistent,
-    holds,
-    identify,
-    relation,
 )
 from saywhy.aviary.truth import (
     PartTruth,
@@ -62,7 +56,19 @@ from saywhy.aviary.truth import (
     shapley,
     taylor,
 )
-from saywhy.aviary.world import EDITIONS, Relation, World, world
+from saywhy.aviary.world import (
+    EDITIONS,
+    Atom,
+    Relation,
+    Species,
+    World,
+    consistent,
+    holds,
+    identify,
+    relation,
+    species,
+    world,
+)
 
 if TYPE_CHECKING:
     from saywhy.aviary.corrupt import Corruption, corrupt_unit
@@ -139,6 +145,7 @@ __all__ = [
     "scene_from_dict",
     "set_relation",
     "shapley",
+    "species",
     "stream",
     "swap_background",
     "taylor",

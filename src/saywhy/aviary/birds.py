@@ -390,7 +390,8 @@ class Anatomy:
 
     `outlines`, `decoration` and `anchor` (the keypoint) by part; `clipped_by` names the part that a marking ends with;
     `slopes` how much lighter a part is above. `bordered`: each part has a border of its own tone, which belongs to
-    it; else there is one dark rim around the whole, which belongs to nothing.
+    it; else there is one dark rim around the whole, which belongs to nothing. `shown`: the share of a part's pixels
+    that must show for it to count as visible, where that is not a quarter.
     """
 
     outlines: Mapping[str, Callable[[Part, Bird], list[Points]]]
@@ -399,6 +400,7 @@ class Anatomy:
     anchor: Callable[[Bird, Part], tuple[float, float]]
     slopes: Mapping[str, float] = field(default_factory=lambda: SLOPES)
     bordered: bool = True
+    shown: Mapping[str, float] = field(default_factory=dict)
 
 
 _ANATOMIES = {"1": "birds", "2": "plumage"}  # modules with an ANATOMY
@@ -407,7 +409,7 @@ _ANATOMIES = {"1": "birds", "2": "plumage"}  # modules with an ANATOMY
 @cache
 def anatomy(edition: str) -> Anatomy:
     """The anatomy of an edition."""
-    return getattr(import_module(f"saywhy.aviary.{_ANATOMIES[edition]}"), "ANATOMY")  # type: ignore[no-any-return]
+    return import_module(f"saywhy.aviary.{_ANATOMIES[edition]}").ANATOMY  # type: ignore[no-any-return]
 
 
 def keypoints(bird: Bird) -> dict[str, tuple[float, float]]:

@@ -26,7 +26,6 @@ from saywhy.image import Preprocess
 from saywhy.locking import seeded
 
 
-
 def preprocess_of(network: str) -> Preprocess:
     """How a network of that kind sees a picture."""
     side = SIDES.get(network, SIDE)

@@ -109,7 +109,9 @@ def of_setting(rendered: Rendered) -> list[Fact]:
     names = [f"{scene.background.kind} background"]
     if len(scene.birds) == 1:
         names.append("facing left" if scene.birds[0].mirror else "facing right")
-    counts = Counter(o.kind for k, o in enumerate(scene.objects) if rendered.object_mask(k).sum() >= _enough(scene.size))
+    counts = Counter(
+        o.kind for k, o in enumerate(scene.objects) if rendered.object_mask(k).sum() >= _enough(scene.size)
+    )
     names += ["on a branch"] if counts["branch"] else []
     names += ["dim light"] if how.light < DIM else []
     names += ["warm light" if how.cast[0] > how.cast[2] else "cold light"] if how.cast != (1.0, 1.0, 1.0) else []

@@ -25,7 +25,7 @@ from saywhy.aviary.world import Relation, Species, World, world
 
 PICTURES = 4800
 DRAWS = 6000  # birds of each of two species that a relation tells apart
-LIMIT = 0.001  # of p
+LIMIT = 0.001  # of p, of all tests of an audit together
 ALONE = 0.60, 0.52  # what one part's number may give: of different parts, of two of a kind
 _LEAKS = 11
 
@@ -55,7 +55,7 @@ class Finding:
 @dataclass(frozen=True)
 class Alone:
     """How often one number of one part gives the answer of the relation that alone tells two species apart, and both
-    numbers of the part together."""
+    numbers of the part together; at most `limit` is allowed, and `error` is the standard error of these shares."""
 
     species: tuple[str, str]
     part: str
@@ -63,6 +63,7 @@ class Alone:
     size: float
     both: float
     limit: float
+    error: float
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,12 @@ class Leaks:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """What tells the class and should not."""
-        told = tuple(f.name for f in (*self.nuisances, *self.probes) if f.p < LIMIT)
-        return told + tuple(f"{a.part} of {' and '.join(a.species)}" for a in self.relations if max(a.place, a.size) > a.limit)
+        """What tells the class and should not, beyond chance: `LIMIT` is of all tests together, and a part gives more away
+        than it may if it does by three standard errors."""
+        tests = (*self.nuisances, *self.probes)
+        told = tuple(f.name for f in tests if f.p < LIMIT / len(tests))
+        given = (a for a in self.relations if max(a.place, a.size) > a.limit + 3 * a.error)
+        return told + tuple(f"{a.part} of {' and '.join(a.species)}" for a in given)
 
 
 def _kinds(one: Sample) -> dict[str, str]:
@@ -117,7 +121,7 @@ def _kind_test(values: list[str], classes: Labels) -> float:
 
 
 def probe(features: Reals, classes: Labels) -> float:
-    """Accuracy on the second half of the pictures of a linear classifier fitted to the first (least squares, ridge 1)."""
+    """Accuracy on the second half of the pictures of a linear classifier (least squares, ridge 1) of the first."""
     spread = features.std(axis=0)
     x = (features[:, spread > 0] - features[:, spread > 0].mean(axis=0)) / spread[spread > 0]
     x = np.concatenate([np.ones((len(x), 1)), x], axis=1)
@@ -165,6 +169,8 @@ def _guess(values: Reals, answers: Labels) -> float:
     """How often the commoner answer in a value's cell is right: cells and answers of one half, judged on the other."""
     cells = 24 if values.shape[1] == 1 else 8
     low, high = values.min(axis=0), values.max(axis=0)
+    if (high == low).all():
+        return 0.5
     at = np.minimum(((values - low) / np.maximum(high - low, 1e-9) * cells).astype(np.int64), cells - 1)
     index = at @ (cells ** np.arange(values.shape[1]))
     half = len(values) // 2
@@ -186,8 +192,8 @@ def alone(a: Species, b: Species, row: Relation, *, seed: int = 0, draws: int = 
     out = []
     for part in (row.part, row.other):
         numbers = np.array([_numbers(p) for birds in drawn for x in birds if (p := x.part(part)) is not None])[order]
-        rates = [_guess(numbers[:, columns], answers) for columns in ([0], [1], [0, 1])]
-        out.append(Alone((a.name, b.name), part, *rates, limit=ALONE[kind]))
+        place, size, both = (_guess(numbers[:, columns], answers) for columns in ([0], [1], [0, 1]))
+        out.append(Alone((a.name, b.name), part, place, size, both, ALONE[kind], (0.25 / draws) ** 0.5))
     return out
 
 
@@ -231,22 +237,35 @@ def _probes(
 ) -> tuple[Finding, ...]:
     pose = np.stack([v for n, v in numbers.items() if n != "scale"], axis=1)
     setting = np.concatenate([_one_hot(v) for n, v in kinds.items() if " of the " not in n], axis=1)
+    null = np.concatenate([_one_hot(v) for n, v in kinds.items() if " of the " in n], axis=1)
     return (
         _probed("from the scale", _curved(numbers["scale"][:, None]), classes),
         _probed("from pose and place", _curved(pose), classes),
         _probed("from background and objects", setting, classes),
         _probed("from the colours around the bird", around, classes),
-        _probed("from parts in no rule", np.concatenate([_one_hot(v) for n, v in kinds.items() if " of the " in n], axis=1),
-                classes),
-    )  # fmt: skip
+        _probed("from parts in no rule", null, classes),
+    )
+
+
+def lines(leaks: Leaks) -> list[str]:
+    """The audit as text."""
+    out = [
+        f"edition {leaks.edition}, seed {leaks.seed}, {leaks.pictures} pictures; a nuisance with p < {LIMIT} is a leak"
+    ]
+    out += [f"{f.name:40s} p {f.p:.4f}" for f in leaks.nuisances]
+    out += [f"{f.name:40s} p {f.p:.4f}  right {f.accuracy:.3f}, by chance {f.chance:.3f}" for f in leaks.probes]
+    for a in leaks.relations:
+        rates = f"place alone {a.place:.3f}  size alone {a.size:.3f}  both {a.both:.3f}"
+        out.append(f"{' or '.join(a.species) + ': ' + a.part:52s} {rates}  (one: at most {a.limit:.2f})")
+    return [*out, f"leaks: {', '.join(leaks.found) or 'none'}"]
 
 
 def record(leaks: Leaks) -> dict[str, Any]:
     """The audit as JSON values."""
 
     def finding(f: Finding) -> dict[str, Any]:
-        values = {"name": f.name, "p": round(f.p, 6), "accuracy": f.accuracy, "chance": f.chance}
-        return {k: v if isinstance(v, str) or v is None else round(v, 6) for k, v in values.items() if v is not None}
+        rates = {} if f.accuracy is None or f.chance is None else {"accuracy": f.accuracy, "chance": f.chance}
+        return {"name": f.name, "p": round(f.p, 6), **{k: round(v, 4) for k, v in rates.items()}}
 
     return {
         "edition": leaks.edition,

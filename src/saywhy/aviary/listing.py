@@ -74,7 +74,9 @@ def mask_names(rendered: Rendered) -> list[str]:
     scene = rendered.scene
     shown = {o.kind for k, o in enumerate(scene.objects) if rendered.object_mask(k).any()}
     others = [f"bird {b}" for b in range(1, len(scene.birds)) if rendered.bird_mask(b).any()]
-    sided = [n for side, b in _sides(rendered).items() for n in (side, *(f"{side}: {p}" for p in _part_names(rendered, b)))]
+    sided = [
+        n for side, b in _sides(rendered).items() for n in (side, *(f"{side}: {p}" for p in _part_names(rendered, b)))
+    ]
     return ["bird", *_part_names(rendered, 0), *others, *sided, *sorted(shown), "background"]
 
 
@@ -141,7 +143,7 @@ def _atom(atom: Atom) -> dict[str, str | None]:
 
 def _games(bird: Bird, name: str, shown: tuple[str, ...]) -> dict[str, Any]:
     """The games of a picture, solved: of the first edition with the observer who counts, of others with the one who
-    weighs, and the rule's own parts as the only players of its game."""
+    weighs, and with the rule's own parts as the only players of its game."""
     if bird.edition == "1":
         games = {"rule": rule_game(bird, name, parts=shown), "observer": observer_game(bird, name, parts=shown)}
     else:
@@ -164,8 +166,8 @@ def truth_record(one: Sample, rendered: Rendered) -> dict[str, Any]:
     (those that rules speak of, in the bird's frame), `picture_relations`, `mentions` and `phrases` (one list a
     caption), `descriptions`, `shares` (visible share of each part), `whole` (run-length codes of the parts as if
     nothing lay over them), `group`, `fault_truth`, `scene`. The writer adds `file` and `masks`. Later editions name
-    `edition`, have facts for attributes, the Bayes game instead of the observer's, and `replaced`: for each shown part and
-    kind of change the share of its other looks with which the bird is not what it was.
+    `edition`, have facts for attributes, the Bayes game instead of the observer's, and `replaced`: for each shown part
+    and kind of change the share of its other looks with which the bird is not what it was.
     """
     shown = rendered.shown()
     bird = one.scene.birds[0]

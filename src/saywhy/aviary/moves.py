@@ -1,8 +1,8 @@
 """Birds whose relation is kept or changed by moving its parts: what tells a relation from one part's own place.
 
-Moved are the numbers of the two parts on their tracks: a height, a place along the wing, a length's logarithm. "together":
-both by as much, so that the relation stays. "one": one of the two so that the answer changes. "first" and "second": each
-alone by what "together" moves it. A move for which the track has no room is left out.
+Moved are the numbers of the two parts on their tracks: a height, a place along the wing, a length's logarithm.
+"together": both by as much, so that the relation stays. "one": one of the two so that the answer changes. "first" and
+"second": each alone by what "together" moves it. A move for which the track has no room is left out.
 """
 
 from __future__ import annotations

@@ -52,8 +52,10 @@ def _collar(part: Part, bird: Bird) -> list[Points]:
 def _band(part: Part, bird: Bird) -> list[Points]:
     """A mask through the eye."""
     y, k = EYE[1] - bird.lift, 0.125 * part.size
-    return [smooth([(0.56, y), (0.80, y - k * 1.5), (1.05, y - k * 1.5), (1.40, y - k), (1.40, y + k), (1.05, y + k * 1.5),
-                    (0.80, y + k * 1.5)], 3)]  # fmt: skip
+    wide = 1.5 * k
+    above = [(0.80, y - wide), (1.05, y - wide), (1.40, y - k)]
+    below = [(1.40, y + k), (1.05, y + wide), (0.80, y + wide)]
+    return [smooth([(0.56, y), *above, *below], 3)]
 
 
 @cache
@@ -119,9 +121,9 @@ def _lattice(step: float) -> list[tuple[float, float]]:
 
 def _scales(step: float) -> list[Points]:
     r = step * 0.52
-    arc = [(-r, 0.0), (-r * 0.7, r * 0.66), (0.0, r), (r * 0.7, r * 0.66), (r, 0.0), (r * 0.62, r * 0.36), (0.0, r * 0.6),
-           (-r * 0.62, r * 0.36)]  # fmt: skip
-    return [np.array(arc) + at for at in _lattice(step)]
+    outer = [(-1.0, 0.0), (-0.7, 0.66), (0.0, 1.0), (0.7, 0.66), (1.0, 0.0)]
+    arc = np.array([*outer, (0.62, 0.36), (0.0, 0.6), (-0.62, 0.36)]) * r
+    return [arc + at for at in _lattice(step)]
 
 
 TEXTURES: dict[str, list[Points]] = {
@@ -136,7 +138,9 @@ TEXTURES: dict[str, list[Points]] = {
 @cache
 def _woven(texture: str, part: str) -> list[Points]:
     """The shapes of a texture that can touch a part."""
-    host = {"wing": _wing_shape(), "breast": birds.OUTLINES["breast"](Part("breast", "grey"), Bird(None, ()))[0]}.get(part)
+    host = {"wing": _wing_shape(), "breast": birds.OUTLINES["breast"](Part("breast", "grey"), Bird(None, ()))[0]}.get(
+        part
+    )
     if host is None:
         return TEXTURES[texture]
     (x0, y0), (x1, y1) = host.min(axis=0), host.max(axis=0)
@@ -154,10 +158,10 @@ def _decoration(bird: Bird, part: Part) -> list[Marking]:
 
 
 def _anchor(bird: Bird, part: Part) -> tuple[float, float]:
-    return _middle(part, bird, [o for o in ANATOMY.outlines[part.name](part, bird)])
+    return _middle(part, ANATOMY.outlines[part.name](part, bird))
 
 
-def _middle(part: Part, bird: Bird, shapes: Sequence[Points]) -> tuple[float, float]:
+def _middle(part: Part, shapes: Sequence[Points]) -> tuple[float, float]:
     """The keypoint of a part: the middle of its outlines, moved with it; of a collar, where it ends."""
     if part.name in ("collar", "collar2"):
         x, y = float(shapes[0][:, 0].min()) + 0.1, float(shapes[0][:, 1].mean())
@@ -177,4 +181,5 @@ ANATOMY = Anatomy(
     },
     decoration=_decoration,
     anchor=_anchor,
+    shown={"body": 0.08},  # wing and breast leave little of it
 )  # fmt: skip

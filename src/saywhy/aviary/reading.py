@@ -1,7 +1,8 @@
 """Reads captions of the second edition back: which facts are said, and which words stand for which mask.
 
-One walk through the words. An article opens a noun phrase, in which adjectives wait for their noun; outside of one they
-belong to the last part that was named. Whose part it is, in a picture of two birds, is known at the end of the sentence.
+One walk through the words. An article opens a noun phrase, in which adjectives wait for their noun; outside of one
+they belong to the last part that was named. Whose part it is, in a picture of two birds, is known at the end of the
+sentence.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ _VERBS = ("is", "are", "look", "looks", "appear", "appears")
 _ABSENT = ("without", "lacks", "neither", "nor")
 _FILLERS = (
     "about", "also", "and", "around", "as", "birds", "but", "can", "carries", "comes", "displays", "do",
-    "does", "for", "from", "go", "goes", "has", "have", "here", "how", "in", "it", "lie", "lies", "make", "mark", "marks",
-    "more", "nearby", "note", "notice", "observe", "of", "out", "picture", "placed", "see", "seen", "shows", "sits",
-    "sports", "stand", "stands", "there", "they", "wears", "what", "whereas", "which", "while", "whose", "with", "you",
+    "does", "for", "from", "go", "goes", "has", "have", "here", "how", "in", "it", "lie", "lies", "make", "mark",
+    "marks", "more", "nearby", "note", "notice", "observe", "of", "out", "picture", "placed", "see", "seen", "shows",
+    "sits", "sports", "stand", "stands", "there", "they", "wears", "what", "whereas", "which", "while", "whose", "with", "you",
     *(w for nouns in lexicon.KEY_NOUNS.values() for w in nouns),
 )  # fmt: skip
 _STRUCTURE = {"not": "not", "or": "or", "dark": "dark", "yes": "yes", "none": "none", "no": "no"}
@@ -283,9 +284,7 @@ class _Reader:
         """What was read."""
         self.stop(".")
         found = sorted(self.phrases, key=lambda p: p.start)
-        phrases = (
-            Phrase(text[p.start : p.end], p.start, p.end, p.place, tuple(sorted(set(p.said)))) for p in found
-        )
+        phrases = (Phrase(text[p.start : p.end], p.start, p.end, p.place, tuple(sorted(set(p.said)))) for p in found)
         return Parsed(tuple(sorted(self.mentions)), tuple(phrases))
 
 

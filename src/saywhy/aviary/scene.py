@@ -140,8 +140,10 @@ class Rendered:
         return out
 
     def shown(self, bird: int = 0) -> tuple[str, ...]:
-        """The parts of a bird that are visible: at least a quarter of their own pixels show."""
-        return tuple(n for n in self.scene.birds[bird].names if self.shares[bird, n] >= VISIBLE_SHARE)
+        """The parts of a bird that are visible: at least a quarter of their own pixels show (see `Anatomy.shown`)."""
+        own = self.scene.birds[bird]
+        least = anatomy(own.edition).shown
+        return tuple(n for n in own.names if self.shares[bird, n] >= least.get(n, VISIBLE_SHARE))
 
     def boxes(self, bird: int = 0) -> dict[str, Box]:
         """Boxes (x0, y0, x1, y1) around the visible pixels of the bird and of each shown part."""

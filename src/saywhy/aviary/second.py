@@ -45,7 +45,16 @@ DOMAINS: dict[tuple[str, str], tuple[str, ...]] = {
     ("body", "colour"): ("grey", "brown", "sand", "slate"),
     ("body", "pattern"): ("plain", "streaked", "scaled"),
 }  # fmt: skip
-OPTIONAL = {"crest": 0.5, "collar": 0.5, "collar2": 0.5, "band": 0.5, "bar": 0.5, "patch": 0.5, "fleck": 0.5, "bead": 0.5}
+OPTIONAL = {
+    "crest": 0.5,
+    "collar": 0.5,
+    "collar2": 0.5,
+    "band": 0.5,
+    "bar": 0.5,
+    "patch": 0.5,
+    "fleck": 0.5,
+    "bead": 0.5,
+}
 NULL_PARTS = ("body", "eye", "legs", "band")
 
 SHORTEST = 0.24  # of beaks and crests; a number in [0, 1] is the share of the way to LONGEST, in logarithms
@@ -274,32 +283,38 @@ def _largest() -> Bird:
     return Bird(None, (*parts, *long, Part("tail", "grey", "pointed", size=1.06)), edition="2")
 
 
+def _like(bird: Bird, other: Bird) -> Bird:
+    """The bird in the pose and place of another one."""
+    return replace(
+        bird, x=other.x, y=other.y, scale=other.scale, angle=other.angle, lift=other.lift, mirror=other.mirror
+    )
+
+
 def pose(rng: Rng, bird: Bird, room: Room = WHOLE) -> Bird:
     """The bird in a random pose, scale and place inside `room`, none of which depends on the bird."""
     u, angle, lift, side, x, y = (float(v) for v in rng.random(6))
     wide, high = room[2] - room[0], room[3] - room[1]
     scale = (SCALES[0] + (SCALES[1] - SCALES[0]) * u) * min(wide, high) / (WHOLE[2] - WHOLE[0])
-    pose = {"scale": round(scale, 4), "angle": round((angle - 0.5) * 0.28, 4), "lift": round((lift - 0.4) * 0.14, 3),
-            "mirror": side < 0.5}  # fmt: skip
-    x0, y0, x1, y1 = extent(replace(_largest(), x=0.0, y=0.0, **pose))
-    return replace(
-        bird,
+    largest = replace(
+        _largest(), x=0.0, y=0.0, scale=round(scale, 4), angle=round((angle - 0.5) * 0.28, 4),
+        lift=round((lift - 0.4) * 0.14, 3), mirror=side < 0.5,
+    )  # fmt: skip
+    x0, y0, x1, y1 = extent(largest)
+    placed = replace(
+        largest,
         x=round(room[0] - x0 + (wide - (x1 - x0)) * x, 4),
         y=round(room[1] - y0 + (high - (y1 - y0)) * y, 4),
-        **pose,
     )
+    return _like(bird, placed)
 
 
 def scene(rng: Rng, name: str, size: int) -> Scene:
     """A clean scene: background, pose and objects are drawn before the bird is."""
     kind = tuple(BACKGROUNDS)[int(rng.random() * len(BACKGROUNDS))]
     background, things = Background(kind, int(rng.integers(2**31))), clutter(rng)
-    posed = pose(rng, Bird(None, (), edition="2"))
-    bird = replace(draw(rng, name), **{k: getattr(posed, k) for k in ("x", "y", "scale", "angle", "lift", "mirror")})
+    largest = pose(rng, _largest())
     # The branch lies under the longest legs: where it is says nothing of the bird.
-    ground = perch(replace(_largest(), **{k: getattr(posed, k) for k in ("x", "y", "scale", "angle", "lift", "mirror")}),
-                   PERCHES[kind])  # fmt: skip
-    return Scene(background, (bird,), (ground, *things), size=size)
+    return Scene(background, (_like(draw(rng, name), largest),), (perch(largest, PERCHES[kind]), *things), size=size)
 
 
 SECOND = World(

@@ -14,10 +14,6 @@ from typing import TYPE_CHECKING
 from saywhy.aviary.birds import BAND_HEIGHTS, CREST_HEIGHTS, PARTS, Bird, Part
 from saywhy.aviary.scenery import Rng, generator
 from saywhy.aviary.world import Atom, Pair, Relation, Room, Species, World, species
-from saywhy.aviary.world import consistent as consistent
-from saywhy.aviary.world import holds as holds
-from saywhy.aviary.world import identify as identify
-from saywhy.aviary.world import relation as relation
 
 if TYPE_CHECKING:
     from saywhy.aviary.scene import Scene
@@ -97,7 +93,6 @@ _ROWS = (
 )
 SPECIES: dict[str, Species] = {s.name: s for s in _ROWS}
 CLASSES = tuple(SPECIES)
-
 
 
 def _crest_above(crest: Part, band: Part) -> bool:

@@ -87,7 +87,7 @@ Frame = Callable[[Speaker, Sequence[Item], str], str]
 
 def a_or_an(text: str) -> str:
     """The article before the text."""
-    return "an" if text[0] in "aeiou" and not text.startswith(("one", "un")) or text.startswith(("unm", "unp", "unb", "umb")) else "a"
+    return "an" if text[0] in "aeiou" and not text.startswith("uni") else "a"
 
 
 def listed(items: Sequence[str]) -> str:
@@ -275,9 +275,11 @@ def _lacks(s: Speaker, lacking: Sequence[Fact], who: str) -> str:
     nouns = [s.noun(f.part) for f in lacking]
     if len(nouns) == 1:
         one = nouns[0]
-        return s.pick((f"{who} has no {one}.", f"{who} is without {a_or_an(one)} {one}.", f"{who} lacks a {one}.".replace(" a ", f" {a_or_an(one)} "),
-                       f"Does {who} have {a_or_an(one)} {one}? None."))  # fmt: skip
-    return f"{who} has neither {a_or_an(nouns[0])} {nouns[0]} nor {a_or_an(nouns[1])} {nouns[1]}."
+        a_one = f"{a_or_an(one)} {one}"
+        return s.pick((f"{who} has no {one}.", f"{who} is without {a_one}.", f"{who} lacks {a_one}.",
+                       f"Does {who} have {a_one}? None."))  # fmt: skip
+    first, second = (f"{a_or_an(n)} {n}" for n in nouns)
+    return f"{who} has neither {first} nor {second}."
 
 
 def _things(s: Speaker, things: Sequence[Fact]) -> str:
@@ -361,13 +363,18 @@ def caption(chosen: Sequence[Fact], known: Sequence[Fact], rng: Rng) -> Caption:
     return Caption(" ".join(texts), tuple(sorted(s.said)))
 
 
+def _one(s: Speaker, noun: str) -> str:
+    return f"{s.pick((a_or_an(noun), 'one'))} {noun}"
+
+
 def _stage(s: Speaker, settings: Sequence[Fact]) -> str:
     where = _settings(s, settings)
     two = any(f.owner for f in s.known)
-    who = "two birds" if two else s.pick(("a ", "one ")) + s.pick(lexicon.BIRD)
-    who = who.replace("a avian", "an avian")
-    return capital(s.pick((f"{who}{where}.", f"{who}, seen{where}.", f"this shows {who}{where}.", f"there is {who}{where}."))
-                   .replace("there is two", "there are two"))  # fmt: skip
+    who = "two birds" if two else _one(s, s.pick(lexicon.BIRD))
+    there = "there are" if two else "there is"
+    return capital(
+        s.pick((f"{who}{where}.", f"{who}, seen{where}.", f"this shows {who}{where}.", f"{there} {who}{where}."))
+    )
 
 
 def captions_of(rendered: Rendered, *, seed: int = 0, index: int = 0, count: int = COUNT) -> tuple[Caption, ...]:

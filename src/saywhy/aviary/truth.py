@@ -7,9 +7,9 @@ fulfilled when S alone is seen and all else is drawn as the aviary draws it:
     r_c(S) = product over the atoms a of c's rule of  1 if S shows that a holds, 0 if S shows that it is false,
                                                       1/m(a) if S shows nothing of it
 
-with m(a) the number of looks that the aviary draws there (`DOMAINS`; 2 for a relation); in the second edition the chance
-that an optional part is there counts too, and of atoms of which one must hold the factor is 1 less the chance that
-none does. r_c(N) = 1 for a whole bird
+with m(a) the number of looks that the aviary draws there (`DOMAINS`; 2 for a relation); in the second edition the
+chance that an optional part is there counts too, and of atoms of which one must hold the factor is 1 less the chance
+that none does. r_c(N) = 1 for a whole bird
 of species c. A part that c's rule does not name is worth exactly nothing.
 
 The *observer game* asks the same of somebody who also knows that the bird is one of the species and holds all that S
@@ -24,8 +24,8 @@ as common among the first. What weighs is the *Bayes game*:
 
     b_c(S) = P(c | what S shows) = l_c(S) / sum over the species s of l_s(S),  l_s(S) = r_s(S) / r_s({}),
 
-since P(S | s) / P(S) = P(s's rule holds | S) / P(s's rule holds). This is what the best classifier does that sees looks
-and relations and nothing else; of a single height or place, which tells a little in 59 of 100 pictures, it knows nothing.
+since P(S | s) / P(S) = P(s's rule holds | S) / P(s's rule holds). This is what the best classifier does that sees
+looks and relations and nothing else; of a single height or place, which tells a little (59 of 100), it knows nothing.
 
 In all three games a relation needs both of its parts in S: what it adds is an interaction of the two.
 

@@ -28,7 +28,7 @@ from saywhy.aviary.corrupt import corrupt_unit
 from saywhy.aviary.faults import CONTROL, FAULTS, sample
 from saywhy.aviary.leaks import told_by_relation
 from saywhy.aviary.moves import moved_apart
-from saywhy.aviary.networks import SIDE, SIDES
+from saywhy.aviary.networks import SIDE, SIDES, BirdCnn, BirdVit
 from saywhy.aviary.scene import Scene
 from saywhy.aviary.scenery import generator
 from saywhy.aviary.species import CLASSES, SPECIES
@@ -111,8 +111,8 @@ RECIPES: dict[str, Recipe] = {
     ),
     "cnn-relations": Recipe(
         "cnn128",
-        "a CNN for 128 x 128 pixels of the second edition, five pairs of whose species differ in a relation that no part "
-        "tells alone; it starts from the first layers of the CNN",
+        "a CNN for 128 x 128 pixels of the second edition, five pairs of whose species differ in a relation that no "
+        "part tells alone; it starts from the first layers of the CNN",
         images=7200, epochs=12, lr=4e-3, batch=64, start="cnn", edition="2", seed=SEED,
     ),
     "vit-relations": Recipe(
@@ -204,9 +204,9 @@ def label_losses(
 class Asked(nn.Module):
     """A network that is also asked for the answer of every relation of its birds, while it learns."""
 
-    def __init__(self, net: nn.Module, relations: int) -> None:
+    def __init__(self, net: BirdCnn | BirdVit, relations: int) -> None:
         super().__init__()
-        self.net, self.answers = net, nn.Linear(net.head.in_features, relations)  # type: ignore[arg-type]
+        self.net, self.answers = net, nn.Linear(net.head.in_features, relations)
 
 
 def answers_of(count: int, edition: str) -> NDArray[np.int64]:
@@ -229,8 +229,10 @@ def asked_step(asked: Asked, teacher: nn.Module | None = None, labels: float = 0
         if asked.training:
             images, parts = varied(images, parts)
         images = images.contiguous(memory_format=torch.channels_last)
-        seen = net.embed(images)  # type: ignore[operator]
-        losses = label_losses(net.head(seen), images, truth[:, 0], training=asked.training, teacher=teacher, labels=labels)  # type: ignore[operator]
+        seen = net.embed(images)
+        losses = label_losses(
+            net.head(seen), images, truth[:, 0], training=asked.training, teacher=teacher, labels=labels
+        )
         known = truth[:, 1:] >= 0
         told = F.binary_cross_entropy_with_logits(asked.answers(seen)[known], truth[:, 1:][known].float())
         return losses | {"loss": losses["loss"] + told, "relations": told}
@@ -262,9 +264,7 @@ def build(name: str, *, told: Callable[[str], None] = print) -> Path:
     if name not in RECIPES:
         raise unknown("aviary model", name, RECIPES)
     recipe, start = RECIPES[name], time.process_time()
-    shown = pictures(
-        recipe.images, seed=SEED, fault=recipe.fault, edition=recipe.edition, side=recipe.side, told=told
-    )
+    shown = pictures(recipe.images, seed=SEED, fault=recipe.fault, edition=recipe.edition, side=recipe.side, told=told)
     net, how = (_broken if recipe.broken else _trained)(name, recipe, shown, told)
     state = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
@@ -281,12 +281,15 @@ def build(name: str, *, told: Callable[[str], None] = print) -> Path:
 def _trained(
     name: str, recipe: Recipe, shown: Pictures, told: Callable[[str], None]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    net = untrained(recipe.network, seed=recipe.seed, edition=recipe.edition).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = untrained(recipe.network, seed=recipe.seed, edition=recipe.edition).requires_grad_(True)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.start is not None:
         copy_compatible(net, load(recipe.start).state_dict())
     teacher = None if recipe.teacher is None else load(recipe.teacher)
-    asked = Asked(net, len(world(recipe.edition).relations)) if recipe.edition != "1" else None
-    if asked is not None:
+    asked = None
+    if recipe.edition != "1":
+        assert isinstance(net, BirdCnn | BirdVit)
+        asked = Asked(net, len(world(recipe.edition).relations))
         step = asked_step(asked, teacher, recipe.labels)
     else:
         step = segment_step(net) if recipe.network == "seg" else classify_step(net, teacher, recipe.labels)
@@ -315,7 +318,13 @@ def _trained(
     folder = cache_folder()
     part = net if asked is None else asked
     ended = fit(
-        part, step, birds, config, held_out=held_out, checkpoint=folder / f"{name}.checkpoint.safetensors", told=progress
+        part,
+        step,
+        birds,
+        config,
+        held_out=held_out,
+        checkpoint=folder / f"{name}.checkpoint.safetensors",
+        told=progress,
     )
     history, best = ended.history, ended.best
     if recipe.cool:
@@ -402,13 +411,14 @@ def scene_scores(net: nn.Module, scenes: Sequence[Scene], side: int) -> Tensor:
     """Scores (n, C) of scenes, as the network sees them."""
     pixels = np.stack([paint(s, side)[0] for s in scenes])
     images = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float().div_(255)
-    return torch.cat([net.eval()(x) for x in images.sub_(PREPROCESS.mean[0]).div_(PREPROCESS.std[0]).split(60)])
+    images = (images - PREPROCESS.mean[0]) / PREPROCESS.std[0]
+    return torch.cat([net.eval()(x) for x in torch.split(images, 60)])
 
 
 def measured_relations(net: nn.Module, side: int, edition: str, *, birds: int = RELATED) -> dict[str, Any]:
-    """For each pair of species that a relation alone tells apart, on new birds: how often the bird's own species is named
-    (of all, and of the two), after both parts were moved and the relation kept, and after one was moved and it changed;
-    what each part alone does to the log-odds of the two, and their interaction."""
+    """For each pair of species that a relation alone tells apart, on new birds: how often the bird's own species is
+    named (of all, and of the two) as drawn and after both parts were moved and the relation kept, how often the other
+    one after one part was moved and the relation changed, and the interaction of the moves in log-odds."""
     out: dict[str, Any] = {}
     for a, b, row in told_by_relation(world(edition)):
         pair = [world(edition).classes.index(s.name) for s in (a, b)]
