@@ -23,8 +23,8 @@ PARTS = (
 ORDERS: dict[str, tuple[str, ...]] = {
     "1": PARTS,
     "2": (
-        "tail", "legs", "body", "breast", "throat", "crown", "crest", "collar", "collar2", "band", "eye", "beak",
-        "wing", "bar", "patch", "fleck", "bead",
+        "tail", "legs", "body", "breast", "throat", "crown", "crest", "band", "eye", "beak", "wing", "bar", "patch",
+        "fleck", "bead", "collar", "collar2",
     ),
 }  # fmt: skip
 

@@ -79,8 +79,8 @@ class Leaks:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """What tells the class and should not, beyond chance: `LIMIT` is of all tests together, and a part gives more away
-        than it may if it does by three standard errors."""
+        """What tells the class and should not, beyond chance: `LIMIT` is of all tests together, and a part gives more
+        away than it may if it does by three standard errors."""
         tests = (*self.nuisances, *self.probes)
         told = tuple(f.name for f in tests if f.p < LIMIT / len(tests))
         given = (a for a in self.relations if max(a.place, a.size) > a.limit + 3 * a.error)

@@ -17,23 +17,24 @@ from saywhy.aviary.raster import Points, ellipse, smooth, stroke
 
 HEIGHTS = (-1.12, 0.42)  # of fleck and bead, on head, neck and breast
 WING_TRACK = (-1.02, 0.14)  # of bar and patch, along the wing
-COLLARS = (-0.46, 0.44)  # heights of the two collars
+COLLARS = (-0.36, 0.46)  # heights of the two collars
 FRONT = ((-0.6, -0.3, 0.0, 0.2, 0.36, 0.5), (1.22, 1.12, 1.03, 0.95, 0.86, 0.70))  # the breast's edge: y, x
 LONGEST = 1.2  # of beaks and crests
 
 
-def _along(track: tuple[float, float], shift: float) -> float:
+def along(track: tuple[float, float], shift: float) -> float:
+    """The point of a track, in bird units."""
     return track[0] + (track[1] - track[0]) * shift
 
 
 def _height(part: Part, bird: Bird) -> float:
     """Height of fleck or bead: what lies on the head moves with it."""
-    y = _along(HEIGHTS, part.shift)
+    y = along(HEIGHTS, part.shift)
     return y - bird.lift * min(max(0.1 - y, 0.0), 1.0)
 
 
 def _fleck(part: Part, bird: Bird) -> list[Points]:
-    y, k = _height(part, bird), 0.055 * part.size
+    y, k = _height(part, bird), 0.075 * part.size
     return [np.array([(0.31, y - k), (0.56, y - k), (0.56, y + k), (0.31, y + k)])]
 
 
@@ -43,7 +44,7 @@ def _bead(part: Part, bird: Bird) -> list[Points]:
 
 def _collar(part: Part, bird: Bird) -> list[Points]:
     """A stripe from the breast's edge backwards; `size` is its length."""
-    y = _along(COLLARS, part.shift)
+    y = along(COLLARS, part.shift)
     front = float(np.interp(y, FRONT[0], FRONT[1]))
     return [np.array([(front + 0.3, y - 0.05), (front - part.size, y - 0.05), (front - part.size, y + 0.05),
                       (front + 0.3, y + 0.05)])]  # fmt: skip
@@ -71,20 +72,21 @@ def _wing(part: Part, bird: Bird) -> list[Points]:
 
 
 def _bar(part: Part, bird: Bird) -> list[Points]:
-    x, k = _along(WING_TRACK, part.shift), 0.06 * part.size
+    x, k = along(WING_TRACK, part.shift), 0.06 * part.size
     return [np.array([(x - k, -0.56), (x + k, -0.56), (x + k, -0.06), (x - k, -0.06)])]
 
 
 def _patch(part: Part, bird: Bird) -> list[Points]:
-    return [ellipse(_along(WING_TRACK, part.shift), 0.12, 0.115 * part.size, 0.115 * part.size, 16)]
+    return [ellipse(along(WING_TRACK, part.shift), 0.12, 0.115 * part.size, 0.115 * part.size, 16)]
 
 
 _UNIT = {name: np.array(p) / (max(x for x, _ in p), 1.0) for name, p in birds.BEAKS.items()}
 
 
 def _beak(part: Part, bird: Bird) -> list[Points]:
-    """A beak as long as its `size`."""
-    return [_UNIT[part.shape] * (part.size, 0.72 + 0.32 * part.size) + (1.20, -0.74 - bird.lift)]
+    """A beak as long as its `size`; one that bends down does so the less the shorter it is."""
+    tall = 0.35 + 0.65 * part.size if part.shape in ("curved", "hooked") else 0.72 + 0.32 * part.size
+    return [_UNIT[part.shape] * (part.size, tall) + (1.20, -0.74 - bird.lift)]
 
 
 _PLUMES = np.array([(0.16, -0.19), (-0.56, -0.46), (-0.42, -0.20), (-1.0, -0.20), (-0.44, 0.02), (-0.66, 0.22),
@@ -181,5 +183,6 @@ ANATOMY = Anatomy(
     },
     decoration=_decoration,
     anchor=_anchor,
-    shown={"body": 0.08},  # wing and breast leave little of it
+    # Wing and breast leave little of the body; a collar may lie over the small ones, which are still in view.
+    shown={"body": 0.08, "bead": 0.15, "fleck": 0.15, "throat": 0.15},
 )  # fmt: skip

@@ -22,10 +22,11 @@ _ARTICLES = ("a", "an", "the", "its", "this", "that", "some", *NUMBERS[1:])
 _VERBS = ("is", "are", "look", "looks", "appear", "appears")
 _ABSENT = ("without", "lacks", "neither", "nor")
 _FILLERS = (
-    "about", "also", "and", "around", "as", "birds", "but", "can", "carries", "comes", "displays", "do",
-    "does", "for", "from", "go", "goes", "has", "have", "here", "how", "in", "it", "lie", "lies", "make", "mark",
-    "marks", "more", "nearby", "note", "notice", "observe", "of", "out", "picture", "placed", "see", "seen", "shows",
-    "sits", "sports", "stand", "stands", "there", "they", "wears", "what", "whereas", "which", "while", "whose", "with", "you",
+    "about", "also", "and", "around", "as", "birds", "but", "can", "carries", "comes", "displays", "do", "does",
+    "for", "from", "go", "goes", "has", "have", "here", "how", "in", "it", "lie", "lies", "make", "mark", "marks",
+    "more", "nearby", "note", "notice", "observe", "of", "out", "picture", "placed", "see", "seen", "shows", "sits",
+    "sports", "stand", "stands", "there", "they", "wears", "what", "whereas", "which", "while", "whose", "with",
+    "you",
     *(w for nouns in lexicon.KEY_NOUNS.values() for w in nouns),
 )  # fmt: skip
 _STRUCTURE = {"not": "not", "or": "or", "dark": "dark", "yes": "yes", "none": "none", "no": "no"}

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from saywhy.aviary.birds import ORDERS, Bird, Part, extent
-from saywhy.aviary.plumage import LONGEST
+from saywhy.aviary.plumage import COLLARS, HEIGHTS, LONGEST, along
 from saywhy.aviary.sampling import PERCHES, clutter, perch
 from saywhy.aviary.scene import Scene
 from saywhy.aviary.scenery import BACKGROUNDS, Background, Rng, generator
@@ -60,6 +60,7 @@ NULL_PARTS = ("body", "eye", "legs", "band")
 SHORTEST = 0.24  # of beaks and crests; a number in [0, 1] is the share of the way to LONGEST, in logarithms
 STEP = (0.135, 0.16)  # between two numbers of a relation
 NEAR, FAR = 0.25, 0.5
+CLEAR = 0.05  # between the middles of a collar and of what it must not hide
 LENGTHS = (0.18, 0.56)  # of the shorter collar
 LONGER = 0.20  # by which the other one is longer
 SCALES = (0.115, 0.205)
@@ -230,8 +231,8 @@ def _numbers(rng: Rng, demanded: dict[str, bool]) -> dict[str, tuple[float, floa
     fleck, bead = apart(rng, not wanted["height"])
     bar, patch = apart(rng, wanted["side"])
     beak, crest = apart(rng, wanted["size"])
-    place, short, sizes = rng.random(), rng.random(), 0.92 + 0.16 * rng.random(4)
-    other = partner(place, NEAR if wanted["gap"] else FAR)
+    place, other = _collars(rng, NEAR if wanted["gap"] else FAR, (fleck, bead))
+    short, sizes = rng.random(), 0.92 + 0.16 * rng.random(4)
     short = LENGTHS[0] + (LENGTHS[1] - LENGTHS[0]) * short
     # The first collar is the longer one where it lies above and the longer is to lie above, or neither.
     lengths = (short + LONGER, short) if (place < other) == wanted["order"] else (short, short + LONGER)
@@ -240,6 +241,20 @@ def _numbers(rng: Rng, demanded: dict[str, bool]) -> dict[str, tuple[float, floa
         "beak": (0.0, length(beak)), "crest": (0.0, length(crest)),
         "collar": (place, lengths[0]), "collar2": (other, lengths[1]),
     }  # fmt: skip
+
+
+def _collars(rng: Rng, distance: float, others: tuple[float, float]) -> tuple[float, float]:
+    """Places of the two collars where they leave fleck and bead in view.
+
+    All four places that any two collars near or far can have with this one must do so: then what is left is as likely
+    for collars that are near as for those that are far.
+    """
+    heights = [along(HEIGHTS, o) for o in others]
+    while True:
+        place = float(rng.random())
+        four = [(place + k * NEAR) % 1 for k in range(4)]
+        if all(abs(along(COLLARS, p) - h) > CLEAR for p in four for h in heights):
+            return place, partner(place, distance)
 
 
 def _part(name: str, looks: dict[tuple[str, str], str], at: tuple[float, float], tint: np.ndarray) -> Part:

@@ -43,8 +43,8 @@ BIRD_COLUMNS: dict[str, Column] = {
     for c in (
         Column("epg", "share", True, "share of the map's sum on the parts that the species' rule names"),
         Column("nra", "share", True, "region accuracy on these parts, 0 is chance and 1 ideal"),
-        Column("iou", "share", True, "overlap (intersection over union) of these parts with where the map is above half "
-               "its maximum: a large region is no advantage"),
+        Column("iou", "share", True, "overlap (intersection over union) of these parts with where the map is above "
+               "half its maximum: a large region is no advantage"),
         Column("pointing", "share", True, "the map's highest pixel lies on these parts"),
         Column("effect-rank", "correlation", True, "Spearman correlation of the parts' contributions with what the "
                "class really loses when the scene is rendered without each; 0 where all contributions are equal"),

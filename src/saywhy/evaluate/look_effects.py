@@ -1,8 +1,8 @@
 """What each part of a bird does for a classifier, by removal and by replacement, and what the background does.
 
-A removal takes the bird apart: a picture that no classifier has seen. A replacement gives the part another colour, shape
-or pattern that the aviary draws, or the other answer of its relation: a bird as good as any. What matters under one need
-not matter under the other, so both are told.
+A removal takes the bird apart: a picture that no classifier has seen. A replacement gives the part another colour,
+shape or pattern that the aviary draws, or the other answer of its relation: a bird as good as any. What matters under
+one need not matter under the other, so both are told.
 """
 
 from __future__ import annotations

@@ -113,13 +113,13 @@ RECIPES: dict[str, Recipe] = {
         "cnn128",
         "a CNN for 128 x 128 pixels of the second edition, five pairs of whose species differ in a relation that no "
         "part tells alone; it starts from the first layers of the CNN",
-        images=7200, epochs=12, lr=4e-3, batch=64, start="cnn", edition="2", seed=SEED,
+        images=9600, epochs=20, lr=4e-3, batch=64, start="cnn", edition="2", seed=SEED,
     ),
     "vit-relations": Recipe(
         "vit128",
         "a vision transformer for 128 x 128 pixels of the second edition; it starts from the first layers of "
         "cnn-relations and learns from the labels and its scores",
-        images=7200, epochs=12, lr=1.5e-3, batch=64, start="cnn-relations", teacher="cnn-relations", edition="2",
+        images=9600, epochs=20, lr=1.5e-3, batch=64, start="cnn-relations", teacher="cnn-relations", edition="2",
     ),
 }  # fmt: skip
 
