@@ -12,17 +12,24 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from saywhy import aviary
+from saywhy import aviary, load_classifier
 from saywhy.aviary import leaks, lexicon, reading, render, sample, talk, world
 from saywhy.aviary.birds import COLOURS, ORDERS
+from saywhy.aviary.classifiers import preprocess_of, untrained
 from saywhy.aviary.facts import facts
 from saywhy.aviary.moves import moved_apart
 from saywhy.aviary.scenery import generator
 from saywhy.aviary.world import species
+from saywhy.cli import app
 from saywhy.errors import InputError, UsageError
+from saywhy.evaluate.look_effects import look_effects
+from saywhy.evaluate.part_effects import view
+from saywhy.train import aviary as training
 
 SECOND = world("2")
 TOLD = leaks.told_by_relation(SECOND)
@@ -452,3 +459,73 @@ def test_faults_of_named_species_are_of_the_first_edition():
     picture = render(two.scene)
     assert {"left bird", "right bird"} <= set(aviary.mask_names(picture))
     assert not (aviary.mask_of(picture, "left bird") & aviary.mask_of(picture, "right bird")).any()
+
+
+def test_the_command_audits_or_writes_and_ends_with_1_where_something_leaks(monkeypatch, tmp_path):
+    run = CliRunner().invoke
+    assert isinstance(run(app, ["aviary"]).exception, UsageError)
+    assert isinstance(run(app, ["aviary", str(tmp_path / "a"), "--audit", "0"]).exception, UsageError)
+    told = leaks.Finding("scale", 1e-9)
+    for nuisances, code in (((), 0), ((told,), 1)):
+        found = leaks.Leaks("2", 3, 24, nuisances, (), ())
+        monkeypatch.setattr(leaks, "audit", lambda seed, *, edition, progress, found=found: found)
+        done = run(app, ["aviary", "--audit", "3", "--edition", "2", "-q"])
+        assert done.exit_code == code
+        assert done.stdout.splitlines()[-1] == f"leaks: {'scale' if code else 'none'}"
+    done = run(app, ["aviary", str(tmp_path / "b"), "--images", "2", "--size", "64", "--edition", "2", "-q"])
+    assert done.exit_code == 0
+    assert json.loads((tmp_path / "b" / "classes.json").read_text())["settings"]["edition"] == "2"
+
+
+# --------------------------------------------------------------------------------------------------
+# Classifiers.
+
+
+def test_effects_are_what_is_lost_by_each_change():
+    clf, scene = load_classifier("aviary:cnn"), sample(4242, 3).scene
+    found = look_effects(clf, scene)
+    p = clf.probabilities(view(clf, [render(scene)]))[0]
+    target = int(p.argmax())
+    assert (found.target, found.probability) == (clf.class_names[target], pytest.approx(float(p[target])))
+    others = [s for key, _, s in aviary.other_looks(scene, "breast") if key == "colour"]
+    q = clf.probabilities(view(clf, [render(s) for s in others]))[:, target]
+    assert found.parts["breast"]["colour"] == pytest.approx(float(p[target] - q.mean()), abs=1e-5)
+    gone = clf.probabilities(view(clf, [render(aviary.remove(scene, "breast"))]))[0, target]
+    assert found.parts["breast"]["removal"] == pytest.approx(float(p[target] - gone), abs=1e-5)
+    assert found.replacement("breast") == max(v for k, v in found.parts["breast"].items() if k != "removal")
+    assert set(found.background) == {k for k in aviary.BACKGROUNDS if k != scene.background.kind}
+
+
+@pytest.mark.parametrize("network", ["cnn128", "vit128"])
+def test_networks_of_128_pixels_learn_classes_and_relations_together(network):
+    net = untrained(network, edition="2").requires_grad_(True)
+    assert preprocess_of(network).size == (128, 128)
+    answers = training.answers_of(6, "2")
+    for k, row in enumerate(answers):
+        bird = sample(training.SEED, k, edition="2").scene.birds[0]
+        told = [r.answer(bird) for r in SECOND.relations]
+        assert [a if a < 0 else r.answers[1 - a] for a, r in zip(row, SECOND.relations, strict=True)] == [
+            -1 if t is None else t for t in told
+        ]
+    asked = training.Asked(net, len(SECOND.relations))
+    labels = torch.cat([torch.arange(6)[:, None], torch.from_numpy(answers)], dim=1)
+    losses = training.asked_step(asked)((torch.randn(6, 3, 128, 128), labels, torch.zeros(6, 128, 128).long()))
+    losses["loss"].backward()
+    assert {"loss", "accuracy", "relations"} <= set(losses)
+    assert asked.answers.weight.grad.abs().sum() > 0
+    assert net.head.weight.grad.abs().sum() > 0
+
+
+def test_a_card_says_what_moving_one_part_or_both_does():
+    class Knows(torch.nn.Module):
+        """Sees nothing, and says the same of every picture."""
+
+        def forward(self, x):
+            return torch.zeros(len(x), 24)
+
+    rows = training.measured_relations(Knows(), 64, "2", birds=3)
+    assert len(rows) == 5
+    for row in rows.values():
+        assert row["interaction in log-odds"] == 0
+        assert row["of the two"] == 0
+        assert {"relation", "named", "both moved, relation kept", "one moved, relation changed"} <= set(row)
