@@ -21,7 +21,7 @@ def main() -> None:
         found = audit(seed, edition=edition)
         print("\n".join(lines(found)), flush=True)
         rows.append(record(found))
-    RESULT.write_text(json.dumps({"runs": rows}, indent=1) + "\n", encoding="utf-8")
+        RESULT.write_text(json.dumps({"runs": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 from scipy.stats import binomtest, chi2_contingency, kruskal
 
 from saywhy.aviary.birds import Bird, Part
@@ -26,6 +27,7 @@ from saywhy.aviary.world import Relation, Species, World, world
 PICTURES = 4800
 DRAWS = 6000  # birds of each of two species that a relation tells apart
 LIMIT = 0.001  # of p, of all tests of an audit together
+EDGE = 2  # pixels around a bird in which its paint can be
 ALONE = 0.60, 0.52  # what one part's number may give: of different parts, of two of a kind
 _LEAKS = 11
 
@@ -101,8 +103,8 @@ def _kinds(one: Sample) -> dict[str, str]:
 
 
 def _surroundings(rendered: Rendered) -> Reals:
-    """Colour histogram (4 x 4 x 4) of what is no bird."""
-    pixels = rendered.pixels[rendered.background_mask] // 64
+    """Colour histogram (4 x 4 x 4) of what is no bird, and not its soft edge either."""
+    pixels = rendered.pixels[~binary_dilation(~rendered.background_mask, iterations=EDGE)] // 64
     counts = np.bincount(pixels[:, 0].astype(np.int64) * 16 + pixels[:, 1] * 4 + pixels[:, 2], minlength=64)
     return np.sqrt(counts / max(len(pixels), 1))
 
@@ -249,9 +251,8 @@ def _probes(
 
 def lines(leaks: Leaks) -> list[str]:
     """The audit as text."""
-    out = [
-        f"edition {leaks.edition}, seed {leaks.seed}, {leaks.pictures} pictures; a nuisance with p < {LIMIT} is a leak"
-    ]
+    head = f"edition {leaks.edition}, seed {leaks.seed}, {leaks.pictures} pictures"
+    out = [f"{head}; a leak: p under {LIMIT} of all tests together"]
     out += [f"{f.name:40s} p {f.p:.4f}" for f in leaks.nuisances]
     out += [f"{f.name:40s} p {f.p:.4f}  right {f.accuracy:.3f}, by chance {f.chance:.3f}" for f in leaks.probes]
     for a in leaks.relations:
