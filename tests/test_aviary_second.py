@@ -507,7 +507,7 @@ def test_networks_of_128_pixels_learn_classes_and_relations_together(network):
         assert [a if a < 0 else r.answers[1 - a] for a, r in zip(row, SECOND.relations, strict=True)] == [
             -1 if t is None else t for t in told
         ]
-    asked = training.Asked(net, len(SECOND.relations))
+    asked = training.Tutored(net, len(SECOND.relations))
     labels = torch.cat([torch.arange(6)[:, None], torch.from_numpy(answers)], dim=1)
     losses = training.asked_step(asked)((torch.randn(6, 3, 128, 128), labels, torch.zeros(6, 128, 128).long()))
     losses["loss"].backward()

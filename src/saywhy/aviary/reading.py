@@ -51,7 +51,7 @@ def _pattern() -> re.Pattern[str]:
 
 
 @dataclass
-class _Open:
+class _Spoken:
     """A noun phrase being read; `said` are names without their owner."""
 
     start: int
@@ -74,32 +74,32 @@ class _Told:
 
     name: str
     owned: bool
-    where: tuple[_Open, ...]
+    where: tuple[_Spoken, ...]
     look: tuple[str, str] | None = None  # the part and value of a look, which an answer may still deny
 
 
 @dataclass
-class _Reader:
+class _Walk:
     """What is known so far, and what the next word may belong to."""
 
-    phrases: list[_Open] = field(default_factory=list)
+    phrases: list[_Spoken] = field(default_factory=list)
     mentions: set[str] = field(default_factory=set)
     told: list[_Told] = field(default_factory=list)
     asked: list[_Told] = field(default_factory=list)
-    fresh: list[_Open] = field(default_factory=list)
+    fresh: list[_Spoken] = field(default_factory=list)
     sides: list[str] = field(default_factory=list)
     owner: str = ""
     start: int | None = None  # of the open noun phrase
     number: str = ""
     waiting: list[str] = field(default_factory=list)
-    subject: _Open | None = None
+    subject: _Spoken | None = None
     appears: bool = False
     dark: bool = False
     negated: bool = False
     absent: bool = False
     choice: bool = False
-    related: tuple[_Open, str] | None = None
-    pending: tuple[_Open, _Open] | None = None
+    related: tuple[_Spoken, str] | None = None
+    pending: tuple[_Spoken, _Spoken] | None = None
     compared: str = ""
 
     # -- words ---------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class _Reader:
             self.absent = False
             self._close()
             return
-        one = _Open(start if self.start is None else self.start, end, value, True)
+        one = _Spoken(start if self.start is None else self.start, end, value, True)
         self.phrases.append(one)
         self.fresh.append(one)
         for word in self.waiting:
@@ -182,18 +182,18 @@ class _Reader:
         self._close()
 
     def bird(self, value: str, detail: str, start: int, end: int) -> None:
-        self.phrases.append(_Open(start if self.start is None else self.start, end, "bird", False))
+        self.phrases.append(_Spoken(start if self.start is None else self.start, end, "bird", False))
         self._close()
 
     def side(self, value: str, detail: str, start: int, end: int) -> None:
         self.sides.append(value)
-        self.phrases.append(_Open(start if self.start is None else self.start, end, value, False))
+        self.phrases.append(_Spoken(start if self.start is None else self.start, end, value, False))
         self._close()
 
     def thing(self, value: str, detail: str, start: int, end: int) -> None:
         number = self.number or "one"
         name = f"{number} {THINGS[value][0][number != 'one']}"
-        one = _Open(start if self.start is None else self.start, end, value, False)
+        one = _Spoken(start if self.start is None else self.start, end, value, False)
         self.phrases.append(one)
         self._tell(name, (one,), owned=False)
         self._close()
@@ -224,9 +224,9 @@ class _Reader:
 
     def setting(self, value: str, detail: str, start: int, end: int) -> None:
         _before, bar, noun = detail.partition("|")
-        said: tuple[_Open, ...] = ()
+        said: tuple[_Spoken, ...] = ()
         if bar:
-            said = (_Open(end - len(noun), end, "branch" if value == "on a branch" else "background", False),)
+            said = (_Spoken(end - len(noun), end, "branch" if value == "on a branch" else "background", False),)
             self.phrases += said
         self._tell(value, said, owned=False)
         self._close()
@@ -234,11 +234,11 @@ class _Reader:
     # -- facts ---------------------------------------------------------------------------------------
 
     def _tell(
-        self, name: str, where: tuple[_Open, ...], *, owned: bool = True, look: tuple[str, str] | None = None
+        self, name: str, where: tuple[_Spoken, ...], *, owned: bool = True, look: tuple[str, str] | None = None
     ) -> None:
         self.told.append(_Told(name, owned, where, look))
 
-    def _relate(self, first: _Open, answer: str, second: _Open) -> None:
+    def _relate(self, first: _Spoken, answer: str, second: _Spoken) -> None:
         known = world("2")
         row = known.relation(first.mask, second.mask, answer) or known.relation(
             second.mask, first.mask, CONVERSE[answer]
@@ -290,13 +290,13 @@ class _Reader:
 
 
 _OPPOSITE = {"larger": "smaller", "smaller": "larger", "higher": "lower", "lower": "higher"}
-_Take = Callable[[_Reader, str, str, int, int], None]
+_Take = Callable[[_Walk, str, str, int, int], None]
 _HOW: dict[str, _Take] = {
-    "filler": _Reader.filler, "article": _Reader.article, "verb": _Reader.verb, "absent": _Reader.absent_,
-    "no": _Reader.no, "yes": _Reader.yes, "none": _Reader.none, "not": _Reader.not_, "or": _Reader.or_,
-    "dark": _Reader.dark_, "adjective": _Reader.adjective, "noun": _Reader.noun, "bird": _Reader.bird,
-    "side": _Reader.side, "thing": _Reader.thing, "relation": _Reader.relation, "answer": _Reader.answer,
-    "collars": _Reader.collars, "compared": _Reader.compared_, "setting": _Reader.setting,
+    "filler": _Walk.filler, "article": _Walk.article, "verb": _Walk.verb, "absent": _Walk.absent_,
+    "no": _Walk.no, "yes": _Walk.yes, "none": _Walk.none, "not": _Walk.not_, "or": _Walk.or_,
+    "dark": _Walk.dark_, "adjective": _Walk.adjective, "noun": _Walk.noun, "bird": _Walk.bird,
+    "side": _Walk.side, "thing": _Walk.thing, "relation": _Walk.relation, "answer": _Walk.answer,
+    "collars": _Walk.collars, "compared": _Walk.compared_, "setting": _Walk.setting,
 }  # fmt: skip
 
 
@@ -306,7 +306,7 @@ def parse(text: str) -> Parsed:
     Raises:
         InputError: a word is not in the vocabulary, or is said of nothing.
     """
-    reader, at = _Reader(), 0
+    reader, at = _Walk(), 0
     while at < len(text):
         match = _pattern().match(text, at)
         if match is None:

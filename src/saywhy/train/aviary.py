@@ -201,7 +201,7 @@ def label_losses(
     return {"loss": labels * label + (1 - labels) * taught, "label": label, "taught": taught, "accuracy": accuracy}
 
 
-class Asked(nn.Module):
+class Tutored(nn.Module):
     """A network that is also asked for the answer of every relation of its birds, while it learns."""
 
     def __init__(self, net: BirdCnn | BirdVit, relations: int) -> None:
@@ -219,7 +219,7 @@ def answers_of(count: int, edition: str) -> NDArray[np.int64]:
     return np.array(out, dtype=np.int64)
 
 
-def asked_step(asked: Asked, teacher: nn.Module | None = None, labels: float = 0.3) -> Step:
+def asked_step(asked: Tutored, teacher: nn.Module | None = None, labels: float = 0.3) -> Step:
     """The step of a classifier, plus the cross-entropy of the relations' answers: a pair of species shows a relation in
     two pictures of 24, and all other birds that have both parts show it as well."""
     net = asked.net
@@ -289,7 +289,7 @@ def _trained(
     asked = None
     if recipe.edition != "1":
         assert isinstance(net, BirdCnn | BirdVit)
-        asked = Asked(net, len(world(recipe.edition).relations))
+        asked = Tutored(net, len(world(recipe.edition).relations))
         step = asked_step(asked, teacher, recipe.labels)
     else:
         step = segment_step(net) if recipe.network == "seg" else classify_step(net, teacher, recipe.labels)
