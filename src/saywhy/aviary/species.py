@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
 
 from saywhy.aviary.birds import BAND_HEIGHTS, CREST_HEIGHTS, PARTS, Bird, Part
-from saywhy.aviary.scenery import Rng, generator
-from saywhy.aviary.world import Atom, Pair, Relation, Room, Species, World, species
-
-if TYPE_CHECKING:
-    from saywhy.aviary.scene import Scene
+from saywhy.aviary.scenery import Rng
+from saywhy.aviary.world import Atom, Pair, Species, species
 
 # What a free attribute is drawn from, uniformly.
 DOMAINS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -118,7 +114,7 @@ def _exchanged(bar: Part, patch: Part) -> Pair:
     return replace(bar, shift=patch.shift, dx=patch.dx), replace(patch, shift=bar.shift, dx=bar.dx)
 
 
-_JUDGES = {("crest", "band"): (_crest_above, _other_side), ("bar", "patch"): (_bar_in_front, _exchanged)}
+JUDGES = {("crest", "band"): (_crest_above, _other_side), ("bar", "patch"): (_bar_in_front, _exchanged)}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -204,44 +200,3 @@ def draw_bird(rng: Rng, name: str) -> Bird:
             part = Part(part.name, part.colour, size=part.size, shift=round(shifts[part.name], 4), tint=part.tint)
         kept.append(part)
     return Bird(name, tuple(kept))
-
-
-_MIDDLES = {"crest": -0.95, "band": -0.80, "bar": 0.75, "patch": 0.30}
-
-
-def _new_part(name: str, seed: int) -> Part:
-    """A part for a bird that lacks it."""
-    drawn = draw_part(generator(seed, PARTS.index(name)), name, {})
-    return replace(drawn, shift=_MIDDLES.get(name, 0.0))
-
-
-def _pose(rng: Rng, bird: Bird, room: Room) -> Bird:
-    from saywhy.aviary.sampling import pose  # it draws birds, and needs this module
-
-    return pose(rng, bird, room=room)
-
-
-def _settle(rng: Rng, bird: Bird, room: Room) -> Bird:
-    from saywhy.aviary.sampling import fit
-
-    return fit(bird, room, 0.5, float(rng.random()))
-
-
-def _scene(rng: Rng, name: str, size: int) -> Scene:
-    from saywhy.aviary.sampling import clean_scene
-
-    return clean_scene(rng, name, size=size)
-
-
-FIRST = World(
-    edition="1",
-    domains=DOMAINS,
-    relations=tuple(Relation(*pair, "place", RELATIONS[pair], *_JUDGES[pair]) for pair in RELATIONS),
-    species=SPECIES,
-    null_parts=NULL_PARTS,
-    draw=draw_bird,
-    new_part=_new_part,
-    pose=_pose,
-    settle=_settle,
-    scene=_scene,
-)

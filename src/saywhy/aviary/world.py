@@ -153,7 +153,7 @@ class World:
                 yield dict(zip(keys, looks, strict=True))
 
 
-_WHERE = {"1": ("species", "FIRST"), "2": ("second", "SECOND")}
+_WHERE = {"1": ("first", "FIRST"), "2": ("second", "SECOND")}
 EDITIONS = tuple(_WHERE)
 
 
