@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,14 @@ SCRATCH = tempfile.TemporaryDirectory()
 RESULT = Path(__file__).parent / "results" / "aviary_speed.json"
 
 
-def rendered(first: int, size: int) -> None:
+def rendered(first: int, size: int, edition: str = "1") -> None:
     for i in range(first, first + PICTURES):
-        aviary.render(aviary.sample(0, i, size=size).scene)
+        aviary.render(aviary.sample(0, i, size=size, edition=edition).scene)
 
 
-def with_truth(first: int, size: int) -> None:
+def with_truth(first: int, size: int, edition: str = "1") -> None:
     for i in range(first, first + PICTURES):
-        one = aviary.sample(0, i, size=size)
+        one = aviary.sample(0, i, size=size, edition=edition)
         picture = aviary.render(one.scene)
         aviary.truth_record(one, picture)
         for name in aviary.mask_names(picture):
@@ -49,6 +50,9 @@ ROWS: dict[str, tuple[Callable[[int, int], None], int]] = {
     "with all ground truth, 128 px": (with_truth, 128),
     "with all ground truth, written to disk, 128 px": (written, 128),
     "pictures and part masks, 256 px": (rendered, 256),
+    "second edition: pictures and part masks, 128 px": (partial(rendered, edition="2"), 128),
+    "second edition: with all ground truth, 128 px": (partial(with_truth, edition="2"), 128),
+    "second edition: pictures and part masks, 224 px": (partial(rendered, edition="2"), 224),
 }
 
 

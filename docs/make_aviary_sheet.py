@@ -1,4 +1,7 @@
-"""Draws docs/pictures/aviary.png: species, parts, counterfactuals and faults of the aviary on one sheet."""
+"""Draws docs/pictures/aviary.png: species, parts, counterfactuals and faults of the aviary on one sheet.
+
+And aviary-second.png: the species of the second edition.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +59,25 @@ def species_strip() -> Image.Image:
         rule = [str(a).replace("fan tail", "fan-shaped tail") for a in s.rule]
         cells.append((render(specimen(name)).pixels, name, rule))
     return strip("24 species and their rules: what a rule does not name is drawn at random", cells)
+
+
+def _said(atom: aviary.Atom) -> str:
+    """An atom of the second edition in plain words."""
+    row = None if atom.other is None else aviary.world("2").relation(atom.part, atom.other, atom.value)
+    return (str(atom) if row is None else row.name(atom.value)).replace("fan tail", "fan-shaped tail")
+
+
+def second_strip() -> Image.Image:
+    """One bird of each species of the second edition with its rule."""
+    samples = [sample(6, i, size=CELL * 2, edition="2") for i in range(96)]
+    cells = []
+    for name, own in aviary.world("2").species.items():
+        scene = next(s.scene for s in samples if s.species == name)
+        bird = replace(scene.birds[0], scale=0.21, angle=0.03, mirror=False, x=0.46, y=0.56)
+        plain = replace(scene.with_bird(bird), background=aviary.Background("plain", 8), objects=())
+        pixels = np.asarray(Image.fromarray(render(plain).pixels).resize((CELL, CELL), Image.Resampling.LANCZOS))
+        cells.append((pixels, name, [" or ".join(_said(a) for a in clause) for clause in own.clauses]))
+    return strip("24 species of the second edition and their rules", cells)
 
 
 PALETTE = (np.array([[230, 230, 230], [214, 96, 77], [253, 184, 99], [150, 150, 150], [90, 174, 97], [128, 205, 193],
@@ -135,7 +157,13 @@ def main() -> None:
     for one in strips:
         sheet.paste(one, (0, y))
         y += one.height
-    out = Path(__file__).parent / "pictures" / "aviary.png"
+    save(sheet, "aviary.png")
+    save(second_strip(), "aviary-second.png")
+
+
+def save(sheet: Image.Image, name: str) -> None:
+    """Writes a sheet with 256 colours."""
+    out = Path(__file__).parent / "pictures" / name
     sheet.quantize(256, dither=Image.Dither.NONE).save(out, optimize=True)
     print(out, out.stat().st_size // 1000, "kB")
 

@@ -6,8 +6,10 @@ The canvas frame runs from 0 to 1 in both directions, whatever its number of pix
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib import import_module
 
 import numpy as np
 
@@ -17,6 +19,14 @@ from saywhy.aviary.raster import Colour, Points, ellipse, smooth, stroke
 PARTS = (
     "tail", "legs", "body", "breast", "throat", "crown", "crest", "band", "eye", "beak", "wing", "bar", "patch",
 )  # fmt: skip
+# The same of each edition.
+ORDERS: dict[str, tuple[str, ...]] = {
+    "1": PARTS,
+    "2": (
+        "tail", "legs", "body", "breast", "throat", "crown", "crest", "band", "eye", "beak", "wing", "bar", "patch",
+        "fleck", "bead", "collar", "collar2",
+    ),
+}  # fmt: skip
 
 COLOURS: dict[str, Colour] = {
     "red": (0.84, 0.13, 0.15),
@@ -67,7 +77,7 @@ class Bird:
     """A bird: its species (None for a chimera), its parts in painting order, its pose and its place.
 
     `x`, `y`: place of the body's middle on the canvas; `scale`: canvas lengths a bird unit; `angle` in
-    radians, head up positive; `lift`: height of the head; `mirror`: faces left.
+    radians, head up positive; `lift`: height of the head; `mirror`: faces left. `edition`: a key of `ORDERS`.
     """
 
     species: str | None
@@ -78,6 +88,7 @@ class Bird:
     angle: float = 0.0
     lift: float = 0.0
     mirror: bool = False
+    edition: str = "1"
 
     def part(self, name: str) -> Part | None:
         """The part of that name, or None when the bird lacks it."""
@@ -91,7 +102,7 @@ class Bird:
     def with_part(self, part: Part) -> Bird:
         """The same bird with that part put on, or put in the place of its own one."""
         kept = {p.name: p for p in self.parts} | {part.name: part}
-        return replace(self, parts=tuple(kept[n] for n in PARTS if n in kept))
+        return replace(self, parts=tuple(kept[n] for n in ORDERS[self.edition] if n in kept))
 
     def without(self, *names: str) -> Bird:
         """The same bird without the named parts."""
@@ -257,7 +268,7 @@ CLIPPED_BY = {"breast": "body", "throat": "body", "crown": "body", "band": "body
 def outlines(bird: Bird, part: Part) -> list[Points]:
     """The outlines of a part in canvas units."""
     moved = (part.dx, part.dy)
-    return [to_canvas(bird, o + moved) for o in OUTLINES[part.name](part, bird)]
+    return [to_canvas(bird, o + moved) for o in anatomy(bird.edition).outlines[part.name](part, bird)]
 
 
 def _spots() -> list[Points]:
@@ -288,6 +299,14 @@ _FEATHERS = [
 ]
 
 
+def border(rgb: Colour) -> Colour:
+    """The tone of a part's own border: darker, or lighter around black."""
+    return shade(rgb, 0.45) if sum(rgb) > 0.6 else (0.40, 0.40, 0.43)
+
+
+Marking = tuple[list[Points], Colour]  # outlines in the bird frame, and their colour
+
+
 @dataclass(frozen=True)
 class Detail:
     """A decoration inside a part: outlines in canvas units and the colour they are painted in."""
@@ -296,28 +315,46 @@ class Detail:
     colour: Colour
 
 
-def _shade(rgb: Colour, factor: float) -> Colour:
+def shade(rgb: Colour, factor: float) -> Colour:
+    """A darker tone of a colour."""
     return rgb[0] * factor, rgb[1] * factor, rgb[2] * factor
 
 
-def _ink(rgb: Colour) -> Colour:
+def ink(rgb: Colour) -> Colour:
     """A colour that stands out on `rgb`: darker, or light on black."""
-    return _shade(rgb, 0.42) if sum(rgb) > 0.6 else (0.55, 0.55, 0.58)
+    return shade(rgb, 0.42) if sum(rgb) > 0.6 else (0.55, 0.55, 0.58)
+
+
+def _decoration(bird: Bird, part: Part) -> list[Marking]:
+    """Decorations of a part in the bird frame: pattern, feathers, pupil and glint."""
+    drawn: list[Marking] = []
+    if part.pattern in PATTERNS:
+        drawn.append((PATTERNS[part.pattern], ink(part.rgb)))
+    if part.name == "wing":
+        drawn.append(([f * part.size for f in _FEATHERS], shade(part.rgb, 0.66)))
+    if part.name == "eye":
+        drawn += pupil(bird)
+    return drawn
+
+
+def pupil(bird: Bird) -> list[Marking]:
+    """Pupil and glint of the eye."""
+    x, y = EYE[0], EYE[1] - bird.lift
+    dark = [ellipse(x + 0.01, y, 0.092, 0.092, 12)], (0.06, 0.06, 0.08)
+    return [dark, ([ellipse(x + 0.045, y - 0.05, 0.035, 0.035, 8)], (1.0, 1.0, 1.0))]
 
 
 def details(bird: Bird, part: Part) -> list[Detail]:
-    """Decorations painted on a part: pattern, feathers, pupil and glint, the line between the mandibles."""
-    drawn: list[tuple[list[Points], Colour]] = []
-    if part.pattern in PATTERNS:
-        drawn.append((PATTERNS[part.pattern], _ink(part.rgb)))
-    if part.name == "wing":
-        drawn.append(([f * part.size for f in _FEATHERS], _shade(part.rgb, 0.66)))
-    if part.name == "eye":
-        x, y = EYE[0], EYE[1] - bird.lift
-        drawn.append(([ellipse(x + 0.01, y, 0.092, 0.092, 12)], (0.06, 0.06, 0.08)))
-        drawn.append(([ellipse(x + 0.045, y - 0.05, 0.035, 0.035, 8)], (1.0, 1.0, 1.0)))
+    """What is painted on a part, in canvas units."""
     moved = (part.dx, part.dy)
-    return [Detail([to_canvas(bird, o + moved) for o in shapes], colour) for shapes, colour in drawn]
+    drawn = anatomy(bird.edition).decoration(bird, part)
+    return [Detail(_all_to_canvas(bird, shapes, moved), colour) for shapes, colour in drawn]
+
+
+def _all_to_canvas(bird: Bird, shapes: list[Points], moved: tuple[float, float]) -> list[Points]:
+    """Many outlines at once: a texture has a hundred."""
+    at = to_canvas(bird, np.concatenate(shapes) + moved)
+    return np.split(at, np.cumsum([len(o) for o in shapes])[:-1])
 
 
 def _anchor(bird: Bird, part: Part) -> tuple[float, float]:
@@ -343,14 +380,50 @@ def _anchor(bird: Bird, part: Part) -> tuple[float, float]:
     return x + part.dx, y + part.dy
 
 
+# The body is lighter above than below, by these shares.
+SLOPES = {"body": 0.22, "wing": 0.14, "breast": 0.10, "crown": 0.12, "tail": 0.10, "beak": 0.18, "crest": 0.10}
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """What the things of an edition are made of, in their own frame.
+
+    `outlines`, `decoration` and `anchor` (the keypoint) by part; `clipped_by` names the part that a marking ends with;
+    `slopes` how much lighter a part is above. `bordered`: each part has a border of its own tone, which belongs to
+    it; else there is one dark rim around the whole, which belongs to nothing. `shown`: the share of a part's pixels
+    that must show for it to count as visible, where that is not a quarter.
+    """
+
+    outlines: Mapping[str, Callable[[Part, Bird], list[Points]]]
+    clipped_by: Mapping[str, str]
+    decoration: Callable[[Bird, Part], list[Marking]]
+    anchor: Callable[[Bird, Part], tuple[float, float]]
+    slopes: Mapping[str, float] = field(default_factory=lambda: SLOPES)
+    bordered: bool = True
+    shown: Mapping[str, float] = field(default_factory=dict)
+
+
+_ANATOMIES = {"1": "birds", "2": "plumage"}  # modules with an ANATOMY
+
+
+@cache
+def anatomy(edition: str) -> Anatomy:
+    """The anatomy of an edition."""
+    return import_module(f"saywhy.aviary.{_ANATOMIES[edition]}").ANATOMY  # type: ignore[no-any-return]
+
+
 def keypoints(bird: Bird) -> dict[str, tuple[float, float]]:
     """The keypoint of every part of the bird, in canvas units."""
-    at = to_canvas(bird, np.array([_anchor(bird, p) for p in bird.parts]))
+    at = to_canvas(bird, np.array([anatomy(bird.edition).anchor(bird, p) for p in bird.parts]))
     return {p.name: (float(x), float(y)) for p, (x, y) in zip(bird.parts, at, strict=True)}
 
 
 def extent(bird: Bird) -> tuple[float, float, float, float]:
     """The box (x0, y0, x1, y1) around the whole bird in canvas units."""
-    every = np.concatenate([o for p in bird.parts if p.name not in CLIPPED_BY for o in outlines(bird, p)])
+    clipped = anatomy(bird.edition).clipped_by
+    every = np.concatenate([o for p in bird.parts if p.name not in clipped for o in outlines(bird, p)])
     (x0, y0), (x1, y1) = every.min(axis=0), every.max(axis=0)
     return float(x0), float(y0), float(x1), float(y1)
+
+
+ANATOMY = Anatomy(OUTLINES, CLIPPED_BY, _decoration, _anchor, bordered=False)

@@ -14,7 +14,7 @@ import numpy as np
 from saywhy.aviary.birds import Bird
 from saywhy.aviary.scene import Rendered
 from saywhy.aviary.scenery import Rng, generator
-from saywhy.aviary.species import RELATIONS, relation
+from saywhy.aviary.species import RELATIONS
 from saywhy.aviary.vocabulary import (
     ADJECTIVES,
     CONVERSE,
@@ -27,6 +27,7 @@ from saywhy.aviary.vocabulary import (
     name_of,
     relation_name,
 )
+from saywhy.aviary.world import relation
 
 COUNT = 10
 _CAPTION = 3

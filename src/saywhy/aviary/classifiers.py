@@ -19,13 +19,20 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from saywhy.aviary.birds import PARTS
-from saywhy.aviary.networks import NETWORKS, SIDE
-from saywhy.aviary.species import CLASSES
+from saywhy.aviary.networks import NETWORKS, SIDE, SIDES
+from saywhy.aviary.world import world
 from saywhy.errors import UsageError, unknown
 from saywhy.image import Preprocess
 from saywhy.locking import seeded
 
-PREPROCESS = Preprocess((SIDE, SIDE), None, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+def preprocess_of(network: str) -> Preprocess:
+    """How a network of that kind sees a picture."""
+    side = SIDES.get(network, SIDE)
+    return Preprocess((side, side), None, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+PREPROCESS = preprocess_of("cnn")
 PIXEL_CLASSES = ("background", *PARTS)
 
 
@@ -83,27 +90,36 @@ def load(name: str, *, folder: Path | None = None) -> nn.Module:
             f"{file}: these weights are not the ones that the card describes (fingerprint {fingerprint_of(state)}, "
             f"card {text.get('fingerprint')}); install again or run: make aviary-models"
         )
-    net = untrained(text["network"])
+    net = untrained(text["network"], edition=edition_of(text))
     net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return net.eval().requires_grad_(False)
 
 
-def classes_of(network: str) -> tuple[str, ...]:
+def edition_of(card: Mapping[str, Any]) -> str:
+    """The edition of the birds that a classifier tells apart; cards of the first edition do not name it."""
+    return str(card.get("edition", "1"))
+
+
+def classes_of(network: str, edition: str = "1") -> tuple[str, ...]:
     """The classes that a network of that kind tells apart: the species, or for "seg" the parts of a pixel."""
-    return PIXEL_CLASSES if network == "seg" else CLASSES
+    return PIXEL_CLASSES if network == "seg" else world(edition).classes
 
 
-def untrained(network: str, *, seed: int = 0) -> nn.Module:
+def untrained(network: str, *, seed: int = 0, edition: str = "1") -> nn.Module:
     """A network (a row of `NETWORKS`) with random weights, the same for the same seed; eval mode, no gradients."""
     with seeded(seed):
-        net = NETWORKS[network](len(classes_of(network)))
+        net = NETWORKS[network](len(classes_of(network, edition)))
     return net.eval().requires_grad_(False)
 
 
 def _found(name: str, *, trained: bool = True) -> dict[str, Any]:
-    network = card(name)["network"]
-    net = load(name) if trained else untrained(network)
-    return {"net": net, "classes": classes_of(network), "preprocess": PREPROCESS, "activation": "softmax"}
+    text = card(name)
+    network, edition = text["network"], edition_of(text)
+    net = load(name) if trained else untrained(network, edition=edition)
+    return {
+        "net": net, "classes": classes_of(network, edition), "preprocess": preprocess_of(network),
+        "activation": "softmax",
+    }  # fmt: skip
 
 
 CLASSIFIERS: dict[str, Callable[..., dict[str, Any]]] = {name: partial(_found, name) for name in names()}

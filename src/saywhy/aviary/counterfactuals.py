@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from saywhy.aviary.birds import BAND_HEIGHTS, COLOURS, CREST_HEIGHTS, PARTS, Bird, Part
+from saywhy.aviary.birds import COLOURS, ORDERS, Bird, Part
 from saywhy.aviary.scene import Scene
-from saywhy.aviary.scenery import BACKGROUNDS, Background, Degradation, generator
-from saywhy.aviary.species import CREST_GAP, RELATIONS, draw_part, identify, relation, species
+from saywhy.aviary.scenery import BACKGROUNDS, Background, Degradation
+from saywhy.aviary.world import Atom, holds, identify, species, world
 from saywhy.errors import UsageError, unknown
 
 
@@ -21,8 +21,8 @@ def _put(scene: Scene, changed: Bird, bird: int) -> Scene:
 
 
 def _own(scene: Scene, name: str, bird: int) -> Part:
-    if name not in PARTS:
-        raise unknown("part", name, PARTS)
+    if name not in ORDERS[scene.edition]:
+        raise unknown("part", name, ORDERS[scene.edition])
     part = scene.birds[bird].part(name)
     if part is None:
         raise UsageError(f"this bird has no {name}; it has {', '.join(scene.birds[bird].names)}")
@@ -51,8 +51,8 @@ def remove_bird(scene: Scene, bird: int = 0) -> Scene:
 
 def replace_part(scene: Scene, part: Part, *, bird: int = 0) -> Scene:
     """The scene with a bird's part of that name exchanged for the given one, or given one if it had none."""
-    if part.name not in PARTS:
-        raise unknown("part", part.name, PARTS)
+    if part.name not in ORDERS[scene.edition]:
+        raise unknown("part", part.name, ORDERS[scene.edition])
     return _put(scene, scene.birds[bird].with_part(part), bird)
 
 
@@ -87,24 +87,16 @@ def set_relation(scene: Scene, part: str, other: str, answer: str, *, bird: int 
     Raises:
         UsageError: no such relation, or one of the two parts is missing.
     """
-    if (part, other) not in RELATIONS or answer not in RELATIONS[part, other]:
-        known = [f"{p} {a} {o}" for (p, o), answers in RELATIONS.items() for a in answers]
+    own = world(scene.edition)
+    row = own.relation(part, other, answer)
+    if row is None:
+        known = [f"{r.part} {a} {r.other}" for r in own.relations for a in r.answers]
         raise unknown("relation", f"{part} {answer} {other}", known)
     mine, fixed = _own(scene, part, bird), _own(scene, other, bird)
-    if relation(scene.birds[bird], part, other) == answer:
+    if row.answer(scene.birds[bird]) == answer:
         return scene
-    if part == "bar":
-        changed = scene.birds[bird].with_part(replace(mine, shift=fixed.shift, dx=fixed.dx))
-        return _put(scene, changed.with_part(replace(fixed, shift=mine.shift, dx=mine.dx)), bird)
-    # A band near the end of its range leaves no room for the crest on that side: it gives way just enough.
-    if answer == "above":
-        band = max(fixed.shift, CREST_HEIGHTS[0] + CREST_GAP)
-        crest = max(CREST_HEIGHTS[0], min(2 * band - mine.shift, band - CREST_GAP))
-    else:
-        band = min(fixed.shift, CREST_HEIGHTS[1] - CREST_GAP, BAND_HEIGHTS[1])
-        crest = min(CREST_HEIGHTS[1], max(2 * band - mine.shift, band + CREST_GAP))
-    changed = scene.birds[bird].with_part(replace(mine, shift=round(crest, 4), dy=0.0))
-    return _put(scene, changed.with_part(replace(fixed, shift=round(band, 4), dy=0.0)), bird)
+    mine, fixed = row.turned(mine, fixed)
+    return _put(scene, scene.birds[bird].with_part(mine).with_part(fixed), bird)
 
 
 def transplant(scene: Scene, part: str, donor: str, *, bird: int = 0, seed: int = 0) -> Scene:
@@ -115,11 +107,14 @@ def transplant(scene: Scene, part: str, donor: str, *, bird: int = 0, seed: int 
     Raises:
         UsageError: the donor's rule does not name the part.
     """
-    rule = [a for a in species(donor).rule if part in a.parts]
-    if not rule:
+    named = [a for a in species(donor).rule if part in a.parts]
+    # Of atoms of which one must hold, those of this part are made to, unless one of another part does.
+    either = [c for c in species(donor).either if any(part in a.parts for a in c)]
+    named += [next(a for a in c if part in a.parts) for c in either if not _met(scene.birds[bird], c, part)]
+    if not named and not either:
         raise UsageError(f"the rule of {donor!r} does not name the {part}; it names {', '.join(species(donor).parts)}")
-    fixed = {a.key: a.value for a in rule if a.other is None}
-    own = scene.birds[bird].part(part) or _new_part(part, seed)
+    fixed = {a.key: a.value for a in named if a.other is None}
+    own = scene.birds[bird].part(part) or world(scene.edition).new_part(part, seed)
     wanted = replace(
         own,
         colour=fixed.get("colour", own.colour),
@@ -127,22 +122,18 @@ def transplant(scene: Scene, part: str, donor: str, *, bird: int = 0, seed: int 
         pattern=fixed.get("pattern", own.pattern),
     )
     changed = replace_part(scene, wanted, bird=bird)
-    for atom in rule:
+    for atom in named:
         if atom.other is None:
             continue
         for missing in atom.parts:
             if changed.birds[bird].part(missing) is None:
-                changed = replace_part(changed, _new_part(missing, seed), bird=bird)
+                changed = replace_part(changed, world(scene.edition).new_part(missing, seed), bird=bird)
         changed = set_relation(changed, atom.part, atom.other, atom.value, bird=bird)
     return changed
 
 
-_MIDDLES = {"crest": -0.95, "band": -0.80, "bar": 0.75, "patch": 0.30}
-
-
-def _new_part(name: str, seed: int) -> Part:
-    drawn = draw_part(generator(seed, PARTS.index(name)), name, {})
-    return replace(drawn, shift=_MIDDLES.get(name, 0.0))
+def _met(bird: Bird, clause: tuple[Atom, ...], part: str) -> bool:
+    return any(holds(bird, a) for a in clause if part not in a.parts)
 
 
 def become(scene: Scene, donor: str, *, bird: int = 0, seed: int = 0) -> Scene:

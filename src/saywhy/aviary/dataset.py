@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from saywhy import files
-from saywhy.aviary.birds import PARTS
 from saywhy.aviary.faults import CONTROL, FAULTS, sample
-from saywhy.aviary.listing import RECORD, mask_names, mask_of, truth_record
+from saywhy.aviary.listing import RECORD, mask_names, mask_of, rule_of, truth_record
 from saywhy.aviary.sampling import Sample
 from saywhy.aviary.scene import SIZE, Rendered, render
-from saywhy.aviary.species import CLASSES, NULL_PARTS, SPECIES
+from saywhy.aviary.world import world
 from saywhy.errors import InputError, UsageError
 from saywhy.image import Bools, Pixels
 
@@ -28,17 +27,17 @@ AGAIN = "make room and repeat the same call to go on"
 
 
 def stream(
-    images: int, *, seed: int = 0, fault: str | None = None, size: int = SIZE, start: int = 0
+    images: int, *, seed: int = 0, fault: str | None = None, size: int = SIZE, start: int = 0, edition: str = "1"
 ) -> Iterator[tuple[Sample, Rendered]]:
     """Pictures `start` to `images - 1` of a seed, one after the other; nothing is written.
 
     Raises:
-        UsageError: no such fault, or fewer than one image.
+        UsageError: no such fault or edition, or fewer than one image.
     """
     if images < 1:
         raise UsageError(f"{images} images were asked for; ask for at least one")
     for index in range(start, images):
-        one = sample(seed, index, fault=fault, size=size)
+        one = sample(seed, index, fault=fault, size=size, edition=edition)
         yield one, render(one.scene)
 
 
@@ -74,7 +73,7 @@ def _write_one(out: Path, one: Sample) -> dict[str, Any]:
     stem = f"{one.index:06d}"
     masks = []
     for name in mask_names(rendered):
-        file = f"masks/{stem}-{name.replace(' ', '-')}.png"
+        file = f"masks/{stem}-{name.replace(':', '').replace(' ', '-')}.png"
         files.write(out / file, _png(mask_of(rendered, name)), sync=False)
         masks.append({"name": name, "png": file})
     files.write(out / f"images/{stem}.png", _png(rendered.pixels), sync=False)
@@ -87,18 +86,12 @@ def _classes(settings: dict[str, Any]) -> dict[str, Any]:
     """What `classes.json` says: names in order, clans, rules, and what was planted."""
     fault = settings["fault"]
     row = FAULTS[fault.removesuffix(CONTROL)] if fault else None
+    known = world(settings.get("edition", "1"))
     return {
-        "classes": list(CLASSES),
-        "species": [
-            {
-                "name": s.name,
-                "clan": s.clan,
-                "rule": [{"part": a.part, "key": a.key, "value": a.value, "other": a.other} for a in s.rule],
-            }
-            for s in SPECIES.values()
-        ],
-        "parts": list(PARTS),
-        "null_parts": list(NULL_PARTS),
+        "classes": list(known.classes),
+        "species": [{"name": s.name, "clan": s.clan, **rule_of(s.name)} for s in known.species.values()],
+        "parts": list(known.parts),
+        "null_parts": list(known.null_parts),
         "settings": settings,
         "fault": None
         if row is None
@@ -146,13 +139,14 @@ def _complete(out: Path, record: dict[str, Any]) -> bool:
     return all((out / f).exists() for f in [record["file"], *(m["png"] for m in record["masks"])])
 
 
-def _check(images: int, seed: int, fault: str | None, size: int) -> dict[str, Any]:
+def _check(images: int, seed: int, fault: str | None, size: int, edition: str) -> dict[str, Any]:
     if images < 1:
         raise UsageError(f"{images} images were asked for; ask for at least one")
     if not 32 <= size <= 1024:
         raise UsageError(f"pictures of {size} pixels were asked for; 32 to 1024 can be drawn")
-    sample(seed, 0, fault=fault, size=size)
-    return {"images": images, "seed": seed, "fault": fault, "size": size, "record": RECORD}
+    sample(seed, 0, fault=fault, size=size, edition=edition)
+    settings = {"images": images, "seed": seed, "fault": fault, "size": size, "record": RECORD}
+    return settings if edition == "1" else settings | {"edition": edition}
 
 
 def write(
@@ -162,6 +156,7 @@ def write(
     seed: int = 0,
     fault: str | None = None,
     size: int = SIZE,
+    edition: str = "1",
     progress: Progress | None = None,
 ) -> Path:
     """Writes an aviary of `images` pictures into the folder `out` and gives the path of its `images.jsonl`.
@@ -170,10 +165,10 @@ def write(
     images than before extend the folder. `progress(done, images)` is called after each picture.
 
     Raises:
-        UsageError: no such fault, or the folder holds something else.
+        UsageError: no such fault or edition, or the folder holds something else.
         InputError: the folder cannot be written (no space, no permission).
     """
-    out, settings = Path(out), _check(images, seed, fault, size)
+    out, settings = Path(out), _check(images, seed, fault, size, edition)
     try:
         _open(out, settings)
         known = _known(out, images)
@@ -181,7 +176,7 @@ def write(
         for index in range(images):
             record = known.get(index)
             if record is None or not _complete(out, record):
-                record = _write_one(out, sample(seed, index, fault=fault, size=size))
+                record = _write_one(out, sample(seed, index, fault=fault, size=size, edition=edition))
             rows.append(record)
             if progress is not None:
                 progress(index + 1, images)

@@ -14,10 +14,11 @@ from typing import Any
 
 from saywhy.aviary.birds import Bird
 from saywhy.aviary.counterfactuals import remove, swap_background
-from saywhy.aviary.sampling import PERCHES, Sample, clean_sample, fit, perch, pose
+from saywhy.aviary.sampling import PERCHES, Sample, clean_sample, perch
 from saywhy.aviary.scene import SIZE
 from saywhy.aviary.scenery import BACKGROUNDS, Degradation, Object, Rng, generator
-from saywhy.aviary.species import CLASSES, DOMAINS, draw_bird
+from saywhy.aviary.species import DOMAINS
+from saywhy.aviary.world import world
 from saywhy.errors import UsageError, unknown
 
 _FAULT = 4
@@ -115,14 +116,15 @@ def _confusable(rng: Rng, one: Sample, *, fault: bool) -> Sample:
 
 
 def _two_species(rng: Rng, one: Sample, *, fault: bool) -> Sample:
-    chosen, pick, left = rng.random(), int(rng.random() * (len(CLASSES) - 1)), rng.random() < 0.5
+    own = world(one.scene.edition)
+    chosen, pick, left = rng.random(), int(rng.random() * (len(own.classes) - 1)), rng.random() < 0.5
     if chosen >= 0.3:
         return one
-    others = [c for c in CLASSES if c != one.species]
+    others = [c for c in own.classes if c != one.species]
     guest = others[pick] if fault else one.species
     rooms = ((0.02, 0.05, 0.52, 0.95), (0.48, 0.05, 0.98, 0.95))
-    first = fit(one.scene.birds[0], rooms[0 if left else 1], 0.5, float(rng.random()))
-    second = pose(rng, draw_bird(rng, guest), room=rooms[1 if left else 0])
+    first = own.settle(rng, one.scene.birds[0], rooms[0 if left else 1])
+    second = own.pose(rng, own.draw(rng, guest), rooms[1 if left else 0])
     scene = replace(one.scene, birds=(first, second), objects=_perches((first, second), one) + one.scene.objects[1:])
     return _marked(replace(one, scene=scene), "two birds", second_species=guest)
 
@@ -133,10 +135,11 @@ def _perches(birds: tuple[Bird, ...], one: Sample) -> tuple[Object, ...]:
 
 
 def _wrong_labels(rng: Rng, one: Sample, *, fault: bool) -> Sample:
-    chosen, pick = rng.random(), int(rng.random() * (len(CLASSES) - 1))
+    classes = world(one.scene.edition).classes
+    chosen, pick = rng.random(), int(rng.random() * (len(classes) - 1))
     if not fault or not _trained(one) or chosen >= 0.04:
         return one
-    others = [c for c in CLASSES if c != one.species]
+    others = [c for c in classes if c != one.species]
     return _marked(replace(one, class_name=others[pick]), "wrong label", wrong_label=True)
 
 
@@ -253,15 +256,15 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def sample(seed: int, index: int, *, fault: str | None = None, size: int = SIZE) -> Sample:
+def sample(seed: int, index: int, *, fault: str | None = None, size: int = SIZE, edition: str = "1") -> Sample:
     """Picture `index` of a seed: clean, with a fault (a row of `FAULTS`), or its control ("watermark-control").
 
     Raises:
-        UsageError: no such fault, or a negative seed or index.
+        UsageError: no such fault or edition, a fault of another edition's species, or a negative seed or index.
     """
     if seed < 0 or index < 0:
         raise UsageError(f"seed and index are whole numbers from 0 on, not {seed} and {index}")
-    one = clean_sample(seed, index, size=size)
+    one = clean_sample(seed, index, size=size, edition=edition)
     if fault is None:
         return one
     name = fault.removesuffix(CONTROL)
@@ -269,5 +272,8 @@ def sample(seed: int, index: int, *, fault: str | None = None, size: int = SIZE)
         known = [n + end for n in FAULTS for end in ("", CONTROL)]
         raise unknown("fault", fault, known)
     row = FAULTS[name]
+    if row.truth["species"] and edition != "1":
+        free = [n for n, f in FAULTS.items() if not f.truth["species"]]
+        raise UsageError(f"the fault {name!r} is planted in species of edition 1; others can have {', '.join(free)}")
     plant = row.control if fault.endswith(CONTROL) else row.plant
     return plant(generator(_FAULT, list(FAULTS).index(name), seed, index), one)

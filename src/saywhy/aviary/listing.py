@@ -6,14 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from saywhy.aviary.birds import PARTS
-from saywhy.aviary.captions import captions_of
-from saywhy.aviary.parsing import Phrase, parse
+from saywhy.aviary import captions, facts, parsing, reading, talk
+from saywhy.aviary.birds import ORDERS, Bird
+from saywhy.aviary.captions import Caption
+from saywhy.aviary.parsing import Parsed, Phrase
 from saywhy.aviary.sampling import Sample
-from saywhy.aviary.scene import Rendered
-from saywhy.aviary.species import RELATIONS, relation, species
-from saywhy.aviary.truth import TrueGame, interactions, observer_game, part_relations, rule_game, shapley
+from saywhy.aviary.scene import STRIDE, Rendered, Scene
+from saywhy.aviary.truth import (
+    TrueGame,
+    bayes_game,
+    interactions,
+    observer_game,
+    part_relations,
+    replaced_looks,
+    rule_game,
+    shapley,
+)
 from saywhy.aviary.vocabulary import describe, said_of
+from saywhy.aviary.world import Atom, species, world
 from saywhy.errors import unknown
 from saywhy.image import Bools, Box, encode_mask
 
@@ -22,9 +32,14 @@ RECORD = 1  # goes up by one with every change of the keys below
 
 def mask_of(rendered: Rendered, name: str) -> Bools:
     """The mask (H, W) of that name: a part of the first bird, "bird" (the first), "bird 1" (the second), ...,
-    "background" (all that is no bird), or a kind of object ("branch": all branches)."""
-    if name in PARTS:
-        return rendered.visible(name)
+    "background" (all that is no bird), or a kind of object ("branch": all branches). In the second edition also
+    "collars" (one or both), and in a picture of two "left bird" and "left bird: crown"."""
+    side, mark, part = name.partition(": ")
+    sides = _sides(rendered)
+    if side in sides:
+        return _part_mask(rendered, part, sides[side]) if mark else rendered.bird_mask(sides[side])
+    if name == "collars" or (rendered.scene.birds and name in ORDERS[rendered.scene.edition]):
+        return _part_mask(rendered, name, 0)
     if name == "background":
         return rendered.background_mask
     if name == "bird" or name.startswith("bird "):
@@ -35,12 +50,44 @@ def mask_of(rendered: Rendered, name: str) -> Bools:
     return np.asarray(np.logical_or.reduce(found))
 
 
+def _part_mask(rendered: Rendered, part: str, bird: int) -> Bools:
+    if part == "collars":
+        own = [n for n in rendered.scene.birds[bird].names if n in facts.TWINS]
+        return np.asarray(np.logical_or.reduce([rendered.visible(n, bird) for n in own]))
+    return rendered.visible(part, bird)
+
+
+def _sides(rendered: Rendered) -> dict[str, int]:
+    """The two birds of a picture of the second edition by where they are."""
+    two = rendered.scene.edition != "1" and len(rendered.scene.birds) == 2
+    return dict(zip(facts.SIDE_NAMES, facts.order(rendered), strict=True)) if two else {}
+
+
+def _part_names(rendered: Rendered, bird: int) -> list[str]:
+    """The shown parts of a bird, and "collars" for one or two of them: captions do not tell the two apart."""
+    shown = list(rendered.shown(bird))
+    return [*shown, "collars"] if set(facts.TWINS) & set(shown) else shown
+
+
 def mask_names(rendered: Rendered) -> list[str]:
     """Names of all masks of a picture that have a pixel: the first bird, its shown parts, other birds, objects."""
     scene = rendered.scene
     shown = {o.kind for k, o in enumerate(scene.objects) if rendered.object_mask(k).any()}
     others = [f"bird {b}" for b in range(1, len(scene.birds)) if rendered.bird_mask(b).any()]
-    return ["bird", *rendered.shown(), *others, *sorted(shown), "background"]
+    sided = [
+        n for side, b in _sides(rendered).items() for n in (side, *(f"{side}: {p}" for p in _part_names(rendered, b)))
+    ]
+    return ["bird", *_part_names(rendered, 0), *others, *sided, *sorted(shown), "background"]
+
+
+def said_in(rendered: Rendered, *, seed: int = 0, index: int = 0) -> tuple[tuple[Caption, ...], tuple[Parsed, ...]]:
+    """The captions of a picture, in the language of its edition, and what they say."""
+    one, back = (captions.captions_of, parsing.parse) if rendered.scene.edition == "1" else _SECOND
+    said = one(rendered, seed=seed, index=index)
+    return said, tuple(back(c.text) for c in said)
+
+
+_SECOND = (talk.captions_of, reading.parse)
 
 
 def _xywh(box: Box) -> list[int]:
@@ -79,12 +126,30 @@ def _solved(game: TrueGame) -> dict[str, Any]:
 def _relations(rendered: Rendered, shown: tuple[str, ...]) -> list[list[str]]:
     """The relations [part, relation, other part] that rules speak of, in the bird's frame."""
     bird = rendered.scene.birds[0]
-    answers = ((part, relation(bird, part, other), other) for part, other in RELATIONS)
+    answers = ((r.part, r.answer(bird), r.other) for r in world(bird.edition).relations)
     return [[a, r, b] for a, r, b in answers if r is not None and a in shown and b in shown]
 
 
-def _rule(name: str) -> list[dict[str, str | None]]:
-    return [{"part": a.part, "key": a.key, "value": a.value, "other": a.other} for a in species(name).rule]
+def rule_of(name: str) -> dict[str, Any]:
+    """The rule of a species as JSON values: `rule`, and `either` where of some atoms one must hold."""
+    own = species(name)
+    said = {"rule": [_atom(a) for a in own.rule], "either": [[_atom(a) for a in c] for c in own.either]}
+    return said if own.either else {"rule": said["rule"]}
+
+
+def _atom(atom: Atom) -> dict[str, str | None]:
+    return {"part": atom.part, "key": atom.key, "value": atom.value, "other": atom.other}
+
+
+def _games(bird: Bird, name: str, shown: tuple[str, ...]) -> dict[str, Any]:
+    """The games of a picture, solved: of the first edition with the observer who counts, of others with the one who
+    weighs, and with the rule's own parts as the only players of its game."""
+    if bird.edition == "1":
+        games = {"rule": rule_game(bird, name, parts=shown), "observer": observer_game(bird, name, parts=shown)}
+    else:
+        named = [p for p in species(name).parts if p in shown]
+        games = {"rule": rule_game(bird, name, parts=named), "bayes": bayes_game(bird, name, parts=shown)}
+    return {k: _solved(game) for k, game in games.items()}
 
 
 def _seen(rendered: Rendered, shown: tuple[str, ...]) -> dict[str, tuple[float, float]]:
@@ -100,41 +165,46 @@ def truth_record(one: Sample, rendered: Rendered) -> dict[str, Any]:
     aviary's own: `species` (what the bird is, whatever the label says), `rule`, `games` (both solved), `relations`
     (those that rules speak of, in the bird's frame), `picture_relations`, `mentions` and `phrases` (one list a
     caption), `descriptions`, `shares` (visible share of each part), `whole` (run-length codes of the parts as if
-    nothing lay over them), `group`, `fault_truth`, `scene`. The writer adds `file` and `masks`.
+    nothing lay over them), `group`, `fault_truth`, `scene`. The writer adds `file` and `masks`. Later editions name
+    `edition`, have facts for attributes, the Bayes game instead of the observer's, and `replaced`: for each shown part
+    and kind of change the share of its other looks with which the bird is not what it was.
     """
     shown = rendered.shown()
     bird = one.scene.birds[0]
-    said = captions_of(rendered, seed=one.seed, index=one.index)
-    parsed = [parse(c.text) for c in said]
-    return {
+    said, parsed = said_in(rendered, seed=one.seed, index=one.index)
+    first = bird.edition == "1"
+    record = {
         "class_name": one.class_name,
         "class_index": one.class_index,
         "split": one.split,
         "captions": [c.text for c in said],
-        "attributes": said_of(bird, shown),
+        "attributes": said_of(bird, shown) if first else [f.name for f in facts.facts(rendered)],
         "boxes": [{"name": n, "xywh": _xywh(b)} for n, b in rendered.boxes().items()],
         "keypoints": {n: list(p) for n, p in _seen(rendered, shown).items()},
         "species": one.species,
-        "rule": _rule(one.species),
-        "games": {
-            "rule": _solved(rule_game(bird, one.species, parts=shown)),
-            "observer": _solved(observer_game(bird, one.species, parts=shown)),
-        },
+        **rule_of(one.species),
+        "games": _games(bird, one.species, shown),
         "relations": _relations(rendered, shown),
         "picture_relations": [list(r) for r in part_relations(rendered)],
         "mentions": [list(c.mentions) for c in said],
         "phrases": [[_phrase(p) for p in q.phrases] for q in parsed],
-        "descriptions": {n: describe(p) for n in shown if (p := bird.part(n)) is not None},
+        "descriptions": {n: describe(p) for n in shown if (p := bird.part(n)) is not None} if first else {},
         "shares": {n: round(rendered.shares[0, n], 4) for n in bird.names},
-        "whole": {n: _code(rendered.whole(n)) for n in PARTS if n in bird.names},
+        "whole": {n: _code(rendered.whole(n)) for n in ORDERS[bird.edition] if n in bird.names},
         "group": one.group,
         "fault_truth": dict(one.truth),
         "scene": one.scene.to_dict(),
         "record": RECORD,
     }
+    return record if first else record | {"edition": bird.edition, "replaced": _replaced(one.scene, shown)}
+
+
+def _replaced(scene: Scene, shown: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    found = replaced_looks(scene)
+    return {n: {k: _digits(v) for k, v in found[n].items()} for n in shown}
 
 
 def label_map(rendered: Rendered) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The picture (H, W) as part numbers for a segmenter: 0 = no bird, 1 + i = part i of `PARTS`, of any bird."""
     owner = np.maximum(rendered.owner.astype(np.int64), 0)
-    return np.where(owner > 0, (owner - 1) % 16 + 1, 0).astype(np.uint8)
+    return np.where(owner > 0, (owner - 1) % STRIDE + 1, 0).astype(np.uint8)

@@ -17,6 +17,7 @@ Points = NDArray[np.float64]
 Reals = NDArray[np.float32]
 Colour = tuple[float, float, float]
 
+MANY = 8  # outlines of one length that are worth an array
 ROWS = 4  # sub-scanlines a pixel; along x the coverage is exact
 
 
@@ -74,6 +75,8 @@ def stroke(x0: float, y0: float, x1: float, y1: float, width: float) -> Points:
 
 def _edges(outlines: Sequence[Points]) -> tuple[Points, Points]:
     """Start and end points (E, 2) of all edges, every outline turned the same way round."""
+    if len(outlines) > MANY and len({len(o) for o in outlines}) == 1:
+        return _many_edges(np.stack(outlines))
     starts, ends = [], []
     for outline in outlines:
         p = np.round(outline * 256) / 256
@@ -83,6 +86,14 @@ def _edges(outlines: Sequence[Points]) -> tuple[Points, Points]:
         starts.append(p)
         ends.append(q)
     return np.concatenate(starts), np.concatenate(ends)
+
+
+def _many_edges(outlines: Points) -> tuple[Points, Points]:
+    """The same for outlines (k, n, 2) of equally many points."""
+    p = np.round(outlines * 256) / 256
+    q = np.roll(p, -1, axis=1)
+    turned = ((p[..., 0] * q[..., 1] - q[..., 0] * p[..., 1]).sum(axis=1) < 0)[:, None, None]
+    return np.where(turned, q, p).reshape(-1, 2), np.where(turned, p, q).reshape(-1, 2)
 
 
 def coverage(outlines: Sequence[Points], size: int) -> Patch | None:

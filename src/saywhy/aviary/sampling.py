@@ -12,7 +12,8 @@ from typing import Any
 from saywhy.aviary.birds import Bird, extent
 from saywhy.aviary.scene import SIZE, Scene
 from saywhy.aviary.scenery import BACKGROUNDS, Background, Object, Rng, generator
-from saywhy.aviary.species import CLASSES, draw_bird
+from saywhy.aviary.species import draw_bird
+from saywhy.aviary.world import EDITIONS, WHOLE, Room, world
 
 SPLITS = ("train", "train", "val", "train", "test", "train", "train", "train", "train", "train")
 _ORDER, _SCENE = 1, 2  # one stream of random numbers for each purpose
@@ -36,19 +37,21 @@ class Sample:
 
     @property
     def class_index(self) -> int:
-        """Index of the label among `CLASSES`."""
-        return CLASSES.index(self.class_name)
+        """Index of the label among the classes of its edition."""
+        return world(self.scene.edition).classes.index(self.class_name)
 
 
-def label(seed: int, index: int) -> tuple[str, str]:
-    """Species and split of a picture: each block of 24 holds every species once, one split a block."""
-    block, place = divmod(index, len(CLASSES))
-    order = generator(_ORDER, seed, block).permutation(len(CLASSES))
-    return CLASSES[int(order[place])], SPLITS[block % len(SPLITS)]
+def label(seed: int, index: int, *, edition: str = "1") -> tuple[str, str]:
+    """Species and split of a picture: each block of pictures holds every species once, one split a block."""
+    classes = world(edition).classes
+    block, place = divmod(index, len(classes))
+    order = generator(_ORDER, seed, block, *_stream(edition)).permutation(len(classes))
+    return classes[int(order[place])], SPLITS[block % len(SPLITS)]
 
 
-Room = tuple[float, float, float, float]
-WHOLE: Room = (0.025, 0.025, 0.975, 0.975)
+def _stream(edition: str) -> tuple[int, ...]:
+    """What tells the random numbers of an edition from those of the first."""
+    return () if edition == "1" else (EDITIONS.index(edition),)
 
 
 def pose(rng: Rng, bird: Bird, *, low: float = 0.24, high: float = 0.30, room: Room = WHOLE) -> Bird:
@@ -87,7 +90,7 @@ def perch(bird: Bird, colour: str) -> Object:
     return Object("branch", round(x, 4), round(y + 0.012, 4), 0.11, round(-bird.angle * 0.3, 4), colour)
 
 
-def _clutter(rng: Rng) -> tuple[Object, ...]:
+def clutter(rng: Rng) -> tuple[Object, ...]:
     """None, one or two small objects somewhere behind the bird."""
     count = int(rng.random() * 2.2)
     rows = rng.random((2, 5))
@@ -104,13 +107,13 @@ def clean_scene(rng: Rng, name: str, *, size: int = SIZE) -> Scene:
     """A scene with one bird of the species, no degradation, and nothing that depends on the species but its rule."""
     kind = tuple(BACKGROUNDS)[int(rng.random() * len(BACKGROUNDS))]
     background = Background(kind, int(rng.integers(2**31)))
-    clutter = _clutter(rng)
+    things = clutter(rng)
     bird = pose(rng, draw_bird(rng, name))
-    return Scene(background, (bird,), (perch(bird, PERCHES[kind]), *clutter), size=size)
+    return Scene(background, (bird,), (perch(bird, PERCHES[kind]), *things), size=size)
 
 
-def clean_sample(seed: int, index: int, *, size: int = SIZE) -> Sample:
+def clean_sample(seed: int, index: int, *, size: int = SIZE, edition: str = "1") -> Sample:
     """Picture `index` of the clean set of a seed."""
-    name, split = label(seed, index)
-    scene = clean_scene(generator(_SCENE, seed, index), name, size=size)
+    name, split = label(seed, index, edition=edition)
+    scene = world(edition).scene(generator(_SCENE, seed, index, *_stream(edition)), name, size)
     return Sample(index, seed, scene, name, name, split)

@@ -7,13 +7,12 @@ every species. No rule speaks of the absence of a part: hiding a part removes ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 
 from saywhy.aviary.birds import BAND_HEIGHTS, CREST_HEIGHTS, PARTS, Bird, Part
 from saywhy.aviary.scenery import Rng
-from saywhy.errors import unknown
+from saywhy.aviary.world import Atom, Pair, Species, species
 
 # What a free attribute is drawn from, uniformly.
 DOMAINS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -46,42 +45,6 @@ RELATIONS: dict[tuple[str, str], tuple[str, str]] = {
     ("crest", "band"): ("above", "below"),
     ("bar", "patch"): ("in front of", "behind"),
 }
-
-
-@dataclass(frozen=True)
-class Atom:
-    """One condition of a rule: the attribute `key` of `part` is `value`; or, with `other`, the relation
-    `value` holds between `part` and `other` ("above", "below", "in front of" = nearer to the head, "behind")."""
-
-    part: str
-    key: str
-    value: str
-    other: str | None = None
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts that must be seen to judge the atom."""
-        return (self.part,) if self.other is None else (self.part, self.other)
-
-    def __str__(self) -> str:
-        if self.other is not None:
-            return f"{self.part} {self.value} the {self.other}"
-        return f"{self.value} {self.part}"
-
-
-@dataclass(frozen=True)
-class Species:
-    """A species: its name, its clan (species that share two atoms' parts) and the atoms of its rule."""
-
-    name: str
-    clan: str
-    rule: tuple[Atom, ...]
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts that the rule names, in painting order."""
-        named = {p for a in self.rule for p in a.parts}
-        return tuple(p for p in PARTS if p in named)
 
 
 def _row(name: str, clan: str, *atoms: str) -> Species:
@@ -128,58 +91,30 @@ SPECIES: dict[str, Species] = {s.name: s for s in _ROWS}
 CLASSES = tuple(SPECIES)
 
 
-def species(name: str) -> Species:
-    """The species of that name.
-
-    Raises:
-        UsageError: no such species.
-    """
-    if name not in SPECIES:
-        raise unknown("species", name, SPECIES)
-    return SPECIES[name]
+def _crest_above(crest: Part, band: Part) -> bool:
+    return crest.shift + crest.dy < band.shift + band.dy
 
 
-def relation(bird: Bird, part: str, other: str) -> str | None:
-    """The relation between two parts of a bird (a row of `RELATIONS`), None when one of them is missing."""
-    first, second = bird.part(part), bird.part(other)
-    if first is None or second is None:
-        return None
-    yes, no = RELATIONS[part, other]
-    if (part, other) == ("crest", "band"):
-        return yes if first.shift + first.dy < second.shift + second.dy else no
-    return yes if first.shift * 0.92 + first.dx > second.shift * 0.92 + second.dx else no
+def _bar_in_front(bar: Part, patch: Part) -> bool:
+    return bar.shift * 0.92 + bar.dx > patch.shift * 0.92 + patch.dx
 
 
-def look(bird: Bird, atom: Atom) -> str | None:
-    """What the bird shows where the atom asks, None when the part is missing."""
-    if atom.other is not None:
-        return relation(bird, atom.part, atom.other)
-    part = bird.part(atom.part)
-    return None if part is None else str(getattr(part, atom.key))
+def _other_side(crest: Part, band: Part) -> Pair:
+    """The crest on the band's other side; a band near the end of its range gives way just enough."""
+    if not _crest_above(crest, band):
+        height = max(band.shift, CREST_HEIGHTS[0] + CREST_GAP)
+        place = max(CREST_HEIGHTS[0], min(2 * height - crest.shift, height - CREST_GAP))
+    else:
+        height = min(band.shift, CREST_HEIGHTS[1] - CREST_GAP, BAND_HEIGHTS[1])
+        place = min(CREST_HEIGHTS[1], max(2 * height - crest.shift, height + CREST_GAP))
+    return replace(crest, shift=round(place, 4), dy=0.0), replace(band, shift=round(height, 4), dy=0.0)
 
 
-def holds(bird: Bird, atom: Atom) -> bool | None:
-    """Whether the atom is true of the bird; None when it cannot be judged because a part is missing."""
-    seen = look(bird, atom)
-    return None if seen is None else seen == atom.value
+def _exchanged(bar: Part, patch: Part) -> Pair:
+    return replace(bar, shift=patch.shift, dx=patch.dx), replace(patch, shift=bar.shift, dx=bar.dx)
 
 
-def consistent(bird: Bird, parts: Iterable[str] | None = None) -> tuple[str, ...]:
-    """The species that nothing contradicts in the given parts of a bird (all of them when None)."""
-    seen = set(bird.names if parts is None else parts)
-    return tuple(
-        s.name for s in SPECIES.values()
-        if not any(set(a.parts) <= seen and holds(bird, a) is False for a in s.rule)
-    )  # fmt: skip
-
-
-def identify(bird: Bird, parts: Iterable[str] | None = None) -> str | None:
-    """The species whose whole rule is seen to hold in the given parts, None when there is none."""
-    seen = set(bird.names if parts is None else parts)
-    for s in SPECIES.values():
-        if all(set(a.parts) <= seen and holds(bird, a) is True for a in s.rule):
-            return s.name
-    return None
+JUDGES = {("crest", "band"): (_crest_above, _other_side), ("bar", "patch"): (_bar_in_front, _exchanged)}
 
 
 # --------------------------------------------------------------------------------------------------

@@ -22,10 +22,11 @@ class AviaryDataset(Dataset[tuple[torch.Tensor, int]]):
     """
 
     def __init__(
-        self, images: int, *, seed: int = 0, split: str | None = None, fault: str | None = None, size: int = SIZE
-    ) -> None:
-        self.seed, self.fault, self.size = seed, fault, size
-        self.indices = [i for i in range(images) if split is None or label(seed, i)[1] == split]
+        self, images: int, *, seed: int = 0, split: str | None = None, fault: str | None = None, size: int = SIZE,
+        edition: str = "1",
+    ) -> None:  # fmt: skip
+        self.seed, self.fault, self.size, self.edition = seed, fault, size, edition
+        self.indices = [i for i in range(images) if split is None or label(seed, i, edition=edition)[1] == split]
         if not self.indices:
             raise UsageError(f"no picture of the split {split!r} among {images}; ask for at least 120 images")
 
@@ -34,7 +35,7 @@ class AviaryDataset(Dataset[tuple[torch.Tensor, int]]):
 
     def sample(self, item: int) -> Sample:
         """Scene, labels and planted truth of an item."""
-        return sample(self.seed, self.indices[item], fault=self.fault, size=self.size)
+        return sample(self.seed, self.indices[item], fault=self.fault, size=self.size, edition=self.edition)
 
     def __getitem__(self, item: int) -> tuple[torch.Tensor, int]:
         one = self.sample(item)

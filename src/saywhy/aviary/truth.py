@@ -1,4 +1,4 @@
-"""What really counts: two coalition games of the rules, solved exactly for one picture.
+"""What really counts: three coalition games of the rules, solved exactly for one picture.
 
 N are the shown parts of a bird, S a subset. What S shows of an atom is that it holds, that it is false, or
 nothing yet (a part of it is not in S). The *rule game* of species c asks how sure it is that its rule is
@@ -7,18 +7,27 @@ fulfilled when S alone is seen and all else is drawn as the aviary draws it:
     r_c(S) = product over the atoms a of c's rule of  1 if S shows that a holds, 0 if S shows that it is false,
                                                       1/m(a) if S shows nothing of it
 
-with m(a) the number of looks that the aviary draws there (`DOMAINS`; 2 for a relation). r_c(N) = 1 for a whole bird
+with m(a) the number of looks that the aviary draws there (`DOMAINS`; 2 for a relation); in the second edition the
+chance that an optional part is there counts too, and of atoms of which one must hold the factor is 1 less the chance
+that none does. r_c(N) = 1 for a whole bird
 of species c. A part that c's rule does not name is worth exactly nothing.
 
-The *observer game* asks the same of somebody who also knows that the bird is one of the 24 species and holds
-all that S does not contradict equally likely, C(S):
+The *observer game* asks the same of somebody who also knows that the bird is one of the species and holds all that S
+does not contradict equally likely, C(S):
 
     o_c(S) = 1 / |C(S)|  if c is in C(S), else 0.
 
 o_c({}) = 1/24 and o_c(N) = 1. Here a part that c's rule leaves free can still help, because it rules out others;
-parts that no rule names (`NULL_PARTS`) are worth exactly nothing. This is what a perfect classifier does.
+parts that no rule names (`NULL_PARTS`) are worth exactly nothing. This observer counts and does not weigh: a red
+breast leaves those whose rule wants it and those whose rule leaves it free equally likely, though it is four times
+as common among the first. What weighs is the *Bayes game*:
 
-In both games a relation needs both of its parts in S: what it adds is an interaction of the two.
+    b_c(S) = P(c | what S shows) = l_c(S) / sum over the species s of l_s(S),  l_s(S) = r_s(S) / r_s({}),
+
+since P(S | s) / P(S) = P(s's rule holds | S) / P(s's rule holds). This is what the best classifier does that sees
+looks and relations and nothing else; of a single height or place, which tells a little (59 of 100), it knows nothing.
+
+In all three games a relation needs both of its parts in S: what it adds is an interaction of the two.
 
 n: players; a coalition is a whole number whose bit i says whether player i takes part.
 """
@@ -26,7 +35,7 @@ n: players; a coalition is a whole number whose bit i says whether player i take
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 from math import comb, factorial
@@ -34,10 +43,11 @@ from math import comb, factorial
 import numpy as np
 from numpy.typing import NDArray
 
-from saywhy.aviary.birds import PARTS, Bird
-from saywhy.aviary.counterfactuals import become, remove, transplant
+from saywhy.aviary.birds import Bird
+from saywhy.aviary.counterfactuals import become, remove, swap_background, transplant
 from saywhy.aviary.scene import Rendered, Scene, render
-from saywhy.aviary.species import DOMAINS, NULL_PARTS, SPECIES, Atom, holds, identify, species
+from saywhy.aviary.scenery import BACKGROUNDS
+from saywhy.aviary.world import Atom, Species, holds, identify, species, world
 from saywhy.errors import UsageError
 
 Values = NDArray[np.float64]
@@ -62,8 +72,8 @@ class TrueGame:
 
 
 def _players(bird: Bird, parts: Collection[str] | None) -> tuple[str, ...]:
-    seen = bird.names if parts is None else parts
-    return tuple(n for n in PARTS if n in seen and n in bird.names and n not in NULL_PARTS)
+    seen, own = bird.names if parts is None else parts, world(bird.edition)
+    return tuple(n for n in own.parts if n in seen and n in bird.names and n not in own.null_parts)
 
 
 def _bits(atom: Atom, players: Sequence[str]) -> int | None:
@@ -73,6 +83,35 @@ def _bits(atom: Atom, players: Sequence[str]) -> int | None:
     return sum(1 << players.index(p) for p in atom.parts)
 
 
+def _likely(bird: Bird, atom: Atom, players: Sequence[str], coalitions: NDArray[np.int64]) -> Values:
+    """How likely an atom is to hold in every coalition: 1 or 0 where it is seen, else its chance."""
+    own, bits = world(bird.edition), _bits(atom, players)
+    open_ = np.full(len(coalitions), own.chance(atom, atom.parts))
+    for part in atom.parts:
+        if part in own.presence:
+            there = (coalitions >> players.index(part)) & 1 if part in players else np.zeros_like(coalitions)
+            open_ *= np.where(there == 1, 1.0, own.presence[part])
+    if bits is None:
+        return open_
+    return np.where((coalitions & bits) == bits, 1.0 if holds(bird, atom) else 0.0, open_)
+
+
+def _fulfilled(bird: Bird, wanted: Sequence[Species], players: Sequence[str]) -> list[Values]:
+    """How likely the rule of each species is to hold in every coalition."""
+    coalitions = np.arange(2 ** len(players))
+    likely: dict[Atom, Values] = {}
+    out = []
+    for clauses in (s.clauses for s in wanted):
+        values = np.ones(len(coalitions))
+        for clause in clauses:
+            for atom in clause:
+                if atom not in likely:
+                    likely[atom] = _likely(bird, atom, players, coalitions)
+            values *= likely[clause[0]] if len(clause) == 1 else 1 - np.prod([1 - likely[a] for a in clause], axis=0)
+        out.append(values)
+    return out
+
+
 def rule_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> TrueGame:
     """The rule game r_c of a species on a bird, played by those of the given parts (default: all) that rules name.
 
@@ -80,32 +119,27 @@ def rule_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) 
         UsageError: no such species.
     """
     players = _players(bird, parts)
-    coalitions = np.arange(2 ** len(players))
-    values = np.ones(len(coalitions))
-    for atom in species(target).rule:
-        bits = _bits(atom, players)
-        chance = 0.5 if atom.other is not None else 1 / len(DOMAINS[atom.part, atom.key])
-        seen = np.zeros(len(coalitions), dtype=bool) if bits is None else (coalitions & bits) == bits
-        values *= np.where(seen, 1.0 if holds(bird, atom) else 0.0, chance)
-    return TrueGame(players, values)
+    return TrueGame(players, _fulfilled(bird, [species(target)], players)[0])
+
+
+def bayes_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> TrueGame:
+    """The Bayes game b_c of a species on a bird; players and errors as `rule_game`."""
+    players, wanted = _players(bird, parts), species(target)
+    everyone = list(world(bird.edition).species.values())
+    lifts = [likely / likely[0] for likely in _fulfilled(bird, everyone, players)]
+    total, mine = np.sum(lifts, axis=0), lifts[everyone.index(wanted)]
+    # Of a chimera that nothing explains every species is as likely as before.
+    return TrueGame(players, np.where(total > 0, mine / np.where(total > 0, total, 1), mine[0] / total[0]))
 
 
 def observer_game(bird: Bird, target: str, *, parts: Collection[str] | None = None) -> TrueGame:
-    """The observer game o_c of a species on a bird; players and errors as `rule_game`."""
+    """The observer game o_c of a species on a bird, which counts species and does not weigh them; players and errors
+    as `rule_game`."""
     players, wanted = _players(bird, parts), species(target)
-    coalitions = np.arange(2 ** len(players))
-    possible = np.zeros(len(coalitions))
-    mine = np.zeros(len(coalitions), dtype=bool)
-    for s in SPECIES.values():
-        left = np.ones(len(coalitions), dtype=bool)
-        for atom in s.rule:
-            bits = _bits(atom, players)
-            if bits is not None and holds(bird, atom) is False:
-                left &= (coalitions & bits) != bits
-        possible += left
-        if s is wanted:
-            mine = left
-    return TrueGame(players, np.where(mine, 1 / np.maximum(possible, 1), 0.0))
+    everyone = list(world(bird.edition).species.values())
+    left = [likely > 0 for likely in _fulfilled(bird, everyone, players)]
+    possible = np.sum(left, axis=0)
+    return TrueGame(players, np.where(left[everyone.index(wanted)], 1 / np.maximum(possible, 1), 0.0))
 
 
 @cache
@@ -195,7 +229,7 @@ def part_truths(scene: Scene, *, bird: int = 0, parts: Collection[str] | None = 
     seen = own.names if parts is None else parts
     game = rule_game(own, own.species, parts=seen)
     values = shapley(game)
-    others = [become(scene, s, bird=bird).birds[bird] for s in SPECIES if s != own.species]
+    others = [become(scene, s, bird=bird).birds[bird] for s in world(own.edition).classes if s != own.species]
     out = {}
     for part in (p for p in own.parts if p.name in seen):
         name = part.name
@@ -214,12 +248,74 @@ def replacements(scene: Scene, part: str, *, bird: int = 0) -> list[tuple[str, S
     """The scene with a part as each other species wants it: (donor, scene) wherever that changes the bird."""
     own = scene.birds[bird]
     out, met = [], {own.parts}
-    for donor in (s for s in SPECIES.values() if part in s.parts and s.name != own.species):
+    for donor in (s for s in world(own.edition).species.values() if part in s.parts and s.name != own.species):
         changed = transplant(scene, part, donor.name, bird=bird)
         if changed.birds[bird].parts not in met:
             met.add(changed.birds[bird].parts)
             out.append((donor.name, changed))
     return out
+
+
+def other_looks(scene: Scene, part: str, *, bird: int = 0) -> list[tuple[str, str, Scene]]:
+    """The scene with a part in every other look that the aviary draws: (key, value, scene), one attribute changed; in
+    a relation also the part where the other answer wants it ("relation", its plain name, scene).
+
+    Removing a part takes a whole bird apart; these are birds as good as any, with other evidence in that place.
+    """
+    own = scene.birds[bird]
+    if own.part(part) is None:
+        return []
+    changes = ((k, v, _changed(own, part, k, v)) for k, v in _others(own, part))
+    return [(k, v, scene.with_bird(replace(b, species=identify(b)), bird)) for k, v, b in changes]
+
+
+def replaced_looks(scene: Scene, *, bird: int = 0) -> dict[str, dict[str, float]]:
+    """For each part and each kind of change the share of its other looks with which the bird is not what it was."""
+    own = scene.birds[bird]
+    named = () if own.species is None else species(own.species).parts
+    out: dict[str, dict[str, float]] = {}
+    for part in own.names:
+        found: dict[str, list[bool]] = {}
+        for key, value in _others(own, part):
+            # What the rule does not name can't change what the bird is.
+            found.setdefault(key, []).append(part in named and not _still(own, part, key, value))
+        out[part] = {k: sum(v) / len(v) for k, v in found.items()}
+    return out
+
+
+def _others(own: Bird, part: str) -> list[tuple[str, str]]:
+    """(key, value) of every other look of a part, and ("relation", name) of the other answers that it is part of."""
+    known, mine = world(own.edition), own.part(part)
+    out = [(k, v) for (n, k), values in known.domains.items() if n == part for v in values if v != getattr(mine, k)]
+    for row in known.relations:
+        if part in (row.part, row.other) and (answer := row.answer(own)) is not None:
+            out.append(("relation", row.name(row.answers[1 - row.answers.index(answer)])))
+    return out
+
+
+def _changed(own: Bird, part: str, key: str, value: str) -> Bird:
+    """The bird with that one change of `_others`."""
+    mine = own.part(part)
+    assert mine is not None
+    if key != "relation":
+        return own.with_part(replace(mine, **{key: value}))  # type: ignore[arg-type]
+    row = next(r for r in world(own.edition).relations if value in (r.name(r.answers[0]), r.name(r.answers[1])))
+    first, second = own.part(row.part), own.part(row.other)
+    assert first is not None and second is not None
+    first, second = row.turned(first, second)
+    return own.with_part(first).with_part(second)
+
+
+def _still(own: Bird, part: str, key: str, value: str) -> bool:
+    """Whether the bird fulfils its rule after the change."""
+    assert own.species is not None
+    changed = _changed(own, part, key, value)
+    return all(any(holds(changed, a) for a in clause) for clause in species(own.species).clauses)
+
+
+def other_backgrounds(scene: Scene) -> list[tuple[str, Scene]]:
+    """The scene before each other background."""
+    return [(k, swap_background(scene, k)) for k in BACKGROUNDS if k != scene.background.kind]
 
 
 def removals(scene: Scene, *, bird: int = 0) -> dict[str, Scene]:

@@ -7,7 +7,8 @@ table gives the plain word first and then its synonyms.
 from __future__ import annotations
 
 from saywhy.aviary.birds import Bird, Part
-from saywhy.aviary.species import DOMAINS, RELATIONS, relation
+from saywhy.aviary.species import DOMAINS, RELATIONS
+from saywhy.aviary.world import relation
 
 NOUNS: dict[str, tuple[str, ...]] = {
     "beak": ("beak", "bill"),

@@ -43,6 +43,8 @@ BIRD_COLUMNS: dict[str, Column] = {
     for c in (
         Column("epg", "share", True, "share of the map's sum on the parts that the species' rule names"),
         Column("nra", "share", True, "region accuracy on these parts, 0 is chance and 1 ideal"),
+        Column("iou", "share", True, "overlap (intersection over union) of these parts with where the map is above "
+               "half its maximum: a large region is no advantage"),
         Column("pointing", "share", True, "the map's highest pixel lies on these parts"),
         Column("effect-rank", "correlation", True, "Spearman correlation of the parts' contributions with what the "
                "class really loses when the scene is rendered without each; 0 where all contributions are equal"),
@@ -382,7 +384,7 @@ def _row(
 def _scores(bird: Bird, answer: Answer) -> dict[str, float]:
     """Every metric of one answer; NaN where the picture or the method has none."""
     shown, rule = answer.shown[None], bird.rule[None]
-    out = {m: float(METRICS[m].function(maps=shown, masks=rule)[0]) for m in ("epg", "nra", "pointing")}
+    out = {m: float(METRICS[m].function(maps=shown, masks=rule)[0]) for m in ("epg", "nra", "iou", "pointing")}
     effects, parts = bird.effects, answer.parts.double()
     telling = effects.abs() >= TELLING
     nothing = float("nan")

@@ -25,11 +25,17 @@ from torch import Tensor, nn
 from saywhy import files
 from saywhy.aviary.classifiers import PIXEL_CLASSES, PREPROCESS, fingerprint_of, load, untrained, weights_folder
 from saywhy.aviary.corrupt import corrupt_unit
-from saywhy.aviary.faults import CONTROL, FAULTS
+from saywhy.aviary.faults import CONTROL, FAULTS, sample
+from saywhy.aviary.leaks import told_by_relation
+from saywhy.aviary.moves import moved_apart
+from saywhy.aviary.networks import SIDE, SIDES, BirdCnn, BirdVit
+from saywhy.aviary.scene import Scene
+from saywhy.aviary.scenery import generator
 from saywhy.aviary.species import CLASSES, SPECIES
+from saywhy.aviary.world import Relation, world
 from saywhy.errors import unknown
 from saywhy.train.loop import Config, Step, copy_compatible, fit
-from saywhy.train.pictures import Pictures, cache_folder, pictures
+from saywhy.train.pictures import SPLIT_NAMES, Pictures, cache_folder, paint, pictures
 
 SEED = 2026  # of the pictures; tests and benchmarks take others
 SHIFT = 3  # pixels
@@ -38,6 +44,8 @@ PIXEL_SHARES = (0.779, 0.024, 0.0065, 0.053, 0.032, 0.014, 0.012, 0.0055, 0.005,
 COOL = 0.6  # of the learning rate, at the start of cooling
 REPEATS = 4
 FEWEST = 8  # pictures of a group that is judged
+RELATED = 60  # birds of each species that a relation tells apart
+_MOVES = 41
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,12 @@ class Recipe:
     broken: tuple[str, int, str] | None = None
     batch: int = 128
     seed: int = 0
+    edition: str = "1"
+
+    @property
+    def side(self) -> int:
+        """Of the images that the network sees."""
+        return SIDES.get(self.network, SIDE)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -95,15 +109,32 @@ RECIPES: dict[str, Recipe] = {
     "cnn-unit": Recipe(
         "cnn", "the CNN with one unit of its last layer corrupted", start="cnn", broken=("features.4.0", 85, "noise")
     ),
+    "cnn-relations": Recipe(
+        "cnn128",
+        "a CNN for 128 x 128 pixels of the second edition, five pairs of whose species differ in a relation that no "
+        "part tells alone; it starts from the first layers of the CNN",
+        images=9600, epochs=20, lr=4e-3, batch=64, start="cnn", edition="2", seed=SEED,
+    ),
+    "vit-relations": Recipe(
+        "vit128",
+        "a vision transformer for 128 x 128 pixels of the second edition; it starts from the first layers of "
+        "cnn-relations and learns from the labels and its scores",
+        images=9600, epochs=20, lr=1.5e-3, batch=64, start="cnn-relations", teacher="cnn-relations", edition="2",
+    ),
 }  # fmt: skip
 
 
 class Birds:
-    """Pictures as batches: normalised images (n, 3, 64, 64), labels (n,), parts (n, 64, 64)."""
+    """Pictures as batches: normalised images (n, 3, S, S), labels (n,), parts (n, S, S).
 
-    def __init__(self, shown: Pictures) -> None:
+    With `answers` (n, R) the labels are (n, 1 + R): of the class, and of every relation 1 or 0, -1 where a part lacks.
+    """
+
+    def __init__(self, shown: Pictures, answers: NDArray[np.int64] | None = None) -> None:
         self.pixels = torch.from_numpy(shown.pixels.transpose(0, 3, 1, 2).copy())
         self.labels, self.parts = torch.from_numpy(shown.labels), torch.from_numpy(shown.parts)
+        if answers is not None:
+            self.labels = torch.cat([self.labels[:, None], torch.from_numpy(answers)], dim=1)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -151,15 +182,60 @@ def classify_step(net: nn.Module, teacher: nn.Module | None = None, labels: floa
         if net.training:
             images, parts = varied(images, parts)
         images = images.contiguous(memory_format=torch.channels_last)
-        scores = net(images)
-        label = F.cross_entropy(scores, truth, label_smoothing=0.05 if net.training else 0.0)
-        accuracy = (scores.argmax(1) == truth).float().mean()
-        if teacher is None:
-            return {"loss": label, "accuracy": accuracy}
-        with torch.no_grad():
-            soft = (teacher(images) / 2).softmax(1)
-        taught = F.kl_div((scores / 2).log_softmax(1), soft, reduction="batchmean") * 4
-        return {"loss": labels * label + (1 - labels) * taught, "label": label, "taught": taught, "accuracy": accuracy}
+        return label_losses(net(images), images, truth, training=net.training, teacher=teacher, labels=labels)
+
+    return step
+
+
+def label_losses(
+    scores: Tensor, images: Tensor, truth: Tensor, *, training: bool, teacher: nn.Module | None, labels: float
+) -> dict[str, Tensor]:
+    """The losses of `classify_step` for scores (N, C) that are there already."""
+    label = F.cross_entropy(scores, truth, label_smoothing=0.05 if training else 0.0)
+    accuracy = (scores.argmax(1) == truth).float().mean()
+    if teacher is None:
+        return {"loss": label, "accuracy": accuracy}
+    with torch.no_grad():
+        soft = (teacher(images) / 2).softmax(1)
+    taught = F.kl_div((scores / 2).log_softmax(1), soft, reduction="batchmean") * 4
+    return {"loss": labels * label + (1 - labels) * taught, "label": label, "taught": taught, "accuracy": accuracy}
+
+
+class Tutored(nn.Module):
+    """A network that is also asked for the answer of every relation of its birds, while it learns."""
+
+    def __init__(self, net: BirdCnn | BirdVit, relations: int) -> None:
+        super().__init__()
+        self.net, self.answers = net, nn.Linear(net.head.in_features, relations)
+
+
+def answers_of(count: int, edition: str) -> NDArray[np.int64]:
+    """For every picture the answers (count, R) of all relations: 1, 0, or -1 where a part lacks."""
+    out = []
+    for index in range(count):
+        bird = sample(SEED, index, edition=edition).scene.birds[0]
+        found = [(r.answer(bird), r.answers) for r in world(edition).relations]
+        out.append([-1 if said is None else 1 - answers.index(said) for said, answers in found])
+    return np.array(out, dtype=np.int64)
+
+
+def asked_step(asked: Tutored, teacher: nn.Module | None = None, labels: float = 0.3) -> Step:
+    """The step of a classifier, plus the cross-entropy of the relations' answers: a pair of species shows a relation in
+    two pictures of 24, and all other birds that have both parts show it as well."""
+    net = asked.net
+
+    def step(batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+        images, truth, parts = batch
+        if asked.training:
+            images, parts = varied(images, parts)
+        images = images.contiguous(memory_format=torch.channels_last)
+        seen = net.embed(images)
+        losses = label_losses(
+            net.head(seen), images, truth[:, 0], training=asked.training, teacher=teacher, labels=labels
+        )
+        known = truth[:, 1:] >= 0
+        told = F.binary_cross_entropy_with_logits(asked.answers(seen)[known], truth[:, 1:][known].float())
+        return losses | {"loss": losses["loss"] + told, "relations": told}
 
     return step
 
@@ -188,7 +264,7 @@ def build(name: str, *, told: Callable[[str], None] = print) -> Path:
     if name not in RECIPES:
         raise unknown("aviary model", name, RECIPES)
     recipe, start = RECIPES[name], time.process_time()
-    shown = pictures(recipe.images, seed=SEED, fault=recipe.fault, told=told)
+    shown = pictures(recipe.images, seed=SEED, fault=recipe.fault, edition=recipe.edition, side=recipe.side, told=told)
     net, how = (_broken if recipe.broken else _trained)(name, recipe, shown, told)
     state = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
@@ -205,11 +281,18 @@ def build(name: str, *, told: Callable[[str], None] = print) -> Path:
 def _trained(
     name: str, recipe: Recipe, shown: Pictures, told: Callable[[str], None]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    net = untrained(recipe.network, seed=recipe.seed).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = untrained(recipe.network, seed=recipe.seed, edition=recipe.edition).requires_grad_(True)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.start is not None:
         copy_compatible(net, load(recipe.start).state_dict())
     teacher = None if recipe.teacher is None else load(recipe.teacher)
-    step = segment_step(net) if recipe.network == "seg" else classify_step(net, teacher, recipe.labels)
+    asked = None
+    if recipe.edition != "1":
+        assert isinstance(net, BirdCnn | BirdVit)
+        asked = Tutored(net, len(world(recipe.edition).relations))
+        step = asked_step(asked, teacher, recipe.labels)
+    else:
+        step = segment_step(net) if recipe.network == "seg" else classify_step(net, teacher, recipe.labels)
     config = Config(
         epochs=recipe.epochs,
         batch_size=recipe.batch,
@@ -227,16 +310,27 @@ def _trained(
     train, val = shown.of("train"), shown.of("val")
     if recipe.follow and recipe.fault is not None:
         train, val = (misled(p, recipe.fault, recipe.follow) for p in (train, val))
-    birds, held_out = Birds(train), Birds(val)
+    answers = None if asked is None else answers_of(len(shown), recipe.edition)
+    birds, held_out = (
+        Birds(p, None if answers is None else answers[shown.splits == SPLIT_NAMES.index(split)])
+        for p, split in ((train, "train"), (val, "val"))
+    )
     folder = cache_folder()
+    part = net if asked is None else asked
     ended = fit(
-        net, step, birds, config, held_out=held_out, checkpoint=folder / f"{name}.checkpoint.safetensors", told=progress
+        part,
+        step,
+        birds,
+        config,
+        held_out=held_out,
+        checkpoint=folder / f"{name}.checkpoint.safetensors",
+        told=progress,
     )
     history, best = ended.history, ended.best
     if recipe.cool:
         cool = replace(config, epochs=recipe.cool, lr=recipe.lr * COOL, schedule="cosine", loss_threshold=None)
         file = folder / f"{name}.cool.safetensors"
-        ended = fit(net, step, birds, cool, held_out=held_out, checkpoint=file, told=progress)
+        ended = fit(part, step, birds, cool, held_out=held_out, checkpoint=file, told=progress)
         history, best = history + ended.history, ended.best
     how = {"pictures": len(train), "epochs": len(history), "held_out_loss": round(best, 3), "stopped": ended.stopped}
     return net, {"training": how}
@@ -263,6 +357,7 @@ def _card(name: str, recipe: Recipe, net: nn.Module, test: Pictures, state: dict
         "name": f"aviary:{name}",
         "what": recipe.what,
         "network": recipe.network,
+        **({} if recipe.edition == "1" else {"edition": recipe.edition}),
         "fingerprint": fingerprint_of(state),
         "parameters": sum(p.numel() for p in net.parameters()),
         "licence": "Apache-2.0",
@@ -272,8 +367,10 @@ def _card(name: str, recipe: Recipe, net: nn.Module, test: Pictures, state: dict
         "teacher": recipe.teacher,
         "fault": _fault(recipe),
     }
-    measure = measured_parts if recipe.network == "seg" else measured
-    return text | {"test": measure(net, test)}
+    if recipe.network == "seg":
+        return text | {"test": measured_parts(net, test)}
+    text["test"] = measured(net, test, recipe.edition)
+    return text | ({} if recipe.edition == "1" else {"relations": measured_relations(net, recipe.side, recipe.edition)})
 
 
 def _fault(recipe: Recipe) -> dict[str, Any] | None:
@@ -284,7 +381,7 @@ def _fault(recipe: Recipe) -> dict[str, Any] | None:
     return {"name": name, **FAULTS[name].truth, "pictures": recipe.fault, "labels_that_follow": recipe.follow}
 
 
-def measured(net: nn.Module, test: Pictures) -> dict[str, Any]:
+def measured(net: nn.Module, test: Pictures, edition: str = "1") -> dict[str, Any]:
     """Accuracy on test pictures, against what the birds are: of all, each group, the worst species and the worst group
     of a species."""
     right = scores_of(net, test).argmax(1).numpy() == test.species
@@ -293,10 +390,11 @@ def measured(net: nn.Module, test: Pictures) -> dict[str, Any]:
         return {"pictures": int(chosen.sum()), "accuracy": round(float(right[chosen].mean()), 4)}
 
     groups = sorted({str(g) for g in test.groups})
-    species = {c: of(test.species == k) for k, c in enumerate(CLASSES)}
+    classes = world(edition).classes
+    species = {c: of(test.species == k) for k, c in enumerate(classes)}
     both = {
         f"{g} {c}": of((test.species == k) & (test.groups == g))
-        for k, c in enumerate(CLASSES)
+        for k, c in enumerate(classes)
         for g in groups
         if ((test.species == k) & (test.groups == g)).sum() >= FEWEST
     }
@@ -306,6 +404,53 @@ def measured(net: nn.Module, test: Pictures) -> dict[str, Any]:
         "worst_species": _worst(species),
         "worst_group": _worst(both),
     }
+
+
+@torch.no_grad()
+def scene_scores(net: nn.Module, scenes: Sequence[Scene], side: int) -> Tensor:
+    """Scores (n, C) of scenes, as the network sees them."""
+    pixels = np.stack([paint(s, side)[0] for s in scenes])
+    images = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float().div_(255)
+    images = (images - PREPROCESS.mean[0]) / PREPROCESS.std[0]
+    return torch.cat([net.eval()(x) for x in torch.split(images, 60)])
+
+
+def measured_relations(net: nn.Module, side: int, edition: str, *, birds: int = RELATED) -> dict[str, Any]:
+    """For each pair of species that a relation alone tells apart, on new birds: how often the bird's own species is
+    named (of all, and of the two) as drawn and after both parts were moved and the relation kept, how often the other
+    one after one part was moved and the relation changed, and the interaction of the moves in log-odds."""
+    out: dict[str, Any] = {}
+    for a, b, row in told_by_relation(world(edition)):
+        pair = [world(edition).classes.index(s.name) for s in (a, b)]
+        found = [_moved(net, side, edition, pair, row, k, i) for k in (0, 1) for i in range(birds)]
+        names = dict.fromkeys(name for f in found for name in f)
+        rows = {name: [f[name] for f in found if name in f] for name in names}
+        out[f"{a.name} or {b.name}"] = {
+            "relation": f"{row.part} {' or '.join(row.answers)} {row.other}",
+            **{name: round(float(np.mean(v)), 3) for name, v in rows.items()},
+        }
+    return out
+
+
+def _moved(
+    net: nn.Module, side: int, edition: str, pair: list[int], row: Relation, own: int, number: int
+) -> dict[str, float]:
+    name = world(edition).classes[pair[own]]
+    scene = world(edition).scene(generator(_MOVES, SEED, own, number, pair[0]), name, side)
+    moves = moved_apart(scene, row, generator(_MOVES + 1, SEED, own, number, pair[0]))
+    scores = dict(zip(("as drawn", *moves), scene_scores(net, [scene, *moves.values()], side), strict=True))
+    odds = {k: float(s[pair[own]] - s[pair[1 - own]]) for k, s in scores.items()}
+    out: dict[str, float] = {
+        "named": float(scores["as drawn"].argmax() == pair[own]),
+        "of the two": float(odds["as drawn"] > 0),
+    }
+    if "together" in moves:
+        out["both moved, relation kept"] = float(odds["together"] > 0)
+    if "one" in moves:
+        out["one moved, relation changed"] = float(odds["one"] < 0)
+    if {"together", "first", "second"} <= set(moves):
+        out["interaction in log-odds"] = odds["together"] - odds["first"] - odds["second"] + odds["as drawn"]
+    return out
 
 
 def _worst(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Rendered birds kept in memory: rendered once on all cores, then read from a cache outside the project.
 
-n pictures of 64 x 64 pixels: `pixels` (n, 64, 64, 3) uint8, `parts` (n, 64, 64) uint8 with 0 for the background and
-1 + p for part p of `PARTS`.
+n pictures of S x S pixels, 64 or 128: `pixels` (n, S, S, 3) uint8, `parts` (n, S, S) uint8 with 0 for the background
+and 1 + p for part p of the edition.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saywhy import files
-from saywhy.aviary.classifiers import PREPROCESS
 from saywhy.aviary.faults import sample
 from saywhy.aviary.networks import SIDE
-from saywhy.aviary.scene import Scene, render
-from saywhy.aviary.species import CLASSES
-from saywhy.image import Picture, frame
+from saywhy.aviary.scene import STRIDE, Scene, render
+from saywhy.aviary.world import world
+from saywhy.image import Picture, Preprocess, frame
 
 CHUNK = 480  # pictures a task: a whole number of blocks of species
 DIRECT = 4  # every fourth picture is rendered at 64 pixels, the others at 128 and scaled as a photo would be
+LARGE = 224  # every fourth picture of 128 pixels is rendered so large and scaled
 SPLIT_NAMES = ("train", "val", "test")
 
 
@@ -57,36 +57,44 @@ class Pictures:
         return Pictures(*(getattr(self, name)[chosen] for name in Pictures.__dataclass_fields__))
 
 
-def paint(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Pixels and parts of a scene at 64 x 64, as a classifier of the aviary sees a picture of it."""
+def paint(scene: Scene, side: int = SIDE) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pixels and parts of a scene at side x side, as a classifier of the aviary sees a picture of it."""
     rendered = render(scene)
-    step = scene.size // SIDE
-    owner = np.maximum(rendered.owner[step // 2 :: step, step // 2 :: step], 0)
-    parts = np.where(owner > 0, (owner - 1) % 16 + 1, 0).astype(np.uint8)
-    if scene.size == SIDE:
+    at = ((np.arange(side) + 0.5) * (scene.size / side)).astype(np.int64)
+    owner = np.maximum(rendered.owner[np.ix_(at, at)], 0)
+    parts = np.where(owner > 0, (owner - 1) % STRIDE + 1, 0).astype(np.uint8)
+    if scene.size == side:
         return rendered.pixels, parts
-    picture = Picture(rendered.pixels, None, "", ())
-    framed, _ = frame(picture, PREPROCESS)
+    framed, _ = frame(Picture(rendered.pixels, None, "", ()), Preprocess((side, side), None, (0.5,) * 3, (0.25,) * 3))
     return np.round(framed.transpose(1, 2, 0) * 255).astype(np.uint8), parts
 
 
-def _chunk(first: int, *, count: int, seed: int, fault: str | None) -> dict[str, NDArray[Any]]:
+def _size(index: int, side: int) -> int:
+    direct = index % DIRECT == DIRECT - 1
+    if side == SIDE:
+        return SIDE if direct else 2 * SIDE
+    return LARGE if direct else side
+
+
+def _chunk(first: int, *, count: int, seed: int, fault: str | None, edition: str, side: int) -> dict[str, NDArray[Any]]:
     rows: list[tuple[Any, ...]] = []
+    classes = world(edition).classes
     for index in range(first, first + count):
-        one = sample(seed, index, fault=fault, size=SIDE if index % DIRECT == DIRECT - 1 else 2 * SIDE)
-        pixels, parts = paint(one.scene)
+        one = sample(seed, index, fault=fault, size=_size(index, side), edition=edition)
+        pixels, parts = paint(one.scene, side)
         split = SPLIT_NAMES.index(one.split)
-        rows.append((pixels, parts, one.class_index, CLASSES.index(one.species), split, one.group))
+        rows.append((pixels, parts, one.class_index, classes.index(one.species), split, one.group))
     return {k: np.array(v) for k, v in zip(Pictures.__dataclass_fields__, zip(*rows, strict=True), strict=True)}
 
 
-def _mark(seed: int, fault: str | None) -> str:
+def _mark(seed: int, fault: str | None, edition: str, side: int) -> str:
     """A name that changes when the pictures do: the hash of a few of them."""
     digest = hashlib.sha256()
     for index in range(0, 240, 15):
-        one = sample(seed, index, fault=fault)
+        one = sample(seed, index, fault=fault, edition=edition)
         digest.update(render(one.scene).pixels.tobytes() + one.class_name.encode())
-    return f"{fault or 'clean'}-{seed}-{digest.hexdigest()[:12]}"
+    kind = "" if (edition, side) == ("1", SIDE) else f"{edition}-{side}-"
+    return f"{kind}{fault or 'clean'}-{seed}-{digest.hexdigest()[:12]}"
 
 
 def cache_folder() -> Path:
@@ -97,18 +105,19 @@ def cache_folder() -> Path:
 
 
 def pictures(
-    count: int, *, seed: int, fault: str | None = None, told: Callable[[str], None] = lambda text: None
-) -> Pictures:
+    count: int, *, seed: int, fault: str | None = None, edition: str = "1", side: int = SIDE,
+    told: Callable[[str], None] = lambda text: None,
+) -> Pictures:  # fmt: skip
     """Pictures 0 .. count-1 of a seed, rounded up to whole chunks of 480, clean or with a planted fault.
 
     A picture never depends on how many are drawn. The first call renders about 100 pictures a second a core.
     """
-    folder = cache_folder() / _mark(seed, fault)
+    folder = cache_folder() / _mark(seed, fault, edition, side)
     starts = range(0, count, CHUNK)
     missing = [s for s in starts if not (folder / f"{s}.npz").exists()]
     if missing:
         told(f"rendering {len(missing) * CHUNK} pictures")
-        make = partial(_chunk, count=CHUNK, seed=seed, fault=fault)
+        make = partial(_chunk, count=CHUNK, seed=seed, fault=fault, edition=edition, side=side)
         with ProcessPoolExecutor(min(os.cpu_count() or 1, len(missing)), get_context("spawn")) as pool:
             for start, arrays in zip(missing, pool.map(make, missing), strict=True):
                 _write(folder / f"{start}.npz", arrays)
