@@ -58,7 +58,7 @@ def summary(rows: dict[str, Row]) -> str:
         ("more than half of the network after the layer", sum(r["weighted_calls_after"] > 0.5 for r in found.values())),
         ("first call in plain passes: median, 90 %", f"{statistics.median(costs)}, {costs[int(0.9 * len(costs))]}"),
         (
-            f"layouts read by the probe alone, of {len(layouts)} networks' operations whose layout is known: right, wrong, "
+            f"layouts read by the probe alone, of {len(layouts)} networks' operations of a known layout: right, wrong, "
             "not told",
             f"{seen['right']}, {seen['wrong']} ({seen['wrong'] / judged:.2%}), {seen['unseen']}",
         ),
