@@ -369,11 +369,11 @@ def test_next_steps_are_the_first_four_that_apply_and_end_with_another_seed() ->
 def test_the_answer_and_the_other_class_stand_beside_the_target() -> None:
     e = record()
     top = e.prediction.top
-    assert wording.title(e) == ("tiger cat", "before Egyptian cat 36\u00a0%")
+    assert wording.title(e) == ("tiger cat", "ahead of Egyptian cat 36\u00a0%")
     asked = e.model_copy(update={"target": top[2], "versus": top[1]})
     assert wording.title(asked)[1] == "the model's answer is tiger cat 39\u00a0%, behind Egyptian cat 36\u00a0%"
     even = e.model_copy(update={"versus": top[1].model_copy(update={"probability": e.target.probability})})
-    assert wording.title(even)[1].startswith("before ")
+    assert wording.title(even)[1].startswith("ahead of ")
     assert wording.title(record(versus=False)) == ("tiger cat", "")
     assert wording.file_name(record(path=None)) == "the photo"
 

@@ -175,7 +175,7 @@ def test_the_rest_of_the_title_stands_beside_it_where_it_fits_and_below_where_it
         panel = drawn(e)
         title, _ = wording.title(e)
         head = panel.box(f"{title} {wording.percent(e.target.probability)}")
-        tail = next(box for t, box, _ in panel.texts if t.lstrip(", ").startswith("before"))
+        tail = next(box for t, box, _ in panel.texts if t.lstrip(", ").startswith("ahead of"))
         assert (tail[0] >= head[2] - 3 and tail[1] < head[3]) == beside
         assert (tail[1] >= head[3]) != beside
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from saywhy.errors import ModelError
 from saywhy.hooks import hooks, random_state, untouched
 from saywhy.outputs import Read, first_tensor, logits_of, map_tensors, replace_first
-from saywhy.probe import Answer, read_answer
+from saywhy.probe import Echo, read_echo
 
 Random = tuple[Tensor, ...]
 
@@ -66,7 +66,7 @@ class Call:
     parent: int | None
     output: Any
     blanks: tuple[Blank, ...]
-    answer: Answer | None
+    answer: Echo | None
 
     def holds(self, other: Call) -> bool:
         """Whether the other call ran within this one."""
@@ -96,14 +96,14 @@ def survey(net: nn.Module, inputs: Tensor, scores_of: Read = logits_of) -> Surve
     """
     seen: dict[tuple[str, int], Any] = {}
 
-    def form(path: str, count: int, output: Any) -> tuple[Any, Answer | None]:
+    def form(path: str, count: int, output: Any) -> tuple[Any, Echo | None]:
         seen[path, count] = output = map_tensors(lambda t: t.to("meta"), output)
         return output, None
 
-    def probed(path: str, count: int, output: Any) -> tuple[Any, Answer | None]:
+    def probed(path: str, count: int, output: Any) -> tuple[Any, Echo | None]:
         first, small = first_tensor(output), first_tensor(seen.get((path, count)))
         axes = [] if first is None or small is None else _growing(small, first)
-        answer = read_answer(first, axes[0]) if first is not None and len(axes) == 1 else None
+        answer = read_echo(first, axes[0]) if first is not None and len(axes) == 1 else None
         return map_tensors(lambda t: t.to("meta"), output), answer
 
     few, scores, draws = _watched(net, inputs[:2], form, scores_of)
@@ -149,7 +149,7 @@ def _tensors(output: Any) -> list[Tensor]:
 
 
 def _watched(
-    net: nn.Module, inputs: Tensor, read: Callable[[str, int, Any], tuple[Any, Answer | None]], scores_of: Read
+    net: nn.Module, inputs: Tensor, read: Callable[[str, int, Any], tuple[Any, Echo | None]], scores_of: Read
 ) -> tuple[list[Call], Tensor, bool]:
     """One forward pass: its calls in order of their end, the scores, and whether random numbers were drawn."""
     calls: list[Call] = []

@@ -17,7 +17,7 @@ from saywhy.errors import ModelError, UsageError, unknown
 from saywhy.grid import Grid
 from saywhy.hooks import untouched
 from saywhy.outputs import Read, logits_of
-from saywhy.probe import Answer, Given, find_grid, grid_of, on_average
+from saywhy.probe import Echo, Given, find_grid, grid_of, on_average
 from saywhy.replay import Tail, make_tail
 
 MAX_CANDIDATES = 80
@@ -87,7 +87,7 @@ class Layers:
             found = Grid("nchw", (form[1], form[2]))
         return found if found is not None and given.allows(found) else None
 
-    def _likely_of(self, answer: Answer) -> Grid | None:
+    def _likely_of(self, answer: Echo) -> Grid | None:
         """The grid that token sequences of this form have on average over the network."""
         if answer.shape not in self._likely:
             same = [c.answer for c in self.found.calls if c.answer is not None and c.answer.shape == answer.shape]

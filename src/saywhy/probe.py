@@ -40,7 +40,7 @@ def pictures(size: tuple[int, int]) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Echo:
     """How a layer answered the four pictures: its shape, its axis of images, and for each other axis two profiles.
 
     A profile is -1 where the answer is as for A and 1 where it is as for B: for A over B, for A beside B.
@@ -58,12 +58,12 @@ class Answer:
         return max(down, across) > CLEAR and min(down, across) < LEAST
 
 
-def read_answer(output: Tensor, batch: int) -> Answer | None:
+def read_echo(output: Tensor, batch: int) -> Echo | None:
     """What is kept of a layer's output for the four pictures; None where its form can be no grid."""
     if output.dim() not in (3, 4) or output.shape[batch] != 4 or not output.is_floating_point():
         return None
     a, b, over, beside = output.detach().movedim(batch, 0).float()
-    return Answer(tuple(output.shape), batch, tuple(_profiles(over, a, b)), tuple(_profiles(beside, a, b)))
+    return Echo(tuple(output.shape), batch, tuple(_profiles(over, a, b)), tuple(_profiles(beside, a, b)))
 
 
 def _profiles(mixed: Tensor, a: Tensor, b: Tensor) -> Iterator[Profile]:
@@ -99,7 +99,7 @@ class Given:
         return all(said in (None, seen) for said, seen in pairs)
 
 
-def find_grid(answer: Answer, given: Given = Given(), likely: Grid | None = None) -> Grid | None:
+def find_grid(answer: Echo, given: Given = Given(), likely: Grid | None = None) -> Grid | None:
     """The grid of a layer's output that follows the picture best, if it is as `given`; None where none does.
 
     `likely` is the one that outputs of this form have on average: a deep layer may follow the picture too little to be
@@ -113,14 +113,14 @@ def find_grid(answer: Answer, given: Given = Given(), likely: Grid | None = None
     return found if found is not None and given.allows(found) else None
 
 
-def on_average(answers: Sequence[Answer]) -> Answer:
+def on_average(answers: Sequence[Echo]) -> Echo:
     """What outputs of one form answer on average."""
     over, beside = zip(*(a.over for a in answers), strict=True), zip(*(a.beside for a in answers), strict=True)
     means = [tuple(np.mean(profiles, axis=0) for profiles in side) for side in (over, beside)]
-    return Answer(answers[0].shape, answers[0].batch, means[0], means[1])
+    return Echo(answers[0].shape, answers[0].batch, means[0], means[1])
 
 
-def _agrees(answer: Answer, grid: Grid) -> bool:
+def _agrees(answer: Echo, grid: Grid) -> bool:
     axis = grid.axes.replace("n", "").index("t")
     (h, w), p = grid.shape, grid.prefix
     rows, columns = _templates(h, w)
@@ -128,7 +128,7 @@ def _agrees(answer: Answer, grid: Grid) -> bool:
     return _follows(down, rows, columns) and _follows(across, columns, rows)
 
 
-def _of_maps(answer: Answer) -> Grid | None:
+def _of_maps(answer: Echo) -> Grid | None:
     """Rows are the axis that follows A over B most, columns the one that follows A beside B most."""
     down, across = ([_halves(p) for p in profiles] for profiles in (answer.over, answer.beside))
     h, w = (int(np.argmax([_halves(p) if _steady(p) else 0.0 for p in ps])) for ps in (answer.over, answer.beside))
@@ -140,7 +140,7 @@ def _of_maps(answer: Answer) -> Grid | None:
     return grid_of(answer.batch, axes, _others(answer))
 
 
-def _others(answer: Answer) -> list[int]:
+def _others(answer: Echo) -> list[int]:
     """The sizes of the axes but the batch's."""
     return [n for i, n in enumerate(answer.shape) if i != answer.batch]
 
@@ -163,7 +163,7 @@ def _steady(profile: Profile) -> bool:
     return bool(n < 4 or found * n**0.5 >= ERRORS * rest.std())
 
 
-def _of_tokens(answer: Answer, known: int) -> Grid | None:
+def _of_tokens(answer: Echo, known: int) -> Grid | None:
     sizes = _others(answer)
     found: list[tuple[float, Grid]] = []
     for axis, axes in enumerate(("tc", "ct")):

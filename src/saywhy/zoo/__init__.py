@@ -226,7 +226,8 @@ def _understood(clf: Classifier, found: Found, options: Options) -> Classifier:
             else replace(clf, notes=(*clf.notes, f"activation {clf.activation}, as said"))
         )
     clf = clf if found.framed else fitted(clf, options)
-    plain = replace(clf, activation="softmax", classes=None, _points={})
+    names = None if clf.classes is not None and len(clf.classes) == 2 else clf.classes  # one logit stays one
+    plain = replace(clf, activation="softmax", classes=names, _points={})
     scores = asked(plain, clf.name or "the model", once=bool(options.average))
     scores = scores.movedim(1, -1).flatten(0, -2)
     last = last_of_module(plain) if clf.white_box else found.last
