@@ -177,7 +177,7 @@ def _reference(clf: Classifier, images: Tensor, classes: list[int]) -> Tensor:
         kept.append(output)
         return output.clone()  # what follows may write into it
 
-    handle = clf.point.module.register_forward_hook(keep)
+    handle = clf.point.call.module.register_forward_hook(keep)
     try:
         scores = clf.net(clf.inputs(images).requires_grad_())
     finally:

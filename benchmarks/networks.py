@@ -38,7 +38,7 @@ class Subject:
 
     @property
     def layer(self) -> nn.Module:
-        return self.clf.point.module
+        return self.clf.point.call.module
 
     @property
     def reshape(self) -> Callable[[Tensor], Tensor] | None:

@@ -17,6 +17,7 @@ from saywhy.collection import Item
 from saywhy.errors import ModelError
 from saywhy.evaluate import evaluate
 from saywhy.image import Preprocess
+from saywhy.intervene import play
 from saywhy.lcam.fitting import RECIPES, Recipe, fit_lcam
 from saywhy.lcam.heads import load
 from saywhy.metrics import METRICS
@@ -95,6 +96,16 @@ def test_an_explanation_is_the_same_there_and_masks_are_laid_on_there(model):
         assert found.text == saywhy.explain(here, photo()).text
         sent = pictures(travels.there)
         assert sent <= 8 < meter.forward_passes / 4  # the photo, three blanks, four other backgrounds
+
+
+def test_the_game_is_played_there_and_read_here():
+    regions = torch.zeros(2, tiny.SIDE, tiny.SIDE, dtype=torch.bool)
+    regions[0, :8], regions[1, 8:20] = True, True
+    with second_device():
+        here, there = both("cnn")
+        expected = play(here, tiny.images(1)[0], regions).values(1).numpy()
+        for image in (tiny.images(1)[0], tiny.images(1)[0].to("lazy")):
+            assert np.allclose(play(there, image, regions).values(1).numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", HEADS)

@@ -29,7 +29,7 @@ class Drawing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         z = F.dropout(self.net(x + 0.01 * torch.rand_like(x)), 0.1, training=True)
-        return z + 0.01 * torch.randn(z.shape)
+        return z + 0.01 * torch.randn(z.shape, device=z.device)
 
 
 def clf() -> Classifier:

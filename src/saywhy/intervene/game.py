@@ -61,7 +61,7 @@ def play(
         gone = torch.einsum("mk,khw->mhw", 1 - bits[start:stop], hidden)
         return (1 - gone).clamp(0, 1)
 
-    found = masked_probabilities(clf, [Masked(image[None], 2**k, make, fill, seed) for fill in fills])
+    found = masked_probabilities(clf, [Masked(image[None], 2**k, make, fill, seed) for fill in fills]).cpu()
     return Game(k, tuple(fills), found.reshape(len(fills), 2**k, *found.shape[1:]))
 
 
