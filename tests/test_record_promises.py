@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -14,10 +16,12 @@ from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.explanation import Explanation, GraphRecord
 from saywhy.graph.build import spatial_relation
+from saywhy.intervene import Experiment
 from saywhy.parts import Confirmed
 from saywhy.passes import counting
 from saywhy.record import _saliency, _together
 from saywhy.regions.records import _at_the_whole
+from saywhy.settling import _run
 from test_explainer import PLAIN, Colours, colours, patches
 
 
@@ -355,3 +359,19 @@ def test_fields_that_two_fill_or_that_there_are_not_are_all_named_in_order() -> 
     strange = Confirmed(said=[], fields={"z": 1, "game_": 2, "m": 3})
     with pytest.raises(UsageError, match="the part c fills game_, m, z, which no Explanation has"):
         _together(own, {"c": strange})
+
+
+@pytest.mark.parametrize("versus", [None, 1])
+@pytest.mark.parametrize("mirror", [None, (0.6, 0.3, 0.1)])
+def test_a_run_knows_who_won_by_how_much_and_what_the_whole_mirror_gave(
+    versus: int | None, mirror: tuple[float, ...] | None
+) -> None:
+    seen = SimpleNamespace(target=0, versus=versus)
+    trial = Experiment("hide", (0,), "mean", 7, torch.tensor([0.25, 0.5, 0.125], dtype=torch.float64))
+    whole = None if mirror is None else torch.tensor(mirror, dtype=torch.float64)
+    found = _run(seen, 3, (trial, whole), ["2"])  # type: ignore[arg-type]
+    run = found.run
+    assert (run.id, run.act, run.regions, run.fill, run.seed, run.score) == ("r3", "hide", ("2",), "mean", 7, 0.25)
+    assert run.contrast == (None if versus is None else -0.25) and run.mirrored == (mirror is not None)
+    assert (found.winner, found.lead, found.over) == (1, 0.25, 0.25)
+    assert found.whole == (None if mirror is None else (0.6, None if versus is None else 0.3))
