@@ -15,6 +15,7 @@ from PIL import Image
 from records import record
 from saywhy.explanation import Beside, ConceptRecord, Explanation, Mask, Run
 from saywhy.render import RENDERERS, palette, wording
+from saywhy.render.html import fragment
 from saywhy.render.layout import LONG_SIDE, apart, layout_of
 from saywhy.render.outline import chaikin, deepest_point, resample, rings_of, soften, svg_path
 from saywhy.render.pages import jpeg, png
@@ -411,7 +412,9 @@ def along(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(("x", "y", "r"), [(300, 200, 100), (320, 240, 30), (200, 300, 150)])
 def test_the_path_runs_along_the_edge_of_its_mask_and_closes(x: float, y: float, r: float) -> None:
-    points, first, last = along(svg_path(rings_of(disc(x, y, r), VIEW)))
+    path = svg_path(rings_of(disc(x, y, r), VIEW))
+    assert all(re.fullmatch(r"-?\d+(\.[1-9])?", n) for n in re.sub("[MQZ]", " ", path).split()), "short numbers"
+    points, first, last = along(path)
     assert first == pytest.approx(last, abs=0.11)
     assert np.hypot(*(points - [x, y]).T) == pytest.approx(np.full(len(points), r), abs=2)
     turned = np.unwrap(np.arctan2(points[:, 1] - y, points[:, 0] - x))
@@ -528,3 +531,11 @@ def test_the_bars_say_in_how_many_ways_and_that_grey_is_not_confirmed() -> None:
     fewer = with_first(e, effect=e.concepts[0].effect.model_copy(update={"runs": 3}))
     assert "the mean of 8 ways to hide it." in wording.bars_are(fewer)
     assert "the mean of 0 ways" in wording.bars_are(record(regions=0))
+
+
+@pytest.mark.parametrize("how", ["page", "fragment"])
+def test_the_style_sheet_is_in_the_page(how: str) -> None:
+    e = record(regions=1)
+    html = raw(e) if how == "page" else fragment(e)
+    style = "".join(re.findall(r"<style>(.*?)</style>", html, flags=re.S))
+    assert "& .badge{" in style and "--lit" in style and "@media" in style and "&lt;" not in style
