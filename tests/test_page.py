@@ -539,3 +539,21 @@ def test_the_style_sheet_is_in_the_page(how: str) -> None:
     html = raw(e) if how == "page" else fragment(e)
     style = "".join(re.findall(r"<style>(.*?)</style>", html, flags=re.S))
     assert "& .badge{" in style and "--lit" in style and "@media" in style and "&lt;" not in style
+
+
+@pytest.mark.parametrize("seen", [(20, 40, 420, 140), (100, 10, 200, 290), (0, 0, 451, 300)])
+def test_the_graph_shows_the_crop_in_one_size_and_every_node_in_its_place(seen: tuple[int, int, int, int]) -> None:
+    e = record(4, regions=3)
+    e = e.model_copy(update={"image": e.image.model_copy(update={"seen": seen})})
+    html = within(raw(e), '<section class="graph"', "</section>")
+    x, y, w, h = (float(v) for v in re.findall(r'viewBox="([^"]*)"', html)[0].split())
+    assert max(w, h) == pytest.approx(400, abs=0.1) and w / h == pytest.approx(
+        (seen[2] - seen[0]) / (seen[3] - seen[1]), rel=0.02
+    )
+    k = w / (seen[2] - seen[0])
+    assert (x, y) == pytest.approx((k * seen[0], k * seen[1]), rel=0.02, abs=0.1)
+    layout = layout_of(e)
+    nodes = re.findall(r'class="node[^>]*><circle cx="([^"]*)" cy="([^"]*)"', html)
+    scale = k * 451 / layout.view[0]
+    for (cx, cy), shape in zip(nodes, layout.shapes, strict=True):
+        assert (float(cx), float(cy)) == pytest.approx((scale * shape.at[0], scale * shape.at[1]), abs=1.5)
