@@ -62,7 +62,7 @@ TABLE: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "surroundings/decision.py": (("test_surroundings.py",), frozenset()),
     "audit/families.py": (("test_failures.py",), frozenset()),
     "audit/bias.py": (("test_failures.py",), frozenset()),
-    "audit/labels.py": (("test_failures.py",), frozenset()),
+    "audit/labels.py": (("test_failures.py", "test_labels.py"), frozenset()),
     "record.py": ((*RECORDED, "test_parts.py"), frozenset()),
     "regions/records.py": (RECORDED, frozenset()),
     "settling.py": ((*RECORDED, "test_parts.py"), frozenset()),

@@ -557,3 +557,13 @@ def test_the_graph_shows_the_crop_in_one_size_and_every_node_in_its_place(seen: 
     scale = k * 451 / layout.view[0]
     for (cx, cy), shape in zip(nodes, layout.shapes, strict=True):
         assert (float(cx), float(cy)) == pytest.approx((scale * shape.at[0], scale * shape.at[1]), abs=1.5)
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_a_photo_is_seen_whole_only_if_no_side_is_cut(side: int) -> None:
+    e = record(regions=1, whole=True)
+    seen = list(e.image.seen)
+    assert wording.crop_is_whole(e)
+    seen[side] += 1 if side < 2 else -1
+    cut = e.model_copy(update={"image": e.image.model_copy(update={"seen": tuple(seen)})})
+    assert not wording.crop_is_whole(cut) and "the frame" in " ".join(wording.not_said(cut))

@@ -473,3 +473,9 @@ def test_a_number_stands_white_in_the_middle_of_a_dark_disc_with_a_white_rim(nam
         50, abs=2.5
     )
     assert np.ptp(ys) > 0.6 * radius, "large enough to be read"
+
+
+def test_long_names_of_files_and_models_are_cut_and_say_so() -> None:
+    e = record(path=f"{'f' * 90}.png")
+    said = drawn(e.model_copy(update={"model": e.model.model_copy(update={"name": "m" * 90})})).said().replace(" ", "")
+    assert f"What{'m' * 59}…sawin{'f' * 59}…," in said
