@@ -16,7 +16,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from saywhy.audit import Report, audit, bias, default_method, families, json_schema, pipeline, study
-from saywhy.audit.cutout import emptied, object_mask, placed
+from saywhy.audit.cutout import Cutout, emptied, object_mask, placed
 from saywhy.audit.families import Case, effect_of_surroundings, family_of, misled, sentence
 from saywhy.audit.journal import Journal
 from saywhy.audit.labels import labels_of
@@ -655,3 +655,25 @@ def test_an_interval_is_told_no_further_than_all():
     found = bias.records([bias.Tally(0, "dove", 6, 6, rows, ())])[0]
     assert found.flagged and found.recognised_effect.high > 1
     assert f"83 points ({round(100 * found.recognised_effect.low)} to 100) of recognition" in found.hypothesis
+
+
+def test_the_object_of_a_recognised_picture_is_put_before_others_and_recognised_or_not():
+    def red(images):  # class 0: a red left half, class 1: the rest
+        shown = images[:, 0, :, :4].mean((1, 2)) - images[:, 2, :, 4:].mean((1, 2))
+        return torch.stack([shown, -shown], 1)
+
+    def cutout(object_, around):
+        image, mask = around[:, None, None].expand(3, 8, 8).clone(), torch.zeros(8, 8, dtype=torch.bool)
+        mask[2:6, 1:4] = True
+        image[:, mask] = object_[:, None]
+        return Cutout(image, mask)
+
+    clf = Classifier(red, classes=("red", "other"), preprocess=Preprocess((8, 8)))
+    is_red, is_blue, is_black = torch.tensor([1.0, 0, 0]), torch.tensor([0, 0, 1.0]), torch.zeros(3)
+    mine, blue = cutout(is_red, is_black), cutout(is_red, is_blue)
+    found = bias.ask(clf, mine, 0, [cutout(is_red, is_black)], [blue] * 2)
+    assert found.own == (("black", True),) and found.other == (("blue", False),) * 2
+    assert found.whole == pytest.approx(float(clf.probabilities(mine.image[None])[0, 0])) and 0 < found.alone < 1
+    turned = bias.ask(clf, mine, 1, [], [blue, mine])
+    assert turned.own == () and turned.other == (("blue", True), ("black", False))
+    assert turned.whole == pytest.approx(1 - found.whole)

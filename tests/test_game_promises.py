@@ -109,3 +109,9 @@ def test_the_seed_changes_the_noise_alone() -> None:
     assert [(r.fill, r.seed) for r in other] == [(f, s + 1000 if f == "noise" else s) for f, s in CONFIRMING]
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a.probabilities, b.probabilities) == (a.fill != "noise")
+
+
+@pytest.mark.parametrize("k", [1, 6])
+def test_a_game_of_one_to_six_regions_is_played(k: int) -> None:
+    regions = torch.stack([torch.arange(40)[:, None].expand(40, 40) // 6 == i for i in range(k)])
+    assert play(clf(), IMAGE, regions, fills=("black",)).probabilities.shape == (1, 2**k, 3)

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from saywhy.audit import audit
-from saywhy.audit.labels import order_note
+from saywhy.audit.labels import labels_of, order_note
 from saywhy.classifier import Classifier
-from saywhy.collection import find_images
+from saywhy.collection import Item, find_images
 from saywhy.errors import UsageError
 from saywhy.image import Preprocess
 from saywhy.zoo import load_classifier
@@ -162,3 +162,61 @@ def test_a_network_that_errs_by_chance_has_no_better_order() -> None:
         assert order_note(list(zip(labels.tolist(), answers.tolist(), strict=True)), names) is None
     assert order_note([(0, 1), (1, 0)], names) is None, "a picture a class: any model has such an order"
     assert order_note([(0, 1), (0, 1), (1, 0), (1, 0)], names) is not None
+
+
+def exchanged(right: int, turned: int, wrong: int) -> list[tuple[int, int]]:
+    """Pairs of three classes: so many right, so many where 0 and 1 are exchanged, so many that no order makes right."""
+    return [(2, 2)] * right + [(i % 2, 1 - i % 2) for i in range(turned)] + [(2, i % 2) for i in range(wrong)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "noted"),
+    [
+        (exchanged(10, 10, 0), True),
+        (exchanged(14, 6, 0), True),  # three in ten more
+        (exchanged(15, 5, 0), False),
+        (exchanged(9, 9, 2), True),  # nine in ten right under other names
+        (exchanged(9, 8, 3), False),
+        ([(0, 1), (0, 1), (1, 0), (1, 0)], True),  # two pictures of each of two classes
+        ([(0, 1), (1, 0), (1, 0)], False),
+        ([(0, 1)] * 9, False),  # one class says nothing of an order
+        ([(0, 0), (1, 1)] * 9, False),
+    ],
+)
+def test_a_wrong_order_is_noted_where_another_makes_nearly_all_right_and_many_more(
+    pairs: list[tuple[int, int]], noted: bool
+) -> None:
+    note = order_note(pairs, ["ant", "bee", "cat"])
+    assert (note is not None) == noted
+    if note is not None:
+        right = sum(a == b for a, b in pairs)
+        assert f"with 2 of them exchanged, {len(pairs) - pairs.count((2, 0)) - pairs.count((2, 1))} of" in note
+        assert f"instead of {right} (" in note and "'ant' is 'bee'" in note and "'bee' is 'ant'" in note
+
+
+@pytest.mark.parametrize(
+    ("folders", "indices", "refused"),
+    [
+        (("0", "1", "10", "2"), (0, 1, 2, 3), True),  # the alphabet's order, not that of the numbers
+        (("0", "1", "2", "3"), (0, 1, 2, 3), False),
+        (("0", "1", "10"), (0, 1, 2), False),  # not all of the model's classes
+        (("0", "1", "10", "x"), (0, 1, 2, 3), False),
+    ],
+)
+def test_folders_that_are_numbers_are_refused_only_where_two_orders_are_possible(
+    folders: tuple[str, ...], indices: tuple[int, ...], refused: bool
+) -> None:
+    items = [Item(Path(f"{f}.png"), class_name=f, class_index=i) for f, i in zip(folders, indices, strict=True)]
+
+    def numbers(classes: tuple[str, ...] | None) -> Classifier:
+        return Classifier(lambda x: torch.zeros(len(x), 4), classes=classes, preprocess=Preprocess((8, 8)), name="n")
+
+    def is_refused(clf: Classifier) -> bool:
+        try:
+            labels_of(clf, items)
+        except UsageError as e:
+            return "the folders are numbers" in str(e)
+        return False
+
+    assert is_refused(numbers(None)) == refused
+    assert not is_refused(numbers(("0", "1", "10", "2"))), "where the classes are named there is one order"

@@ -15,6 +15,7 @@ from PIL import Image
 from records import record
 from saywhy.explanation import Beside, ConceptRecord, Explanation, Mask, Run
 from saywhy.render import RENDERERS, palette, wording
+from saywhy.render.html import fragment
 from saywhy.render.layout import LONG_SIDE, apart, layout_of
 from saywhy.render.outline import chaikin, deepest_point, resample, rings_of, soften, svg_path
 from saywhy.render.pages import jpeg, png
@@ -411,7 +412,9 @@ def along(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(("x", "y", "r"), [(300, 200, 100), (320, 240, 30), (200, 300, 150)])
 def test_the_path_runs_along_the_edge_of_its_mask_and_closes(x: float, y: float, r: float) -> None:
-    points, first, last = along(svg_path(rings_of(disc(x, y, r), VIEW)))
+    path = svg_path(rings_of(disc(x, y, r), VIEW))
+    assert all(re.fullmatch(r"-?\d+(\.[1-9])?", n) for n in re.sub("[MQZ]", " ", path).split()), "short numbers"
+    points, first, last = along(path)
     assert first == pytest.approx(last, abs=0.11)
     assert np.hypot(*(points - [x, y]).T) == pytest.approx(np.full(len(points), r), abs=2)
     turned = np.unwrap(np.arctan2(points[:, 1] - y, points[:, 0] - x))
@@ -528,3 +531,39 @@ def test_the_bars_say_in_how_many_ways_and_that_grey_is_not_confirmed() -> None:
     fewer = with_first(e, effect=e.concepts[0].effect.model_copy(update={"runs": 3}))
     assert "the mean of 8 ways to hide it." in wording.bars_are(fewer)
     assert "the mean of 0 ways" in wording.bars_are(record(regions=0))
+
+
+@pytest.mark.parametrize("how", ["page", "fragment"])
+def test_the_style_sheet_is_in_the_page(how: str) -> None:
+    e = record(regions=1)
+    html = raw(e) if how == "page" else fragment(e)
+    style = "".join(re.findall(r"<style>(.*?)</style>", html, flags=re.S))
+    assert "& .badge{" in style and "--lit" in style and "@media" in style and "&lt;" not in style
+
+
+@pytest.mark.parametrize("seen", [(20, 40, 420, 140), (100, 10, 200, 290), (0, 0, 451, 300)])
+def test_the_graph_shows_the_crop_in_one_size_and_every_node_in_its_place(seen: tuple[int, int, int, int]) -> None:
+    e = record(4, regions=3)
+    e = e.model_copy(update={"image": e.image.model_copy(update={"seen": seen})})
+    html = within(raw(e), '<section class="graph"', "</section>")
+    x, y, w, h = (float(v) for v in re.findall(r'viewBox="([^"]*)"', html)[0].split())
+    assert max(w, h) == pytest.approx(400, abs=0.1) and w / h == pytest.approx(
+        (seen[2] - seen[0]) / (seen[3] - seen[1]), rel=0.02
+    )
+    k = w / (seen[2] - seen[0])
+    assert (x, y) == pytest.approx((k * seen[0], k * seen[1]), rel=0.02, abs=0.1)
+    layout = layout_of(e)
+    nodes = re.findall(r'class="node[^>]*><circle cx="([^"]*)" cy="([^"]*)"', html)
+    scale = k * 451 / layout.view[0]
+    for (cx, cy), shape in zip(nodes, layout.shapes, strict=True):
+        assert (float(cx), float(cy)) == pytest.approx((scale * shape.at[0], scale * shape.at[1]), abs=1.5)
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_a_photo_is_seen_whole_only_if_no_side_is_cut(side: int) -> None:
+    e = record(regions=1, whole=True)
+    seen = list(e.image.seen)
+    assert wording.crop_is_whole(e)
+    seen[side] += 1 if side < 2 else -1
+    cut = e.model_copy(update={"image": e.image.model_copy(update={"seen": tuple(seen)})})
+    assert not wording.crop_is_whole(cut) and "the frame" in " ".join(wording.not_said(cut))

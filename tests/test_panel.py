@@ -108,8 +108,8 @@ def contrast(one: str, other: str) -> float:
 # Words.
 
 
-def test_nothing_is_cut_off_and_no_two_texts_cover_each_other(name: str) -> None:
-    panel = of(name)
+def stand_apart(panel: Panel) -> None:
+    """Asserts that every text is whole, and that no two cover each other."""
     height, width = panel.pixels.shape[:2]
     assert panel.texts
     boxes = []
@@ -122,6 +122,31 @@ def test_nothing_is_cut_off_and_no_two_texts_cover_each_other(name: str) -> None
         for other, b in boxes[:i]:
             apart = a[0] >= b[2] - 3 or b[0] >= a[2] - 3 or a[1] >= b[3] - 1 or b[1] >= a[3] - 1
             assert apart, f"{text!r} over {other!r}"
+
+
+def test_nothing_is_cut_off_and_no_two_texts_cover_each_other(name: str) -> None:
+    stand_apart(of(name))
+
+
+@pytest.mark.parametrize("names", [("a cat", "b" * 59), ("a" * 59, "b cat"), ("a " * 29, "b " * 29)])
+def test_long_names_of_classes_push_what_stands_below_them_down(names: tuple[str, str]) -> None:
+    e = record(4, regions=3, names=(*names, "c", "d", "e"))
+    panel = drawn(e)
+    stand_apart(panel)
+    ends = [b[3] for t, b, _ in panel.texts if b[1] < rows(panel)["1"][0] and b[0] >= MARGIN + 200 and b[2] < SLOT + 80]
+    assert max(ends) <= rows(panel)["1"][0] + 4
+
+
+def test_no_control_character_reaches_the_panel() -> None:
+    hostile = "a\x1b[31m\nb"
+    e = record(2, regions=2, names=(hostile,) * 5, path=f"{hostile}.png")
+    loud = tuple(s.model_copy(update={"text": f"{s.text}\x1b", "spans": ()}) for s in e.statements)
+    model = e.model.model_copy(update={"name": hostile})
+    for status in ("ok", "flat"):
+        saliency = record(saliency=status).saliency
+        assert saliency is not None
+        update = {"statements": loud, "model": model, "saliency": saliency.model_copy(update={"method": hostile})}
+        assert all(t.isprintable() for t, _, _ in drawn(e.model_copy(update=update)).texts)
 
 
 def test_no_text_stands_on_a_picture_or_a_bar(name: str) -> None:
@@ -448,3 +473,9 @@ def test_a_number_stands_white_in_the_middle_of_a_dark_disc_with_a_white_rim(nam
         50, abs=2.5
     )
     assert np.ptp(ys) > 0.6 * radius, "large enough to be read"
+
+
+def test_long_names_of_files_and_models_are_cut_and_say_so() -> None:
+    e = record(path=f"{'f' * 90}.png")
+    said = drawn(e.model_copy(update={"model": e.model.model_copy(update={"name": "m" * 90})})).said().replace(" ", "")
+    assert f"What{'m' * 59}…sawin{'f' * 59}…," in said

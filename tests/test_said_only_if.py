@@ -665,3 +665,25 @@ def test_what_is_said_exceeds_the_noise(share: float, said_: bool) -> None:
     assert adds is not None
     noise = floor(adds.times(1).low / 2 * share)
     assert ("needs" in said(replace(pair_, noise=noise))) == said_
+
+
+def test_a_pair_rests_on_both_regions_and_their_edge_and_what_is_confirmed_is_ticked() -> None:
+    def together(seen: frozenset[int]) -> tuple[float, ...]:
+        p = 0.9 if {0, 1} <= seen else 0.2
+        return (p, 1 - p, 0.0)
+
+    statements = told(evidence(together, 2))
+    assert next(s for s in statements if s.kind == "needs").evidence == ("1", "2", "1-2")
+    assert all(s.verified for s in statements)
+
+
+@pytest.mark.parametrize(("spread", "points_"), [(0.001, None), (0.004, None), (0.03, 2), (0.1, 7)])
+def test_a_model_that_does_not_repeat_itself_is_said_to_as_far_as_whole_points_show(
+    spread: float, points_: int | None
+) -> None:
+    e = replace(evidence(additive), noise=Noise((0.6, 0.6 + spread)))
+    claims, dropped = claims_of(e)
+    found = [f for f in claims if f.claim.kind == "unsteady"]
+    assert [f.claim.low for f in found] == [f.claim.high for f in found] == ([] if points_ is None else [points_])
+    assert dropped == [verdict(e, i) for i in range(3)].count(0)
+    assert all(f.evidence == ("prediction",) and f.classes == (0,) for f in found)

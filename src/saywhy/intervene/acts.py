@@ -70,5 +70,5 @@ def _way(image: Tensor, regions: Tensor, acts: Sequence[tuple[Act, tuple[int, ..
 
 def _kept(regions: Tensor, act: str, which: tuple[int, ...]) -> Tensor:
     """What an act leaves to be seen (H, W)."""
-    area = regions[list(which)].any(dim=0) if which else torch.zeros_like(regions[0], dtype=torch.bool)
+    area = regions[list(which)].any(dim=0)
     return area if act == "keep" else ~area

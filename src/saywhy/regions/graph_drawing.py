@@ -23,7 +23,7 @@ def graph_rows(e: Explanation, layout: Layout, names: dict[str, str]) -> Row | N
     k = SIDE / max(layout.crop[2] - layout.crop[0], layout.crop[3] - layout.crop[1])
     shapes = [replace(s, rings=[r * k for r in s.rings], at=(s.at[0] * k, s.at[1] * k)) for s in layout.shapes]
     at = {s.concept.id: s for s in shapes}
-    if e.graph is None or len(at) < 2:
+    if e.graph is None:
         return None
     unit = wording.unit_of(e)
     edges = [edge for edge in e.graph.edges if edge.source in at and edge.target in at]

@@ -149,7 +149,7 @@ def _regions(image: Image.Image, layout: Layout, k: float, *, numbered: bool) ->
     for colour, width in (("#20262c", 4), ("#ffffff", 2)):
         for shape in layout.shapes:
             for ring in shape.rings:
-                line = [(float(x * k), float(y * k)) for x, y in chaikin(ring)]
+                line = [(x * k, y * k) for x, y in chaikin(ring).tolist()]
                 draw.line([*line, *line[:2]], fill=colour, width=width * FINER, joint="curve")
     for shape in layout.shapes if numbered else ():
         badge(draw, (shape.at[0] * k, shape.at[1] * k), shape.concept.id, 13 * FINER)
