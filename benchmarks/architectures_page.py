@@ -27,6 +27,9 @@ gradients are there already.
 - *replay*: the largest error of replayed maps at batches 1, 3 and 8, of the largest score
 - *Grad-CAM*: the largest difference to a plain hook on the whole network, of the largest value
 - *first call*: processor time of the search for the layer, in plain passes of two pictures
+
+torchvision's DenseNet writes into the tapped output after it was given (`F.relu(..., inplace=True)`), so that the plain hook sees
+other values than the layer made: there the reference is off, not the map. The one refusal is a network whose random weights give NaN.
 """
 
 
@@ -60,9 +63,14 @@ def summary(rows: dict[str, Row]) -> str:
         (
             f"layouts read by the probe alone, of {len(layouts)} networks' operations of a known layout: right, wrong, "
             "not told",
-            f"{seen['right']}, {seen['wrong']} ({seen['wrong'] / judged:.2%}), {seen['unseen']}",
+            f"{seen['right']}, {seen['wrong']} ({seen['wrong'] / judged:.2%}), {seen['unseen']}"
+            if layouts
+            else "not measured",
         ),
-        ("`explain` by default: asked, answered", f"{len(asked)}, {sum(a == 'ok' for a in asked)}"),
+        (
+            "`explain` by default: asked, answered",
+            f"{len(asked)}, {sum(a == 'ok' for a in asked)}" if asked else "not measured",
+        ),
     ]
     return table(("what", "measured"), [(what, str(value)) for what, value in lines])
 
