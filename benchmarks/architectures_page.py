@@ -28,8 +28,9 @@ gradients are there already.
 - *Grad-CAM*: the largest difference to a plain hook on the whole network, of the largest value
 - *first call*: processor time of the search for the layer, in plain passes of two pictures
 
-torchvision's DenseNet writes into the tapped output after it was given (`F.relu(..., inplace=True)`), so that the plain hook sees
-other values than the layer made: there the reference is off, not the map. The one refusal is a network whose random weights give NaN.
+torchvision's DenseNet writes into the tapped output after it was given (`F.relu(..., inplace=True)`), so that the plain
+hook sees other values than the layer made: there the reference is off, not the map. The one refusal is a network whose
+random weights give NaN.
 """
 
 
