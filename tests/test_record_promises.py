@@ -19,7 +19,7 @@ from saywhy.graph.build import spatial_relation
 from saywhy.intervene import Experiment
 from saywhy.parts import Confirmed
 from saywhy.passes import counting
-from saywhy.record import _saliency, _together, _unsteady
+from saywhy.record import _saliency, _together
 from saywhy.regions.records import _at_the_whole
 from saywhy.settling import _run
 from test_explainer import PLAIN, Colours, colours, patches
@@ -375,10 +375,3 @@ def test_a_run_knows_who_won_by_how_much_and_what_the_whole_mirror_gave(
     assert run.contrast == (None if versus is None else -0.25) and run.mirrored == (mirror is not None)
     assert (found.winner, found.lead, found.over) == (1, 0.25, 0.25)
     assert found.whole == (None if mirror is None else (0.6, None if versus is None else 0.3))
-
-
-def test_of_a_model_that_does_not_repeat_itself_the_record_keeps_a_note() -> None:
-    quiet = Confirmed(record={"noise": {"repeats": True, "spread": 0.0}})
-    assert all(_unsteady(c) == () for c in ({}, {"regions": Confirmed()}, {"regions": quiet}, {"other": quiet}))
-    (note,) = _unsteady({"regions": Confirmed(record={"noise": {"repeats": False, "spread": 0.01234}})})
-    assert note == "the model does not repeat itself: its answers to the plain picture spread by 0.012"

@@ -323,6 +323,7 @@ def test_the_mirror_has_its_say_where_the_answer_is_the_same_there(in_the_mirror
     best = masks[2]
     for fast in (False, True):
         chosen = find_in(clf, image, asked(clf, image), 0, fast=fast)
+        assert chosen.mirror is not found
         said = any(float((r & best).sum() / (r | best).sum()) > 0.5 for r in chosen.regions[: chosen.fors])
         assert said is (found or fast), "the fast way does not confirm in the mirror"
 

@@ -56,7 +56,7 @@ def to_explanation(
             fingerprint=clf.fingerprint,
             layer=seen.tap.point().path if clf.white_box else None,
             layer_reason="; ".join(filter(None, (clf.layer_reason, seen.attention.why))),
-            notes=(*clf.notes, *_unsteady(confirmed)),
+            notes=clf.notes,
         ),
         "prediction": _prediction(seen),
         "target": seen.score(seen.target),
@@ -110,14 +110,6 @@ def _image(seen: Seen) -> ImageRecord:
     p = seen.picture
     notes = (*p.notes, *framing_notes(p, seen.box, seen.tap.clf.preprocess))
     return ImageRecord(path=p.path, sha256=p.sha256, width=p.width, height=p.height, seen=seen.box, notes=notes)
-
-
-def _unsteady(confirmed: Mapping[str, Confirmed]) -> tuple[str, ...]:
-    """What is said of a model that answered otherwise when it was asked again."""
-    noise = ((confirmed["regions"].record or {}) if "regions" in confirmed else {}).get("noise", {})
-    if noise.get("repeats", True):
-        return ()
-    return (f"the model does not repeat itself: its answers to the plain picture spread by {noise['spread']:.2g}",)
 
 
 def _saliency(raw: Tensor, method: str) -> SaliencyRecord:

@@ -46,7 +46,8 @@ FAST_LEAVES, FAST_TRIED = 12, 5
 @dataclass(frozen=True, eq=False)
 class Chosen:
     """Regions (k, H, W) in their order, how many of them count for and how many against, the unit in which they were
-    tested, how many parts were tried beside them, what hiding did, and which were hidden in the mirror."""
+    tested, how many parts were tried beside them, what hiding did, which were hidden in the mirror, and whether the
+    mirror is the same thing to the classifier."""
 
     regions: Tensor
     fors: int
@@ -55,6 +56,7 @@ class Chosen:
     dropped: int
     hidden: Hidden
     mirrored: tuple[int, ...] = ()
+    mirror: bool = False
 
 
 def find_in(
@@ -94,7 +96,7 @@ def find_in(
     regions = [*fors, *against, *shown]
     mirrored = tuple(n for n, i in enumerate(regions) if i in of.mirrored)
     masks, dropped = torch.from_numpy(of.masks[regions]), len(of.failed) - len(shown)
-    return Chosen(masks, len(fors), len(against), of.unit, dropped, hidden, mirrored)
+    return Chosen(masks, len(fors), len(against), of.unit, dropped, hidden, mirrored, both[1].mirrored)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +219,7 @@ def _evidence(seen: Seen, of: Chosen, asked: Request) -> Evidence:
         unit=of.unit,
         how=rule(hidden.tree.fine),
         noise=hidden.noise,
+        mirror=of.mirror,
         fast=asked.fast,
     )
 
@@ -233,4 +236,4 @@ def _measured(e: Evidence) -> dict[str, Any]:
         sufficiency = {"regions": ids, **told}
     null = {"unit": "log-odds for the whole picture", **e.nulls}
     noise = {"asked": len(e.noise.asked), "spread": e.noise.spread(), "repeats": e.noise.repeats}
-    return {"null": null, "noise": noise, "sufficiency": sufficiency}
+    return {"null": null, "noise": noise, "mirror": e.mirror, "sufficiency": sufficiency}

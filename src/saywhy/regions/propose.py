@@ -34,7 +34,8 @@ class Evidence:
 
     `nulls` are those of the leading fills, `most` is the largest change of the target's probability that hiding any of
     the `tried` parts of the picture made, `dropped` counts the parts that were tried beside the regions and did not
-    hold. `names` gives the name of a class index. In the runs, `contrast` is target minus versus.
+    hold. `mirror`: whether the mirrored picture is the same thing to the model, and has a say. `names` gives the name
+    of a class index. In the runs, `contrast` is target minus versus.
     """
 
     predicted: ClassScore
@@ -49,6 +50,7 @@ class Evidence:
     unit: Unit = "probability"
     how: Rule = STRICT
     noise: Noise = Noise()
+    mirror: bool = False
     fast: bool = False
     runs: tuple[Confirming, ...] = ()
 
