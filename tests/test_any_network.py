@@ -76,7 +76,7 @@ ASKED = {
 }
 
 
-def is_whole(clf):
+def assert_whole(clf):
     """The scores are the classes', and maps, gradients and replays are had of them."""
     x = tiny.images(2)
     plain = shaped(CLEAR["a tensor"])
@@ -88,7 +88,7 @@ def is_whole(clf):
 
 @pytest.mark.parametrize("form", CLEAR)
 def test_scores_are_found_in_outputs_in_which_one_alone_could_be_meant(form):
-    is_whole(shaped(CLEAR[form]))
+    assert_whole(shaped(CLEAR[form]))
 
 
 @pytest.mark.parametrize("form", ASKED)
@@ -97,8 +97,8 @@ def test_where_several_outputs_could_be_the_scores_the_key_is_asked_for(form):
     with pytest.raises(UsageError, match="scores_from=") as told:
         shaped(make).logits(tiny.images(1))
     assert str(SCORES) in str(told.value) or "tuple" in str(told.value)  # the shapes are shown
-    is_whole(shaped(make, scores_from=key))
-    is_whole(shaped(make, classes=[f"c{i}" for i in range(SCORES)]))  # one has as many scores as there are names
+    assert_whole(shaped(make, scores_from=key))
+    assert_whole(shaped(make, classes=[f"c{i}" for i in range(SCORES)]))  # one has as many scores as there are names
     with pytest.raises(UsageError, match="known"):
         shaped(make, scores_from="nothing").logits(tiny.images(1))
 

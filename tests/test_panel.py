@@ -108,7 +108,7 @@ def contrast(one: str, other: str) -> float:
 # Words.
 
 
-def stand_apart(panel: Panel) -> None:
+def assert_apart(panel: Panel) -> None:
     """Asserts that every text is whole, and that no two cover each other."""
     height, width = panel.pixels.shape[:2]
     assert panel.texts
@@ -125,14 +125,14 @@ def stand_apart(panel: Panel) -> None:
 
 
 def test_nothing_is_cut_off_and_no_two_texts_cover_each_other(name: str) -> None:
-    stand_apart(of(name))
+    assert_apart(of(name))
 
 
 @pytest.mark.parametrize("names", [("a cat", "b" * 59), ("a" * 59, "b cat"), ("a " * 29, "b " * 29)])
 def test_long_names_of_classes_push_what_stands_below_them_down(names: tuple[str, str]) -> None:
     e = record(4, regions=3, names=(*names, "c", "d", "e"))
     panel = drawn(e)
-    stand_apart(panel)
+    assert_apart(panel)
     ends = [b[3] for t, b, _ in panel.texts if b[1] < rows(panel)["1"][0] and b[0] >= MARGIN + 200 and b[2] < SLOT + 80]
     assert max(ends) <= rows(panel)["1"][0] + 4
 
