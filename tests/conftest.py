@@ -24,7 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 if os.environ.get("SAYWHY_TEST_DEVICE", "").startswith("cuda"):
-    # Tests compare to 1e-4 and finer; the tensor cores round to 1e-3. What they cost is what benchmarks/gpu.py measures.
+    # Tests compare to 1e-4 and finer; tensor cores round to 1e-3. benchmarks/gpu.py measures what that does.
     import torch
 
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
