@@ -23,11 +23,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
     torch.set_num_threads(1)
 
-if os.environ.get("SAYWHY_TEST_DEVICE", "").startswith("cuda"):
-    # Tests compare to 1e-4 and finer; tensor cores round to 1e-3. benchmarks/gpu.py measures what that does.
-    import torch
 
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+@pytest.fixture(autouse=os.environ.get("SAYWHY_TEST_DEVICE", "").startswith("cuda"), scope="session")
+def _full_float32():
+    """Tests compare to 1e-4 and finer; tensor cores round to 1e-3. benchmarks/gpu.py measures what that does."""
+    from saywhy.precision import exactly
+
+    with exactly():
+        yield
 
 
 @pytest.fixture(autouse=os.environ.get("SAYWHY_TEST_DEVICE") == "lazy")
