@@ -17,10 +17,10 @@ from saywhy.intervene import remembering
 from saywhy.language import Appearance
 from saywhy.language.verify import interval
 from saywhy.passes import counting
+from saywhy.players import Tree, players, touching, ward
 from saywhy.regions.choice import Hidden, Side, ask, chosen, fallen, hide_each, sides
 from saywhy.regions.noise import Noise, asked_again
 from saywhy.regions.part import find_in
-from saywhy.regions.players import Tree, players, touching, ward
 from saywhy.regions.propose import RegionWords
 from saywhy.regions.verdict import AVERAGE, STRICT, holds, null, signed
 from saywhy.regions.words import seen_as, told_apart

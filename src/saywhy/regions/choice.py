@@ -16,9 +16,9 @@ from saywhy.classifier import Classifier
 from saywhy.explanation import Unit
 from saywhy.intervene import CONFIRMING, Masked, masked_probabilities
 from saywhy.language.verify import THRESHOLDS, TINY
+from saywhy.players import Bools, Reals, Tree
 from saywhy.regions.narrow import narrowed
 from saywhy.regions.noise import Noise
-from saywhy.regions.players import Bools, Reals, Tree
 from saywhy.regions.verdict import null, rule, tried
 
 LEADING = ("inpaint", "mean")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from saywhy.regions.players import Bools, Reals
+from saywhy.players import Bools, Reals
 
 SHARE, TIMES = 0.8, 3  # of the loss, that one half must take; cuts at most
 PLACE, ROUNDS = 20.0, 10  # Lab units that the whole height or width is worth; rounds of the two means at most

@@ -21,10 +21,10 @@ from saywhy.intervene import CONFIRMING, play, seeded
 from saywhy.language import Confirming
 from saywhy.language.verify import runs_of, scores
 from saywhy.parts import Act, Confirmed, Face, Proposal, Request
+from saywhy.players import Bools, Reals, players
 from saywhy.regions.choice import LEADING, Hidden, Side, chosen, hide_each, narrow, sides
 from saywhy.regions.describe import describe
 from saywhy.regions.noise import asked_again
-from saywhy.regions.players import Bools, Reals, players
 from saywhy.regions.propose import Evidence, RegionWords, counted, wanted
 from saywhy.regions.records import RegionsFound, records
 from saywhy.regions.verdict import holds, multiples, rule, signed

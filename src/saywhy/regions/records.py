@@ -20,8 +20,8 @@ from saywhy.graph.build import region_graph, spatial_relation
 from saywhy.image import mask_box
 from saywhy.intervene import Game, shapley_values
 from saywhy.language import look, verify
+from saywhy.players import Tree
 from saywhy.regions.describe import paired
-from saywhy.regions.players import Tree
 from saywhy.regions.propose import Evidence, verdict
 from saywhy.seen import Seen
 
