@@ -277,12 +277,17 @@ class Cost(Record):
 
 
 class Provenance(Record):
-    """What made this explanation."""
+    """What made this explanation.
+
+    `asked` are the options of the command line that asked for it, each with its words, so that it can be asked again;
+    None where Python did.
+    """
 
     saywhy: str
     torch: str
     seed: int
     parts: tuple[str, ...]
+    asked: dict[str, tuple[str, ...]] | None = None
 
 
 class Run(Record):
@@ -357,6 +362,10 @@ class Explanation(Record):
                 f"{SCHEMA}: explain the photo again, or read the record with the version that its provenance names"
             )
         return cls.model_validate(record)
+
+    def asked_by(self, options: dict[str, tuple[str, ...]]) -> Explanation:
+        """The same, with the options of the command line that asked for it."""
+        return self.model_copy(update={"provenance": self.provenance.model_copy(update={"asked": options})})
 
     def _repr_html_(self) -> str | None:
         # What is drawn stands in the package's table of renderers, which it loads when it is asked for.

@@ -11,7 +11,7 @@ import typer
 
 import saywhy
 from saywhy import files
-from saywhy.cli.options import fitted_parts, takes_model
+from saywhy.cli.options import as_said, fitted_parts, takes_model
 from saywhy.cli.output import notes, progress, tell_skipped
 from saywhy.errors import SaywhyError, UsageError, unknown
 
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from saywhy.explanation import Explanation, Unit
 
 
+WRITTEN = ("format", "out", "quiet")  # options that say how an answer is written, and change none
+
+
 @takes_model
 def explain(
+    ctx: typer.Context,
     load: Callable[[], Any],
     images: Annotated[list[str], typer.Argument(help="Photos: files, globs, folders, or an images.jsonl.")],
     target: Annotated[
@@ -58,6 +62,7 @@ def explain(
         if name not in (None, "predicted"):
             clf.class_index(name)
     tell_skipped(images, quiet)
+    asked = as_said(ctx, WRITTEN)
     writer = _Writer(out, formats, stems([item.path for item in items]))
     with progress(quiet, len(items)) as tell:
         for n, item in enumerate(items):
@@ -67,7 +72,7 @@ def explain(
                     explainer=fitted, fast=fast, seed=seed,
                     progress=lambda step, n=n, item=item: tell(n, f"{item.path.name}: {step}"),  # type: ignore[misc]
                 )  # fmt: skip
-                writer.write(n, found)
+                writer.write(n, found.asked_by(asked))
             except UsageError:
                 raise
             except SaywhyError as e:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,6 +56,29 @@ def takes_model(verb: Callable[..., None]) -> Callable[..., None]:
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapper
+
+
+def as_said(ctx: typer.Context, but: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
+    """The options that stand on the command line, each with its words, but those of these names.
+
+    An option that somebody adds is among them by itself: a command that is told with one missing asks something else.
+    """
+    said = [
+        p for p in ctx.command.params
+        if p.param_type_name == "option" and p.name not in but and _is_said(ctx, str(p.name))
+    ]  # fmt: skip
+    return {p.opts[0]: _words(ctx.params[str(p.name)]) for p in said}
+
+
+def _is_said(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if value is True:
+        return ()
+    return tuple(map(str, value)) if isinstance(value, tuple) else (str(value),)
 
 
 def _load(options: dict[str, Any]) -> Classifier:

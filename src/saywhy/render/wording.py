@@ -195,34 +195,58 @@ def _seen_share(explanation: Explanation) -> str:
     return percent(wide * high / (image.width * image.height))
 
 
-def next_steps(explanation: Explanation) -> list[tuple[str, list[str]]]:
-    """What to do next, at most four, each with the words of a command line or none."""
+def next_steps(explanation: Explanation) -> list[tuple[str, str]]:
+    """What to do next, at most four, each with the command line or Python call that does it, or ""."""
     e, steps = explanation, []
-    photo, target, versus = e.image.path, e.target, e.versus
+    target, versus = e.target, e.versus
     known = {target.class_index} | ({versus.class_index} if versus else set())
     third = next((c for c in e.prediction.top if c.class_index not in known), None)
-    nothing: list[str] = []
     if surroundings_suffice(e):
-        steps.append(("Try the same object before another background.", nothing))
+        steps.append(("Try the same object before another background.", ""))
     if cut_regions(e):
-        steps.append(("Crop the photo closer around the object, or leave more room, and explain it again.", nothing))
+        steps.append(("Crop the photo closer around the object, or leave more room, and explain it again.", ""))
     if e.saliency and e.saliency.status != "ok":
-        steps.append(("Try another saliency method.", _command(photo, "--method", "hires-cam")))
+        steps.append(("Try another saliency method.", _again(e, method=_another_method(e))))
     if versus and abs(target.probability - versus.probability) < CLOSE_RACE:
-        swapped = _command(photo, "--target", versus.class_name, "--versus", target.class_name)
+        swapped = _again(e, target=_spoken(versus, e), versus=_spoken(target, e))
         steps.append(("It is a close race: see what speaks for the other class.", swapped))
     if third is not None:
-        other = _command(photo, "--target", target.class_name, "--versus", third.class_name)
+        other = _again(e, target=_spoken(target, e), versus=_spoken(third, e))
         steps.append((f"Ask why it is not {clean(third.class_name)}.", other))
-    seed = str(e.provenance.seed + 1)
-    steps.append(("Explain it with another seed: what holds is no accident.", _command(photo, "--seed", seed)))
+    again = _again(e, seed=e.provenance.seed + 1)
+    steps.append(("Explain it with another seed: what holds is no accident.", again))
     return steps[:4]
 
 
-def _command(photo: str | None, *options: str) -> list[str]:
-    """The words of a command line, each quoted for a shell; a path that cannot be printed is left to the reader."""
-    name = photo if photo and photo.isprintable() else "PHOTO"
-    return ["saywhy", "explain", shlex.quote(name), *(shlex.quote(clean(o)) for o in options)]
+def _again(e: Explanation, **otherwise: str | int) -> str:
+    """The command line that asks the same with other options, whole and quoted for a shell; of what Python asked, the
+    call: its own arguments, which nobody here knows, are left to the reader."""
+    asked = e.provenance.asked
+    if asked is None:
+        return f"explain(…, {', '.join(f'{name}={value!r}' for name, value in otherwise.items())})"
+    options = {**asked, **{f"--{name}": (str(value),) for name, value in otherwise.items()}}
+    words = [word for name, values in options.items() for word in (name, *values)]
+    return shlex.join(["saywhy", "explain", _photo(e.image.path), *words])
+
+
+def _photo(path: str | None) -> str:
+    """A path as a word of a command; one that cannot be printed is left to the reader."""
+    if not path or not path.isprintable():
+        return "PHOTO"
+    return f"./{path}" if path.startswith("-") else path
+
+
+def _spoken(row: ClassScore, e: Explanation) -> str | int:
+    """A class as one may be asked for: by its name, or by its number where the name does not tell it."""
+    name, names = row.class_name, [c.class_name for c in e.prediction.top]
+    plain = name.isprintable() and name.strip() not in ("", "predicted") and names.count(name) < 2
+    return name if plain else row.class_index
+
+
+def _another_method(e: Explanation) -> str:
+    """A saliency method that serves the same model, and is not the one that was asked."""
+    others = ("occlusion", "rise") if e.model.layer is None else ("hires-cam", "layer-cam")
+    return next(name for name in others if e.saliency is None or name != e.saliency.method)
 
 
 def cost_line(explanation: Explanation) -> str:
