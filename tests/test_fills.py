@@ -102,9 +102,8 @@ def test_a_fill_serves_the_game_the_experiments_and_the_masked_methods(fill):
     clf, x = tiny.classifier(tiny.build("cnn")), tiny.images(2)
     regions = holes(3)[1:] == 0
     game = play(clf, x[0], regions, fills=(fill,), seed=2)
-    assert torch.allclose(
-        game.probabilities[0, 0], clf.probabilities(hide(x[0], 1 - regions.any(0)[None].float(), fill, 2))[0], atol=1e-5
-    )
+    hidden = clf.probabilities(hide(x[0], 1 - regions.any(0)[None].float(), fill, 2))[0]
+    assert torch.allclose(game.probabilities[0, 0], hidden.double(), atol=1e-5)
     (run,) = experiment(clf, x[0], regions, [("hide", (0,))], ways=((fill, 3),))
     assert run.fill == fill and float(run.probabilities.sum()) == pytest.approx(1, abs=1e-5)
     small = {"rise": {"masks": 8, "cells": 4}, "occlusion": {"window": 12, "stride": 10}, "score-cam": {}}

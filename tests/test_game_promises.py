@@ -46,13 +46,13 @@ def test_regions_that_overlap_are_hidden_once() -> None:
 
 
 def test_values_are_of_the_target_alone_or_against_another_in_either_unit() -> None:
-    p = torch.tensor([[[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]]])
+    p = torch.tensor([[[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]]]).double()
     game = Game(1, ("black",), p)
     assert game.values(1).tolist() == [pytest.approx([0.5, 1.0])]
     assert game.values(1, 2).tolist() == [pytest.approx([0.2, 1.0])]
     odds = game.values(1, unit="log-odds")[0].tolist()
-    assert odds[0] == pytest.approx(0, abs=1e-6) and odds[1] == pytest.approx(13.8, abs=0.1), "never infinite"
-    assert game.values(2, unit="log-odds")[0, 1] == pytest.approx(-13.8, abs=0.1)
+    assert odds[0] == pytest.approx(0, abs=1e-6) and odds[1] == pytest.approx(34.5, abs=0.1), "never infinite"
+    assert game.values(2, unit="log-odds")[0, 1] == pytest.approx(-34.5, abs=0.1)
     difference = game.values(1, 2, unit="log-odds")[0, 0]
     assert difference == pytest.approx(float(torch.logit(torch.tensor(0.5)) - torch.logit(torch.tensor(0.3))), abs=1e-6)
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 import oracles as oracle
-from saywhy.classifier import Classifier
+from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
 from saywhy.explanation import ColourShare
 from saywhy.image import Bools, Preprocess
@@ -252,6 +252,12 @@ def test_a_model_that_repeats_itself_is_asked_once_more_and_has_no_noise() -> No
     )
 
 
+def test_noise_of_a_certain_answer_shows_in_log_odds() -> None:
+    assert Noise((0.5, 0.501)).repeats and not Noise((0.5, 0.503)).repeats
+    assert Noise((1 - 1e-9, 1 - 1.01e-9)).repeats and not Noise((1 - 1e-9, 1 - 2e-9)).repeats
+    assert Noise((1 - 1e-9, 1 - 2e-9)).floor(5, "log-odds") > 1
+
+
 def test_a_saturated_probability_is_tested_in_log_odds() -> None:
     image, masks = scene()
     clf = looks_at(masks[0], 0, sharpness=30.0)
@@ -266,6 +272,24 @@ def test_a_saturated_probability_is_tested_in_log_odds() -> None:
     assert found.unit == "log-odds" and found.fors == 1
     assert float((found.regions[0] & masks[0]).sum() / (found.regions[0] | masks[0]).sum()) > 0.8
     assert find_in(clf, image, asked(clf, image), 0).unit == "probability", "where the probability falls, it is told"
+
+
+@pytest.mark.parametrize(("activation", "finds"), [("softmax", True), ("none", False)])
+def test_evidence_is_seen_where_single_precision_is_already_certain(activation: Activation, finds: bool) -> None:
+    image, masks = scene()
+    clf = looks_at(masks[0], 0, sharpness=30.0)
+
+    def scores(x: Tensor) -> Tensor:
+        either = torch.maximum(clf.net(x)[:, 0], clf.net(x.flip(-1))[:, 0])
+        out = torch.stack([either * 0.2 + 20, torch.zeros(len(x))], 1)
+        return out if activation == "softmax" else out.softmax(1)
+
+    certain = Classifier(scores, preprocess=clf.preprocess, activation=activation, name="certain")
+    assert float(certain.probabilities(image[None])[0, 0]) == 1.0
+    fine = certain.fine_probabilities(certain.logits(image[None]))[0]
+    assert (1 - float(fine[0]) < 1e-8) == finds, "what came as a probability is known no nearer than single precision"
+    found = find_in(certain, image, fine, 0)
+    assert found.fors == int(finds) and (found.unit == "log-odds" or not finds)
 
 
 def test_a_join_that_could_not_be_chosen_is_not_asked_about_twice() -> None:
@@ -468,10 +492,10 @@ def test_in_small_pictures_each_leading_fill_decides_and_in_photos_their_mean() 
 def test_losses_are_told_in_both_units_and_certainty_is_not_infinite() -> None:
     whole, answers = np.array([1.0, 0.0]), np.array([[0.5, 0.5], [0.9, 0.1], [0.0, 1.0]])
     assert fallen(whole, answers, 0).tolist() == pytest.approx([0.5, 0.1, 1.0])
-    top = float(np.log((1 - 1e-6) / 1e-6))
+    top = float(np.log((1 - 1e-15) / 1e-15))
     want = [top, top - float(np.log(9)), 2 * top]
-    assert fallen(whole, answers, 0, "log-odds").tolist() == pytest.approx(want)
-    assert fallen(whole, answers, 1, "log-odds").tolist() == pytest.approx([-v for v in want])
+    assert fallen(whole, answers, 0, "log-odds").tolist() == pytest.approx(want, rel=1e-3)
+    assert fallen(whole, answers, 1, "log-odds").tolist() == pytest.approx([-v for v in want], rel=1e-3)
 
 
 def test_asking_hides_the_masks_and_nothing_else() -> None:

@@ -19,7 +19,7 @@ from saywhy.errors import UsageError
 from saywhy.evaluate import SENTENCE_COLUMNS, evaluate_sentences
 from saywhy.evaluate.claims_of import CLAIMED, DISTURBANCES, claims_of, masks_of, said_again
 from saywhy.evaluate.part_effects import spoiled_birds, view
-from saywhy.evaluate.scene_truth import JUDGES, Case, Told, causes, judge, rank, truth_of_scene, wanted
+from saywhy.evaluate.scene_truth import JUDGES, Case, Change, Told, causes, judge, rank, truth_of_scene, wanted
 from saywhy.evaluate.sentence_table import judged, names_shortcut, shortcut_decides
 from saywhy.explanation import Explanation, Mask
 from saywhy.language.claims import kinds
@@ -116,6 +116,21 @@ def test_the_bare_body_is_no_part_but_told_beside(clf: Classifier, birds: list[R
         seen.append((v.false, v.bare))
         assert v.false or not v.bare
     assert any(bare for _, bare in seen)
+
+
+def test_a_pair_with_the_bare_body_is_told_beside_by_the_same_three_changes(
+    clf: Classifier, birds: list[Rendered]
+) -> None:
+    told, seen = Told("needs", (0, 1)), []
+    for rendered in birds:
+        largest = max((n for n in rendered.shown() if n != "body"), key=lambda n: int(rendered.visible(n).sum()))
+        regions = np.array([rendered.visible("body"), rendered.visible(largest)])
+        t = truth_of_scene(clf, case_of(clf, rendered, (told,), regions))
+        both, *single = (t.lost(Change("empty", within=w)) for w in ((0, 1), (0,), (1,)))
+        v = judge(t, told)
+        assert v.bare == (v.false and sum(single) - both > 0.02)
+        seen.append(v.bare)
+    assert any(seen)
 
 
 def test_each_change_of_a_scene_is_rendered_and_asked_once(

@@ -27,7 +27,7 @@ from saywhy.layers import Layers, Point
 from saywhy.locking import ALONE, once
 from saywhy.outputs import Read, logits_of
 from saywhy.passes import speaking_of, tally
-from saywhy.precision import exactly
+from saywhy.precision import SINGLE, exactly
 from saywhy.probe import Given, pictures
 from saywhy.tap import Tap
 from saywhy.targets import class_index
@@ -197,6 +197,15 @@ class Classifier:
         if self.activation == "softmax":
             return scores.softmax(dim=1)
         return scores.sigmoid() if self.activation == "sigmoid" else scores
+
+    def fine_probabilities(self, scores: Tensor) -> Tensor:
+        """Probabilities of scores (N, C) in double precision, on the host, for evidence in log-odds.
+
+        Single precision makes 1 of 1 - 1e-9. Scores that are probabilities have been through it: they are not
+        told nearer to 1 than `SINGLE`.
+        """
+        p = self.to_probabilities(scores.cpu().double())
+        return p.clamp(max=1 - SINGLE) if self.activation == "none" else p
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores with whatever gradients the caller's mode asks for, for training on top of the frozen network."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+SINGLE, DOUBLE = 1e-6, 1e-15  # probabilities nearer to 1 are not told apart in these formats
+
 
 @contextmanager
 def exactly() -> Iterator[None]:

@@ -88,8 +88,8 @@ def look(
     tell("asking the classifier")
     images, boxes = clf.prepare([picture])
     tap = tapped(clf, images)
-    probabilities = clf.to_probabilities(tap.logits)[0].cpu()
-    _check_probabilities(clf, probabilities)
+    _check_probabilities(clf, clf.to_probabilities(tap.logits))
+    probabilities = clf.fine_probabilities(tap.logits)[0]
     asked, other = _classes(clf, probabilities, target, versus)
     attention = attend(tap, asked, method=method, options=options, seed=seed, tell=tell)
     return Seen(picture, tap.images[0], boxes[0], tap, probabilities, asked, other, attention)

@@ -52,7 +52,7 @@ def blanks(clf: Classifier, size: tuple[int, ...]) -> Tensor:
 def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> Baseline:
     """What the classifier says of nothing."""
     clf = seen.tap.clf
-    return Baseline(plain_probabilities(clf, blanks(clf, tuple(seen.image.shape))).cpu().double())
+    return Baseline(plain_probabilities(clf, blanks(clf, tuple(seen.image.shape))))
 
 
 def confirm(found: Baseline, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:

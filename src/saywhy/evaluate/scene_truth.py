@@ -242,8 +242,8 @@ JUDGES: dict[str, Judge] = {
     "rather-other": Judge(_two, partial(_tells_apart_nothing, -1), "a region speaks for the other class", True),
     "flip": Judge(_two, _another_wins, "without a region the model would say X", bare=True),
     "no-longer": Judge(_two, _target_wins, "without a region the model would no longer say X", bare=True),
-    "needs": Judge(_one_by_one, partial(_adds_nothing, 1), "two regions need each other"),
-    "stands-in": Judge(_one_by_one, partial(_adds_nothing, -1), "two regions stand in for each other"),
+    "needs": Judge(_one_by_one, partial(_adds_nothing, 1), "two regions need each other", bare=True),
+    "stands-in": Judge(_one_by_one, partial(_adds_nothing, -1), "two regions stand in for each other", bare=True),
     "alone": Judge(_only, _not_enough, "a region alone suffices"),
     "suffices": Judge(_every, partial(_outside, ENOUGH, np.inf), "the rest of the picture alone suffices"),
     "part": Judge(_every, partial(_outside, LITTLE, ENOUGH), "the rest of the picture gives part of it"),
@@ -270,10 +270,11 @@ class Verdict:
 
 
 def _bare(case: Case, told: Told) -> tuple[Change, ...]:
-    """The regions' pixels from the scene without the bird, where they are at least a quarter bird."""
-    if not JUDGES[told.kind].bare or case.rendered.bird_mask()[case.area(told.regions)].mean() < COVERED:
+    """What the ideal hiding changes, from the scene without the bird, where the regions are at least a quarter bird."""
+    row = JUDGES[told.kind]
+    if not row.bare or case.rendered.bird_mask()[case.area(told.regions)].mean() < COVERED:
         return ()
-    return (Change("empty", within=tuple(sorted(told.regions))),)
+    return tuple(Change("empty", within=c.within) for c in row.changes(case, told)["ideal"])
 
 
 def judge(t: SceneTruth, told: Told) -> Verdict:

@@ -121,13 +121,13 @@ def masked_scores(
 
 
 def masked_probabilities(clf: Classifier, parts: Sequence[Masked]) -> Tensor:
-    """Probabilities (M, C) of the masked images of all parts."""
+    """Probabilities (M, C), in double precision and on the host, of the masked images of all parts."""
     size = clf.rows
     return masked_answers(
         parts,
         lambda pictures: clf.logits(pictures, batch_size=size),
         size=size,
-        read=lambda answers, _: clf.to_probabilities(answers),
+        read=lambda answers, _: clf.fine_probabilities(answers),
         who=clf,
     )
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.intervene.engine import Masked, masked_probabilities
+from saywhy.precision import DOUBLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +33,9 @@ class Game:
 
     def values(self, target: int, versus: int | None = None, unit: str = "probability") -> Tensor:
         """The asked score (F, 2^k): of the target, or target minus versus; in probability or log-odds."""
-        p = self.probabilities.double()
+        p = self.probabilities
         if unit == "log-odds":
-            p = torch.logit(p.clamp(1e-6, 1 - 1e-6))
+            p = torch.logit(p.clamp(DOUBLE, 1 - DOUBLE))
         return p[..., target] if versus is None else p[..., target] - p[..., versus]
 
 
@@ -61,7 +62,7 @@ def play(
         gone = torch.einsum("mk,khw->mhw", 1 - bits[start:stop], hidden)
         return (1 - gone).clamp(0, 1)
 
-    found = masked_probabilities(clf, [Masked(image[None], 2**k, make, fill, seed) for fill in fills]).cpu()
+    found = masked_probabilities(clf, [Masked(image[None], 2**k, make, fill, seed) for fill in fills])
     return Game(k, tuple(fills), found.reshape(len(fills), 2**k, *found.shape[1:]))
 
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from saywhy.explanation import Effect, Run, Unit
+from saywhy.precision import DOUBLE
 
 Reals = NDArray[np.float64]
 Way = tuple[str, int]  # fill and seed: runs of the same way can be compared one by one
 
 LEVEL = 0.9  # of the prediction intervals
-TINY = 1e-6  # probabilities nearer to 0 and 1 are not told apart
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def interval(values: Sequence[float], unit: Unit = "probability") -> tuple[float
 
 
 def log_odds(p: float) -> float:
-    """log(p / (1 - p)), probabilities nearer to 0 or 1 than `TINY` moved there."""
-    p = min(max(p, TINY), 1 - TINY)
+    """log(p / (1 - p)), probabilities nearer to 0 or 1 than `DOUBLE` moved there."""
+    p = min(max(p, DOUBLE), 1 - DOUBLE)
     return math.log(p / (1 - p))
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.explanation import Unit
 from saywhy.intervene import CONFIRMING, Masked, masked_probabilities
-from saywhy.language.verify import THRESHOLDS, TINY
+from saywhy.language.verify import THRESHOLDS
 from saywhy.players import Bools, Reals, Tree
+from saywhy.precision import DOUBLE
 from saywhy.regions.narrow import narrowed
 from saywhy.regions.noise import Noise
 from saywhy.regions.verdict import null, rule, tried
@@ -84,7 +85,7 @@ def fallen(whole: Reals, answers: Reals, target: int, unit: Unit = "probability"
 
 
 def _log_odds(p: Reals) -> Reals:
-    p = np.clip(p, TINY, 1 - TINY)
+    p = np.clip(p, DOUBLE, 1 - DOUBLE)
     return np.asarray(np.log(p / (1 - p)))
 
 
@@ -94,7 +95,7 @@ def ask(clf: Classifier, image: Tensor, masks: Bools, fill: str, seed: int = 0) 
         return np.zeros((0, 0))
     keep = torch.from_numpy(~masks)
     part = Masked(image[None], len(masks), lambda start, stop: keep[start:stop], fill, seed)
-    return np.asarray(masked_probabilities(clf, [part]).cpu().double().numpy())
+    return np.asarray(masked_probabilities(clf, [part]).numpy())
 
 
 def hide_each(both: tuple[Side, Side], tree: Tree, target: int, units: Sequence[Unit]) -> Hidden:

@@ -11,7 +11,8 @@ from saywhy.classifier import Classifier
 from saywhy.explanation import Unit
 from saywhy.language.verify import in_unit
 
-ROUNDING = 0.002  # of a probability: batches of other sizes differ by less
+# Batches of other sizes differ by less.
+ROUNDING: dict[Unit, float] = {"probability": 0.002, "log-odds": 0.02}
 MORE = 4  # times that a model is asked which did not repeat itself
 ERRORS = 3.0  # standard errors that a loss must exceed
 
@@ -25,7 +26,11 @@ class Noise:
     @property
     def repeats(self) -> bool:
         """Whether all answers are the same up to rounding."""
-        return not self.asked or max(self.asked) - min(self.asked) <= ROUNDING
+        return all(self._apart(unit) <= most for unit, most in ROUNDING.items())
+
+    def _apart(self, unit: Unit) -> float:
+        answers = [in_unit(p, unit) for p in self.asked]
+        return max(answers, default=0.0) - min(answers, default=0.0)
 
     def spread(self, unit: Unit = "probability") -> float:
         """The standard deviation of an answer."""
@@ -45,4 +50,4 @@ def asked_again(clf: Classifier, image: Tensor, first: float, target: int) -> No
 
 
 def _once(clf: Classifier, image: Tensor, target: int) -> float:
-    return float(clf.probabilities(image[None])[0, target])
+    return float(clf.fine_probabilities(clf.logits(image[None]))[0, target])

@@ -94,7 +94,7 @@ def before(clf: Classifier, image: Tensor, keep: Tensor, pictures: Tensor) -> Te
 
 def alone(clf: Classifier, pictures: Tensor) -> Tensor:
     """Probabilities (m, C) of the backgrounds themselves; asked for each photo, so that a record says what it cost."""
-    return plain_probabilities(clf, pictures).cpu()
+    return plain_probabilities(clf, pictures)
 
 
 def _unfit(seen: Seen, exchanged: float, count: int) -> str | None:
