@@ -176,6 +176,17 @@ def test_torch_attention_is_recorded_with_its_graph(batch_first, need):
     assert float(grad.abs().max()) > 0
 
 
+def test_attention_of_pooling_queries_passes_as_it_is_and_is_not_taken_for_the_tokens():
+    torch.manual_seed(0)
+    layer = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    queries, tokens = torch.randn(2, 3, 8), torch.randn(2, 5, 8)
+    with torch.no_grad():
+        plain = layer(queries, tokens, tokens)[0]
+        with recording_attention() as weights:
+            found = layer(queries, tokens, tokens)[0]
+    assert weights == [] and torch.allclose(found, plain, atol=1e-6)
+
+
 def test_torch_encoder_layers_are_recorded_though_they_have_a_fast_path():
     torch.manual_seed(0)
     net = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()

@@ -34,12 +34,14 @@ class _Attention(TorchFunctionMode):
         if func is F.multi_head_attention_forward:
             return self._multi_head(*args, **kwargs)
         out = func(*args, **kwargs)
-        if func in _SOFTMAXES and out.dim() == 4 and out.shape[2] == out.shape[3]:
+        if func in _SOFTMAXES and out.dim() == 4:
             dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
             return self.keep(out) if dim in (-1, 3) else out
         return out
 
     def keep(self, weights: Tensor) -> Tensor:
+        if weights.dim() != 4 or weights.shape[2] != weights.shape[3]:
+            return weights  # other queries than the tokens, as where learned ones pool them
         torch.set_grad_enabled(True)
         if not weights.requires_grad:
             weights = weights.detach().requires_grad_()
@@ -93,9 +95,7 @@ def _open_attention(
     if attn_mask is not None:
         blocked = attn_mask.dtype == torch.bool
         logits = logits.masked_fill(~attn_mask, float("-inf")) if blocked else logits + attn_mask
-    weights = logits.softmax(dim=-1)
-    square = weights.dim() == 4 and weights.shape[2] == weights.shape[3]
-    return (keep(weights) if square else weights) @ value
+    return keep(logits.softmax(dim=-1)) @ value
 
 
 @contextmanager
