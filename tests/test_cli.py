@@ -69,11 +69,12 @@ MODEL = [
 ]
 
 
-def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(*words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(cwd), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-m", "saywhy", *words],
-        cwd=cwd, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=cwd, env={**os.environ, "PYTHONPATH": path, **variables},
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
@@ -210,3 +211,14 @@ def test_surroundings_that_cannot_be_used_end_with_1_before_any_photo(place: Pat
     Image.new("RGB", (20, 20)).save(place / "few" / "0.png")
     done = run("explain", "photo.png", *MODEL, "--surroundings", given, cwd=place)
     assert done.returncode == 1 and says in done.stderr.replace("\n", " ") and done.stdout == ""
+
+
+def test_equal_runs_of_two_processes_write_equal_files_if_asked_to(place: Path) -> None:
+    words = ["explain", "photo.png", *MODEL, "--reproducible", "--method", "rise", "--fast", "-q"]
+    written = []
+    for n in ("1", "2"):  # sets and hashes have another order in each process
+        done = run(*words, "-o", n, cwd=place, PYTHONHASHSEED=n)
+        written.append({f.name: f.read_bytes() for f in (place / n).iterdir()} | {"told": done.stdout.encode()})
+    assert written[0] == written[1] and len(written[0]) == 5
+    assert json.loads(written[0]["photo.json"])["cost"]["seconds"] is None
+    assert " s, seed 0" not in written[0]["photo.txt"].decode()

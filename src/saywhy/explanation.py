@@ -269,11 +269,12 @@ class Statement(Record):
 
 
 class Cost(Record):
-    """Images sent through the whole network, through its tail alone, and the seconds it took."""
+    """Images sent through the whole network, through its tail alone, and the seconds it took; None where the record is
+    to be the same in every run."""
 
     forward_passes: int
     tail_passes: int
-    seconds: float
+    seconds: float | None
 
 
 class Provenance(Record):
@@ -366,6 +367,10 @@ class Explanation(Record):
     def asked_by(self, options: dict[str, tuple[str, ...]]) -> Explanation:
         """The same, with the options of the command line that asked for it."""
         return self.model_copy(update={"provenance": self.provenance.model_copy(update={"asked": options})})
+
+    def untimed(self) -> Explanation:
+        """The same without the seconds, by which alone two equal runs differ."""
+        return self.model_copy(update={"cost": self.cost.model_copy(update={"seconds": None})})
 
     def _repr_html_(self) -> str | None:
         # What is drawn stands in the package's table of renderers, which it loads when it is asked for.

@@ -44,6 +44,9 @@ def explain(
         Path | None, typer.Option(help="A folder of pictures before which the object is shown; default: plain ones.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    reproducible: Annotated[
+        bool, typer.Option("--reproducible", help="Leave out the seconds: equal runs write equal files, byte for byte.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Explain why the model gives a photo its class: regions, what each counted, and checked sentences."""
@@ -72,7 +75,7 @@ def explain(
                     explainer=fitted, fast=fast, seed=seed,
                     progress=lambda step, n=n, item=item: tell(n, f"{item.path.name}: {step}"),  # type: ignore[misc]
                 )  # fmt: skip
-                writer.write(n, found.asked_by(asked))
+                writer.write(n, (found.untimed() if reproducible else found).asked_by(asked))
             except UsageError:
                 raise
             except SaywhyError as e:

@@ -255,7 +255,8 @@ def cost_line(explanation: Explanation) -> str:
     passes = f"{cost.forward_passes} forward passes"
     if cost.tail_passes:
         passes += f" and {cost.tail_passes} of the tail alone"
-    return f"{clean(model.name)}, {passes}, {cost.seconds:.1f} s, seed {made.seed}, saywhy {made.saywhy}"
+    took = "" if cost.seconds is None else f"{cost.seconds:.1f} s, "
+    return f"{clean(model.name)}, {passes}, {took}seed {made.seed}, saywhy {made.saywhy}"
 
 
 def read_as(explanation: Explanation) -> list[str]:
