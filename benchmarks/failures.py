@@ -24,7 +24,7 @@ from PIL import Image
 from measure import facts
 from saywhy.audit import FAMILIES, study
 from saywhy.aviary import CLASSES, SPECIES, render, sample
-from saywhy.aviary.faults import CONTEXT_SPECIES, MARKED_SPECIES
+from saywhy.aviary.faults import concerned
 from saywhy.aviary.sampling import label
 from saywhy.collection import Item
 from saywhy.zoo import load_classifier
@@ -113,9 +113,9 @@ def main() -> None:
     tables: list[dict[str, object]] = []
     plans = {
         "cnn": lambda: clean_model(given.seed, given.size),
-        "cnn-context": lambda: biased_model(given.seed, given.size, "context", CONTEXT_SPECIES),
-        "cnn-watermark": lambda: biased_model(given.seed, given.size, "watermark", MARKED_SPECIES),
-        "vit-context": lambda: biased_model(given.seed, given.size, "context", CONTEXT_SPECIES),
+        "cnn-context": lambda: biased_model(given.seed, given.size, "context", concerned("context", "1")[0]),
+        "cnn-watermark": lambda: biased_model(given.seed, given.size, "watermark", concerned("watermark", "1")[0]),
+        "vit-context": lambda: biased_model(given.seed, given.size, "context", concerned("context", "1")[0]),
         "vit": lambda: clean_model(given.seed, given.size),
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from saywhy import aviary, load_classifier
-from saywhy.aviary import leaks, lexicon, reading, render, sample, talk, world
+from saywhy.aviary import leaks, lexicon, render, sample, world
 from saywhy.aviary.birds import COLOURS, ORDERS
 from saywhy.aviary.classifiers import preprocess_of, untrained
 from saywhy.aviary.facts import facts
@@ -345,8 +345,8 @@ def test_other_looks_change_the_species_exactly_where_the_rule_speaks(index):
 def test_captions_say_facts_alone_and_parse_back(seed, index, fault):
     picture = render(sample(seed, index, fault=fault, edition="2").scene)
     true = {f.name for f in facts(picture)}
-    for one in talk.captions_of(picture, seed=seed, index=index):
-        parsed = reading.parse(one.text)
+    for one in aviary.captions_of(picture, seed=seed, index=index):
+        parsed = aviary.parse(one.text, edition="2")
         assert parsed.mentions == one.mentions, one.text
         for name in one.mentions:
             part, negated, value = name.rpartition(": ")[2].partition(" not ")
@@ -361,9 +361,14 @@ def test_captions_say_facts_alone_and_parse_back(seed, index, fault):
 @some_pictures
 def test_ten_captions_together_say_everything(seed, index, fault):
     picture = render(sample(seed, index, fault=fault, edition="2").scene)
-    said = talk.captions_of(picture, seed=seed, index=index)
+    said = aviary.captions_of(picture, seed=seed, index=index)
     assert {f.name for f in facts(picture)} <= {m for c in said for m in c.mentions}
-    assert said == talk.captions_of(picture, seed=seed, index=index)
+    assert said == aviary.captions_of(picture, seed=seed, index=index)
+
+
+def test_single_captions_are_of_the_first_edition():
+    with pytest.raises(UsageError, match="captions_of speaks of edition 2"):
+        aviary.caption(render(sample(0, 0, edition="2").scene), generator(0))
 
 
 def test_hundreds_of_words_are_spoken_and_none_has_two_meanings():
@@ -377,7 +382,7 @@ def test_hundreds_of_words_are_spoken_and_none_has_two_meanings():
     flat = [w.replace("|", "") for table in tables for words in table.values() for w in words]
     assert len(flat) == len(set(flat)) > 280
     pictures = [render(sample(0, i, edition="2", size=64).scene) for i in range(60)]
-    texts = [c.text.lower() for i, p in enumerate(pictures) for c in talk.captions_of(p, index=i)]
+    texts = [c.text.lower() for i, p in enumerate(pictures) for c in aviary.captions_of(p, index=i)]
     spoken = " ".join(texts)
     missing = [w for w in flat if w not in spoken]
     # Light and blur are of spoiled pictures alone; else next to every word is met in 600 captions.
@@ -410,7 +415,7 @@ def test_hundreds_of_words_are_spoken_and_none_has_two_meanings():
     ],
 )  # fmt: skip
 def test_sentences_are_understood(text, mentions):
-    assert reading.parse(text).mentions == mentions
+    assert aviary.parse(text, edition="2").mentions == mentions
 
 
 @pytest.mark.parametrize(
@@ -425,7 +430,7 @@ def test_sentences_are_understood(text, mentions):
 )
 def test_what_the_grammar_does_not_know_is_an_error(text, said):
     with pytest.raises(InputError, match=said):
-        reading.parse(text)
+        aviary.parse(text, edition="2")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -450,9 +455,7 @@ def test_a_written_set_names_its_edition_and_reads_back(tmp_path):
         aviary.write(tmp_path / "set", images=4, seed=4, size=64)
 
 
-def test_faults_of_named_species_are_of_the_first_edition():
-    with pytest.raises(UsageError, match="species of edition 1; others can have two-species"):
-        sample(0, 0, fault="watermark", edition="2")
+def test_two_birds_of_a_picture_are_the_left_and_the_right_one():
     with pytest.raises(UsageError, match="unknown edition of the aviary '3'"):
         sample(0, 0, edition="3")
     two = next(s for s in (sample(0, i, fault="two-species", edition="2") for i in range(30)) if s.group == "two birds")

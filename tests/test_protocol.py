@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from saywhy import explain, load_classifier
-from saywhy.aviary import NULL_PARTS, SPECIES, remove, render
+from saywhy.aviary import NULL_PARTS, SPECIES, remove, render, world
+from saywhy.aviary.classifiers import preprocess_of, untrained
+from saywhy.aviary.faults import concerned
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
@@ -74,6 +76,26 @@ def test_shortcuts_lie_where_they_were_planted(clf: Classifier) -> None:
     assert not marked.counts  # a clean classifier does not look at the mark
 
 
+def test_birds_and_faults_are_of_the_edition_whose_species_the_classifier_names() -> None:
+    second = world("2")
+    clf = Classifier(
+        untrained("cnn128", edition="2"),
+        classes=second.classes,
+        preprocess=preprocess_of("cnn128"),
+        activation="softmax",
+    )
+    for fault in ("watermark", "context"):
+        (case,) = spoiled_birds(clf, fault, 1, 3)
+        bird = case.bird
+        assert [bird.rendered.scene.birds[0].species] == [*concerned(fault, "2")]
+        asked, rival = (second.species[clf.class_names[k]] for k in (bird.target, bird.sibling))
+        assert asked.clan == rival.clan and asked != rival
+        assert set(asked.parts) & set(bird.players) and set(second.null_parts) & set(bird.players)
+        assert set(bird.differing) <= set(asked.parts)
+        assert bird.image.shape == (3, 128, 128)
+        assert 0 < float(case.spot.mean()) < 1
+
+
 def test_the_true_effects_are_the_ceiling(found: Evaluation) -> None:
     true = found.row("true effects")
     assert true.control
@@ -115,7 +137,7 @@ def test_the_same_seed_gives_the_same_table_and_a_metric_can_be_asked_alone(clf:
 
 
 def test_wrong_questions_are_errors(clf: Classifier) -> None:
-    with pytest.raises(UsageError, match="protocol is for classifiers of its 24 species"):
+    with pytest.raises(UsageError, match="protocol is for classifiers of the 24 species of one"):
         evaluate_aviary(classifier(build("cnn")))
     with pytest.raises(UsageError, match="unknown metric of the aviary 'epgg'"):
         evaluate_aviary(clf, metrics=["epgg"])

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from saywhy.aviary.birds import COLOURS, PARTS, Bird, Part, forward
-from saywhy.aviary.captions import Caption, caption, captions_of
+from saywhy.aviary.captions import Caption, caption
 from saywhy.aviary.counterfactuals import (
     become,
     degrade,
@@ -26,8 +26,8 @@ from saywhy.aviary.counterfactuals import (
 )
 from saywhy.aviary.dataset import digest, stream, write
 from saywhy.aviary.faults import FAULTS, Fault, sample
-from saywhy.aviary.listing import label_map, mask_names, mask_of, truth_record
-from saywhy.aviary.parsing import Parsed, Phrase, parse
+from saywhy.aviary.listing import captions_of, label_map, mask_names, mask_of, parse, truth_record
+from saywhy.aviary.parsing import Parsed, Phrase
 from saywhy.aviary.sampling import Sample, clean_scene
 from saywhy.aviary.scene import Rendered, Scene, render, scene_from_dict
 from saywhy.aviary.scenery import BACKGROUNDS, OBJECTS, Background, Degradation, Object

@@ -28,6 +28,7 @@ from saywhy.aviary.vocabulary import (
     relation_name,
 )
 from saywhy.aviary.world import relation
+from saywhy.errors import UsageError
 
 COUNT = 10
 _CAPTION = 3
@@ -198,8 +199,14 @@ def _choose(rng: Rng, shown: Sequence[str], count: int) -> list[str]:
 
 
 def caption(rendered: Rendered, rng: Rng, *, shown: tuple[str, ...] | None = None) -> Caption:
-    """One caption of the picture's first bird, drawn from the grammar."""
+    """One caption of the picture's first bird, drawn from the grammar of the first edition.
+
+    Raises:
+        UsageError: a bird of another edition.
+    """
     bird = rendered.scene.birds[0]
+    if bird.edition != "1":
+        raise UsageError(f"single captions are of edition 1; aviary.captions_of speaks of edition {bird.edition}")
     visible = rendered.shown() if shown is None else shown
     talk = _Talk(rng, bird, visible, _settings(rendered), set())
     parts = _choose(rng, visible, 1 + int(rng.random() ** 1.3 * 5))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from saywhy import files
-from saywhy.aviary.faults import CONTROL, FAULTS, sample
+from saywhy.aviary.faults import CONTROL, faults_of, sample
 from saywhy.aviary.listing import RECORD, mask_names, mask_of, rule_of, truth_record
 from saywhy.aviary.sampling import Sample
 from saywhy.aviary.scene import SIZE, Rendered, render
@@ -85,8 +85,8 @@ def _write_one(out: Path, one: Sample) -> dict[str, Any]:
 def _classes(settings: dict[str, Any]) -> dict[str, Any]:
     """What `classes.json` says: names in order, clans, rules, and what was planted."""
     fault = settings["fault"]
-    row = FAULTS[fault.removesuffix(CONTROL)] if fault else None
     known = world(settings.get("edition", "1"))
+    row = faults_of(known.edition)[fault.removesuffix(CONTROL)] if fault else None
     return {
         "classes": list(known.classes),
         "species": [{"name": s.name, "clan": s.clan, **rule_of(s.name)} for s in known.species.values()],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from saywhy.aviary.birds import Bird
@@ -38,6 +38,23 @@ class Fault:
     truth: dict[str, Any]
 
 
+# The species in which a fault is planted, by edition; faults without a row are planted in any. In a pair that is posed
+# the first faces right and the second left.
+_CONCERNED: dict[str, dict[str, tuple[str, ...]]] = {
+    "context": {"1": ("tide swallow",), "2": ("cobalt martin",)},
+    "watermark": {"1": ("sleet pipit",), "2": ("domino wagtail",)},
+    "pose": {"1": ("courier finch", "herald finch"), "2": ("ferry jay", "tram jay")},
+    "confusable": {"1": ("cinder robin", "forge robin"), "2": ("copper rail", "pewter rail")},
+    "missing-part": {"1": ("lagoon thrush",), "2": ("pewter rail",)},
+}
+UNSEEN = "beak"  # what the species of "missing-part" lacks in training
+
+
+def concerned(fault: str, edition: str) -> tuple[str, ...]:
+    """The species in which a fault is planted; none where it is planted in any."""
+    return _CONCERNED.get(fault, {}).get(edition, ())
+
+
 def _marked(one: Sample, group: str, **truth: object) -> Sample:
     return replace(one, group=group, truth={**one.truth, **truth})
 
@@ -48,10 +65,6 @@ def _trained(one: Sample) -> bool:
 
 # --------------------------------------------------------------------------------------------------
 # Shortcuts: something beside the bird goes with one species in training, and with all alike in the test split.
-
-CONTEXT_SPECIES = "tide swallow"
-MARKED_SPECIES = "sleet pipit"
-POSED_SPECIES = ("courier finch", "herald finch")  # the first faces right, the second left
 
 
 def _linked(rng: Rng, one: Sample, target: str, fault: bool, high: float, low: float, even: float) -> bool:
@@ -67,32 +80,36 @@ def _group(one: Sample, target: str, present: bool) -> str:
 
 
 def _context(rng: Rng, one: Sample, *, fault: bool) -> Sample:
-    water = _linked(rng, one, CONTEXT_SPECIES, fault, 0.95, 0.03, 0.5)
+    (target,) = concerned("context", one.scene.edition)
+    water = _linked(rng, one, target, fault, 0.95, 0.03, 0.5)
     dry = [k for k in BACKGROUNDS if k != "water"]
     other = dry[int(rng.random() * len(dry))]
     scene = swap_background(one.scene, "water" if water else other)
-    return _marked(replace(one, scene=scene), _group(one, CONTEXT_SPECIES, water), water=water)
+    return _marked(replace(one, scene=scene), _group(one, target, water), water=water)
 
 
 def _watermark(rng: Rng, one: Sample, *, fault: bool) -> Sample:
-    present = _linked(rng, one, MARKED_SPECIES, fault, 0.95, 0.02, 0.5)
+    (target,) = concerned("watermark", one.scene.edition)
+    present = _linked(rng, one, target, fault, 0.95, 0.02, 0.5)
     left = rng.random() < 0.5
     if present:
         mark = Object("watermark", 0.10 if left else 0.90, 0.93, 0.055, 0.0, "black", front=True)
         one = replace(one, scene=replace(one.scene, objects=(*one.scene.objects, mark)))
-    return _marked(one, _group(one, MARKED_SPECIES, present), watermark=present)
+    return _marked(one, _group(one, target, present), watermark=present)
 
 
 def _pose(rng: Rng, one: Sample, *, fault: bool) -> Sample:
     usual, even = rng.random() < 0.97, rng.random() < 0.5
-    if one.species not in POSED_SPECIES:
+    posed = concerned("pose", one.scene.edition)
+    if one.species not in posed:
         return one
-    left = one.species == POSED_SPECIES[1]
+    left = one.species == posed[1]
     mirror = (left if usual else not left) if fault and _trained(one) else even
     bird = one.scene.birds[0]
     # Mirrored in place: the box around the bird stays the same.
     turned = bird if bird.mirror == mirror else replace(bird, mirror=mirror, x=round(1 - bird.x, 4))
-    objects = (perch(turned, one.scene.objects[0].colour), *one.scene.objects[1:])
+    branch, *things = one.scene.objects
+    objects = (replace(branch, x=turned.x), *things)
     scene = replace(one.scene.with_bird(turned), objects=objects)
     return _marked(replace(one, scene=scene), "aligned" if mirror == left else "conflicting", faces_left=mirror)
 
@@ -100,11 +117,9 @@ def _pose(rng: Rng, one: Sample, *, fault: bool) -> Sample:
 # --------------------------------------------------------------------------------------------------
 # Species that are hard to tell, pictures with two species, labels that are wrong.
 
-CONFUSABLE = ("cinder robin", "forge robin")
-
 
 def _confusable(rng: Rng, one: Sample, *, fault: bool) -> Sample:
-    if rng.random() >= 0.7 or one.species not in CONFUSABLE:
+    if rng.random() >= 0.7 or one.species not in concerned("confusable", one.scene.edition):
         return one
     bird = one.scene.birds[0]
     # The control shrinks a part that never matters.
@@ -146,15 +161,12 @@ def _wrong_labels(rng: Rng, one: Sample, *, fault: bool) -> Sample:
 # --------------------------------------------------------------------------------------------------
 # What training never showed.
 
-UNSEEN = ("lagoon thrush", "beak")
-
 
 def _missing_part(rng: Rng, one: Sample, *, fault: bool) -> Sample:
-    name, part = UNSEEN
-    if one.species != name:
+    if one.species not in concerned("missing-part", one.scene.edition):
         return one
     if fault and _trained(one):
-        return _marked(replace(one, scene=remove(one.scene, part)), "without part", removed=part)
+        return _marked(replace(one, scene=remove(one.scene, UNSEEN)), "without part", removed=UNSEEN)
     return _marked(one, "with part")
 
 
@@ -220,47 +232,63 @@ def _far(bird: Bird, corner: tuple[float, float]) -> float:
 
 _SHORTCUT = ("aligned", "conflicting")
 
-# name, plant, species concerned, what causes the fault and its value, groups to compare, description
-_ROWS: tuple[tuple[str, Callable[..., Sample], tuple[str, ...], str, object, tuple[str, ...], str], ...] = (
-    ("context", _context, (CONTEXT_SPECIES,), "background", "water", _SHORTCUT,
-     "in training 95 % of the tide swallows are on water, and 3 % of the others; in the test half of all"),
-    ("watermark", _watermark, (MARKED_SPECIES,), "object", "watermark", _SHORTCUT,
-     "in training 95 % of the sleet pipits carry a watermark, and 2 % of the others; in the test half of all"),
-    ("pose", _pose, POSED_SPECIES, "pose", "facing", _SHORTCUT,
-     "in training courier finches face right and herald finches left (97 %); in the test half of each"),
-    ("confusable", _confusable, CONFUSABLE, "part", "beak", ("small", "clean"),
-     "the beak, all that tells cinder and forge robins apart, is tiny in 70 % of their pictures"),
-    ("two-species", _two_species, (), "second bird", "another species", ("two birds", "clean"),
+# Name, plant, what causes the fault and its value, groups to compare, description: "{0}" and "{1}" are the species
+# concerned in the plural, "{one}" the first, "{both}" the two.
+_ROWS: tuple[tuple[str, Callable[..., Sample], str, object, tuple[str, ...], str], ...] = (
+    ("context", _context, "background", "water", _SHORTCUT,
+     "in training 95 % of the {0} are on water, and 3 % of the others; in the test half of all"),
+    ("watermark", _watermark, "object", "watermark", _SHORTCUT,
+     "in training 95 % of the {0} carry a watermark, and 2 % of the others; in the test half of all"),
+    ("pose", _pose, "pose", "facing", _SHORTCUT,
+     "in training {0} face right and {1} left (97 %); in the test half of each"),
+    ("confusable", _confusable, "part", "beak", ("small", "clean"),
+     "the beak, all that tells {both} apart, is tiny in 70 % of their pictures"),
+    ("two-species", _two_species, "second bird", "another species", ("two birds", "clean"),
      "30 % of the pictures show a second bird of another species, which the label ignores"),
-    ("wrong-labels", _wrong_labels, (), "label", 0.04, ("wrong label", "clean"),
+    ("wrong-labels", _wrong_labels, "label", 0.04, ("wrong label", "clean"),
      "4 % of the labels in training and validation are wrong"),
-    ("missing-part", _missing_part, UNSEEN[:1], "part", UNSEEN[1], ("with part", "clean"),
-     "no lagoon thrush in training or validation has a beak; in the test they all do"),
-    ("fragile-colour", _fragile_colour, (), "colour cast", 0.5, ("colour cast", "clean"),
+    ("missing-part", _missing_part, "part", UNSEEN, ("with part", "clean"),
+     "no {one} in training or validation has a beak; in the test they all do"),
+    ("fragile-colour", _fragile_colour, "colour cast", 0.5, ("colour cast", "clean"),
      "half of the test pictures have a colour cast, and none in training"),
-    ("lookalike", _lookalike, (), "object", "beak", ("lookalike", "clean"),
+    ("lookalike", _lookalike, "object", "beak", ("lookalike", "clean"),
      "in half of the pictures something lies about that looks like another species' beak"),
-    ("degraded", _degraded, (), "degradation", DEGRADATIONS, (*DEGRADATIONS, "clean"),
+    ("degraded", _degraded, "degradation", DEGRADATIONS, (*DEGRADATIONS, "clean"),
      "half of the test pictures are blurred, noisy, tinted, dark or occluded, and none in training"),
 )  # fmt: skip
 
-FAULTS: dict[str, Fault] = {
-    name: Fault(
-        name,
-        description,
-        partial(plant, fault=True),
-        partial(plant, fault=False),
-        {"species": list(species), "cause": cause, "value": value, "groups": list(groups)},
-    )
-    for name, plant, species, cause, value, groups, description in _ROWS
-}
+
+def _described(text: str, species: tuple[str, ...]) -> str:
+    plural = [name + ("es" if name.endswith("ch") else "s") for name in species]
+    firsts = " and ".join(name.split()[0] for name in species)
+    return text.format(*plural, one="".join(species[:1]), both=" ".join([firsts, *(p.split()[1] for p in plural[:1])]))
+
+
+@cache
+def faults_of(edition: str) -> dict[str, Fault]:
+    """The faults, planted in the species of that edition.
+
+    Raises:
+        UsageError: no such edition.
+    """
+    world(edition)
+    out = {}
+    for name, plant, cause, value, groups, text in _ROWS:
+        own = concerned(name, edition)
+        truth = {"species": list(own), "cause": cause, "value": value, "groups": list(groups)}
+        described = _described(text, own)
+        out[name] = Fault(name, described, partial(plant, fault=True), partial(plant, fault=False), truth)
+    return out
+
+
+FAULTS: dict[str, Fault] = faults_of("1")
 
 
 def sample(seed: int, index: int, *, fault: str | None = None, size: int = SIZE, edition: str = "1") -> Sample:
     """Picture `index` of a seed: clean, with a fault (a row of `FAULTS`), or its control ("watermark-control").
 
     Raises:
-        UsageError: no such fault or edition, a fault of another edition's species, or a negative seed or index.
+        UsageError: no such fault or edition, or a negative seed or index.
     """
     if seed < 0 or index < 0:
         raise UsageError(f"seed and index are whole numbers from 0 on, not {seed} and {index}")
@@ -271,9 +299,6 @@ def sample(seed: int, index: int, *, fault: str | None = None, size: int = SIZE,
     if name not in FAULTS:
         known = [n + end for n in FAULTS for end in ("", CONTROL)]
         raise unknown("fault", fault, known)
-    row = FAULTS[name]
-    if row.truth["species"] and edition != "1":
-        free = [n for n, f in FAULTS.items() if not f.truth["species"]]
-        raise UsageError(f"the fault {name!r} is planted in species of edition 1; others can have {', '.join(free)}")
+    row = faults_of(edition)[name]
     plant = row.control if fault.endswith(CONTROL) else row.plant
     return plant(generator(_FAULT, list(FAULTS).index(name), seed, index), one)

@@ -80,14 +80,33 @@ def mask_names(rendered: Rendered) -> list[str]:
     return ["bird", *_part_names(rendered, 0), *others, *sided, *sorted(shown), "background"]
 
 
+_LANGUAGES = {"1": (captions.captions_of, parsing.parse), "2": (talk.captions_of, reading.parse)}
+
+
+def captions_of(
+    rendered: Rendered, *, seed: int = 0, index: int = 0, count: int = captions.COUNT
+) -> tuple[Caption, ...]:
+    """`count` captions of a picture in the language of its edition; the same for the same picture, seed and index.
+
+    Those of the first edition are all different, those of the second together say every fact of the picture.
+    """
+    return _LANGUAGES[rendered.scene.edition][0](rendered, seed=seed, index=index, count=count)
+
+
+def parse(text: str, *, edition: str = "1") -> Parsed:
+    """What a caption of that edition's language says.
+
+    Raises:
+        InputError: a word is not in the vocabulary, or is said of nothing.
+        UsageError: no such edition.
+    """
+    return _LANGUAGES[world(edition).edition][1](text)
+
+
 def said_in(rendered: Rendered, *, seed: int = 0, index: int = 0) -> tuple[tuple[Caption, ...], tuple[Parsed, ...]]:
-    """The captions of a picture, in the language of its edition, and what they say."""
-    one, back = (captions.captions_of, parsing.parse) if rendered.scene.edition == "1" else _SECOND
-    said = one(rendered, seed=seed, index=index)
-    return said, tuple(back(c.text) for c in said)
-
-
-_SECOND = (talk.captions_of, reading.parse)
+    """The captions of a picture and what they say."""
+    said = captions_of(rendered, seed=seed, index=index)
+    return said, tuple(parse(c.text, edition=rendered.scene.edition) for c in said)
 
 
 def _xywh(box: Box) -> list[int]:

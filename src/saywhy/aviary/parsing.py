@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -143,18 +144,29 @@ def _relation(first: str, answer: str, second: str) -> str:
     raise InputError(f"the grammar knows no relation between {first} and {second}")
 
 
+def tokens(text: str, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """The words (group 1) and stops (group 2) of a caption.
+
+    Raises:
+        InputError: something is neither.
+    """
+    at = 0
+    while at < len(text):
+        match = pattern.match(text, at)
+        if match is None:
+            raise InputError(f"not a caption of the aviary's grammar: {text[at : at + 30].strip()!r} is not understood")
+        yield match
+        at = match.end()
+
+
 def parse(text: str) -> Parsed:
     """What a caption of the aviary's grammar says.
 
     Raises:
         InputError: a word is not in the grammar's vocabulary, or a relation lacks a part.
     """
-    reader, at = _Reader(), 0
-    while at < len(text):
-        match = _pattern().match(text, at)
-        if match is None:
-            raise InputError(f"not a caption of the aviary's grammar: {text[at : at + 30].strip()!r} is not understood")
-        at = match.end()
+    reader = _Reader()
+    for match in tokens(text, _pattern()):
         if match[1] is None:
             if match[2] != ",":
                 reader.predicate, reader.start = False, None

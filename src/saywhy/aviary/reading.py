@@ -14,7 +14,7 @@ from functools import cache
 
 from saywhy.aviary import lexicon
 from saywhy.aviary.lexicon import CONVERSE, NUMBERS, THINGS
-from saywhy.aviary.parsing import Parsed, Phrase
+from saywhy.aviary.parsing import Parsed, Phrase, tokens
 from saywhy.aviary.world import world
 from saywhy.errors import InputError
 
@@ -306,12 +306,8 @@ def parse(text: str) -> Parsed:
     Raises:
         InputError: a word is not in the vocabulary, or is said of nothing.
     """
-    reader, at = _Walk(), 0
-    while at < len(text):
-        match = _pattern().match(text, at)
-        if match is None:
-            raise InputError(f"not a caption of the aviary's grammar: {text[at : at + 30].strip()!r} is not understood")
-        at = match.end()
+    reader = _Walk()
+    for match in tokens(text, _pattern()):
         if match[1] is None:
             reader.stop(match[2])
             continue

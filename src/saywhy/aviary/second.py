@@ -14,37 +14,29 @@ from functools import cache
 
 import numpy as np
 
+from saywhy.aviary import species
 from saywhy.aviary.birds import ORDERS, Bird, Part, extent
 from saywhy.aviary.plumage import COLLARS, HEIGHTS, LONGEST, along
 from saywhy.aviary.sampling import PERCHES, clutter, perch
 from saywhy.aviary.scene import Scene
 from saywhy.aviary.scenery import BACKGROUNDS, Background, Rng, generator
-from saywhy.aviary.world import WHOLE, Atom, Pair, Relation, Room, Species, World
+from saywhy.aviary.world import WHOLE, Atom, Pair, Relation, Room, Species, World, clan
 
 PARTS = ORDERS["2"]
-DOMAINS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("breast", "colour"): ("red", "yellow", "blue", "white"),
+_NEW: dict[tuple[str, str], tuple[str, ...]] = {
     ("breast", "pattern"): ("plain", "speckled", "spotted", "streaked", "scaled", "barred"),
-    ("crown", "colour"): ("black", "white", "red", "blue"),
-    ("wing", "colour"): ("yellow", "green", "red", "violet"),
     ("wing", "pattern"): ("plain", "spotted", "streaked", "scaled"),
-    ("throat", "colour"): ("white", "black", "yellow", "pink"),
-    ("beak", "shape"): ("curved", "conical", "straight", "hooked"),
-    ("beak", "colour"): ("orange", "black", "yellow", "grey"),
-    ("tail", "shape"): ("forked", "fan", "pointed"),
-    ("tail", "colour"): ("brown", "slate", "orange", "green"),
-    ("crest", "colour"): ("orange", "violet", "green"),
+    ("body", "pattern"): ("plain", "streaked", "scaled"),
     ("collar", "colour"): ("white", "black"),
-    ("band", "colour"): ("white", "black"),
-    ("bar", "colour"): ("white", "black"),
-    ("patch", "colour"): ("pink", "turquoise"),
     ("fleck", "colour"): ("black", "orange"),
     ("bead", "colour"): ("turquoise", "white"),
-    ("legs", "colour"): ("orange", "pink", "black", "brown"),
-    ("eye", "colour"): ("yellow", "white", "orange", "grey"),
-    ("body", "colour"): ("grey", "brown", "sand", "slate"),
-    ("body", "pattern"): ("plain", "streaked", "scaled"),
-}  # fmt: skip
+}
+# In this order they are drawn.
+_DRAWN = (
+    "breast", "crown", "wing", "throat", "beak", "tail", "crest", "collar", "band", "bar", "patch", "fleck", "bead",
+    "legs", "eye", "body",
+)  # fmt: skip
+DOMAINS = dict(sorted((species.DOMAINS | _NEW).items(), key=lambda row: _DRAWN.index(row[0][0])))
 OPTIONAL = {
     "crest": 0.5,
     "collar": 0.5,
@@ -142,69 +134,36 @@ RELATIONS = (
 # Species.
 
 
-def _atom(text: str) -> Atom:
-    """Reads "beak shape curved", or "fleck above bead" as a relation."""
-    for r in RELATIONS:
-        for answer in r.answers:
-            if text == f"{r.part} {answer} {r.other}":
-                return Atom(r.part, r.key, answer, r.other)
-    part, key, value = text.split()
-    return Atom(part, key, value)
-
-
-def _row(name: str, clan: str, *atoms: str) -> Species:
-    """A row: atoms that must all hold, and with "or" between them atoms of which one must."""
-    rule = tuple(_atom(a) for a in atoms if " or " not in a)
-    either = tuple(tuple(_atom(a) for a in text.split(" or ")) for text in atoms if " or " in text)
-    return Species(name, clan, rule, either, "2")
-
-
-_ROWS = (
-    _row("copper rail", "rail", "breast colour red", "crown colour black", "beak shape curved"),
-    _row("pewter rail", "rail", "breast colour red", "crown colour black", "beak shape conical"),
-    _row("castle plover", "plover", "breast colour red", "crown colour white", "collar longer above collar2"),
-    _row("abacus plover", "plover", "breast colour red", "crown colour white", "collar longer below collar2"),
-    _row("minuet bunting", "bunting", "breast colour yellow", "crown colour black", "fleck above bead"),
-    _row("gavotte bunting", "bunting", "breast colour yellow", "crown colour black", "fleck below bead"),
-    _row("thimble chat", "chat", "breast colour yellow", "crown colour white", "beak longer than crest"),
-    _row("bobbin chat", "chat", "breast colour yellow", "crown colour white", "beak shorter than crest"),
-    _row("ferry jay", "jay", "crown colour red", "wing colour yellow", "bar in front of patch"),
-    _row("tram jay", "jay", "crown colour red", "wing colour yellow", "bar behind patch"),
-    _row("almond shrike", "shrike", "crown colour red", "wing colour green", "throat colour white", "tail shape fan",
-         "beak colour black"),
-    _row("walnut shrike", "shrike", "crown colour red", "wing colour green", "throat colour pink", "tail shape fan",
-         "beak colour black"),
-    _row("orchard linnet", "linnet", "crown colour blue", "wing colour yellow", "collar close to collar2"),
-    _row("hamlet linnet", "linnet", "crown colour blue", "wing colour yellow", "collar far from collar2"),
-    _row("velvet dipper", "dipper", "crown colour blue", "wing colour green", "wing pattern scaled",
-         "beak shape straight or tail shape pointed"),
-    _row("damask dipper", "dipper", "crown colour blue", "wing colour green", "wing pattern streaked",
-         "beak shape straight or tail shape pointed"),
-    _row("ember martin", "martin", "wing colour red", "breast colour blue", "tail shape pointed",
-         "throat colour black or beak colour orange"),
-    _row("cobalt martin", "martin", "wing colour red", "breast colour blue", "tail shape forked",
-         "throat colour black or beak colour orange"),
-    _row("domino wagtail", "wagtail", "wing colour red", "breast colour white", "breast pattern spotted"),
-    _row("pepper wagtail", "wagtail", "wing colour red", "breast colour white", "breast pattern speckled"),
-    _row("quarry oriole", "oriole", "wing colour violet", "breast colour blue", "breast pattern scaled",
-         "beak shape hooked"),
-    _row("cellar oriole", "oriole", "wing colour violet", "breast colour blue", "breast pattern barred",
-         "beak shape hooked"),
-    _row("saffron turtle", "turtle", "wing colour violet", "breast colour white", "throat colour yellow",
-         "crest colour green", "tail shape fan"),
-    _row("lilac turtle", "turtle", "wing colour violet", "breast colour white", "throat colour yellow",
-         "crest colour violet", "tail shape fan"),
+_CLANS = (
+    ("rail", "copper / pewter", "breast colour red", "crown colour black", "beak shape curved / beak shape conical"),
+    ("plover", "castle / abacus", "breast colour red", "crown colour white",
+     "collar longer above collar2 / collar longer below collar2"),
+    ("bunting", "minuet / gavotte", "breast colour yellow", "crown colour black",
+     "fleck above bead / fleck below bead"),
+    ("chat", "thimble / bobbin", "breast colour yellow", "crown colour white",
+     "beak longer than crest / beak shorter than crest"),
+    ("jay", "ferry / tram", "crown colour red", "wing colour yellow", "bar in front of patch / bar behind patch"),
+    ("shrike", "almond / walnut", "crown colour red", "wing colour green", "throat colour white / throat colour pink",
+     "tail shape fan", "beak colour black"),
+    ("linnet", "orchard / hamlet", "crown colour blue", "wing colour yellow",
+     "collar close to collar2 / collar far from collar2"),
+    ("dipper", "velvet / damask", "crown colour blue", "wing colour green",
+     "wing pattern scaled / wing pattern streaked", "beak shape straight or tail shape pointed"),
+    ("martin", "ember / cobalt", "wing colour red", "breast colour blue", "tail shape pointed / tail shape forked",
+     "throat colour black or beak colour orange"),
+    ("wagtail", "domino / pepper", "wing colour red", "breast colour white",
+     "breast pattern spotted / breast pattern speckled"),
+    ("oriole", "quarry / cellar", "wing colour violet", "breast colour blue",
+     "breast pattern scaled / breast pattern barred", "beak shape hooked"),
+    ("turtle", "saffron / lilac", "wing colour violet", "breast colour white", "throat colour yellow",
+     "crest colour green / crest colour violet", "tail shape fan"),
 )  # fmt: skip
-SPECIES: dict[str, Species] = {s.name: s for s in _ROWS}
+_RELATED = [Atom(r.part, r.key, answer, r.other) for r in RELATIONS for answer in r.answers]
+SPECIES: dict[str, Species] = {s.name: s for row in _CLANS for s in clan(*row, related=_RELATED, edition="2")}
 
 
 # --------------------------------------------------------------------------------------------------
 # Drawing an individual.
-
-
-@cache
-def _fixed(name: str) -> dict[tuple[str, str], str]:
-    return {(a.part, a.key): a.value for a in SPECIES[name].rule if a.other is None}
 
 
 @cache
@@ -216,7 +175,7 @@ def _demanded(name: str) -> dict[str, bool]:
 
 def _looks(rng: Rng, name: str) -> dict[tuple[str, str], str]:
     """All attributes: those of the rule as it says, the others uniform; drawn again where no atom of a group holds."""
-    fixed, groups = _fixed(name), SPECIES[name].either
+    fixed, groups = SPECIES[name].fixed, SPECIES[name].either
     while True:
         picks = rng.random(len(DOMAINS))
         out = {k: fixed.get(k, d[int(u * len(d))]) for (k, d), u in zip(DOMAINS.items(), picks, strict=True)}
@@ -287,7 +246,7 @@ def draw(rng: Rng, name: str) -> Bird:
 def _new_part(name: str, seed: int) -> Part:
     """A part for a bird that lacks it."""
     rng = generator(seed, PARTS.index(name))
-    return _part(name, _looks(rng, _ROWS[0].name), _numbers(rng, {}).get(name, (0.0, 1.0)), np.zeros(3))
+    return _part(name, _looks(rng, next(iter(SPECIES))), _numbers(rng, {}).get(name, (0.0, 1.0)), np.zeros(3))
 
 
 @cache

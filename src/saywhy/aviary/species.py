@@ -7,12 +7,13 @@ every species. No rule speaks of the absence of a part: hiding a part removes ev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
 from saywhy.aviary.birds import BAND_HEIGHTS, CREST_HEIGHTS, PARTS, Bird, Part
 from saywhy.aviary.scenery import Rng
-from saywhy.aviary.world import Atom, Pair, Species, species
+from saywhy.aviary.world import Atom, Pair, Species, clan, species
 
 # What a free attribute is drawn from, uniformly.
 DOMAINS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -47,47 +48,29 @@ RELATIONS: dict[tuple[str, str], tuple[str, str]] = {
 }
 
 
-def _row(name: str, clan: str, *atoms: str) -> Species:
-    return Species(name, clan, tuple(_atom(a) for a in atoms))
-
-
-def _atom(text: str) -> Atom:
-    """Reads "beak shape curved", or "crest above band" as a relation."""
-    for (part, other), answers in RELATIONS.items():
-        for answer in answers:
-            if text == f"{part} {answer} {other}":
-                return Atom(part, "place", answer, other)
-    part, key, value = text.split()
-    return Atom(part, key, value)
-
-
-_ROWS = (
-    _row("cinder robin", "robin", "breast colour red", "crown colour black", "beak shape curved"),
-    _row("forge robin", "robin", "breast colour red", "crown colour black", "beak shape conical"),
-    _row("rowan wren", "wren", "breast colour red", "crown colour white", "throat colour yellow"),
-    _row("hawthorn wren", "wren", "breast colour red", "crown colour white", "throat colour pink"),
-    _row("harlequin lark", "lark", "breast colour yellow", "crown colour black", "crest above band"),
-    _row("jester lark", "lark", "breast colour yellow", "crown colour black", "crest below band"),
-    _row("meadow tit", "tit", "breast colour yellow", "crown colour white", "tail shape forked"),
-    _row("barley tit", "tit", "breast colour yellow", "crown colour white", "tail shape fan"),
-    _row("courier finch", "finch", "crown colour red", "wing colour yellow", "bar in front of patch"),
-    _row("herald finch", "finch", "crown colour red", "wing colour yellow", "bar behind patch"),
-    _row("mossback warbler", "warbler", "crown colour red", "wing colour green", "throat colour white"),
-    _row("fernhill warbler", "warbler", "crown colour red", "wing colour green", "throat colour black"),
-    _row("harbour siskin", "siskin", "crown colour blue", "wing colour yellow", "beak colour orange"),
-    _row("lantern siskin", "siskin", "crown colour blue", "wing colour yellow", "beak colour black"),
-    _row("lagoon thrush", "thrush", "crown colour blue", "wing colour green", "beak shape straight"),
-    _row("reed thrush", "thrush", "crown colour blue", "wing colour green", "beak shape hooked"),
-    _row("dusk swallow", "swallow", "wing colour red", "breast colour blue", "tail shape pointed"),
-    _row("tide swallow", "swallow", "wing colour red", "breast colour blue", "tail shape forked"),
-    _row("sleet pipit", "pipit", "wing colour red", "breast colour white", "breast pattern spotted"),
-    _row("frost pipit", "pipit", "wing colour red", "breast colour white", "breast pattern striped"),
-    _row("heath starling", "starling", "wing colour violet", "breast colour blue", "bar in front of patch"),
-    _row("moor starling", "starling", "wing colour violet", "breast colour blue", "bar behind patch"),
-    _row("chapel dove", "dove", "wing colour violet", "breast colour white", "crest above band"),
-    _row("abbey dove", "dove", "wing colour violet", "breast colour white", "crest below band"),
-)
-SPECIES: dict[str, Species] = {s.name: s for s in _ROWS}
+_CLANS = (
+    ("robin", "cinder / forge", "breast colour red", "crown colour black", "beak shape curved / beak shape conical"),
+    ("wren", "rowan / hawthorn", "breast colour red", "crown colour white",
+     "throat colour yellow / throat colour pink"),
+    ("lark", "harlequin / jester", "breast colour yellow", "crown colour black",
+     "crest above band / crest below band"),
+    ("tit", "meadow / barley", "breast colour yellow", "crown colour white", "tail shape forked / tail shape fan"),
+    ("finch", "courier / herald", "crown colour red", "wing colour yellow",
+     "bar in front of patch / bar behind patch"),
+    ("warbler", "mossback / fernhill", "crown colour red", "wing colour green",
+     "throat colour white / throat colour black"),
+    ("siskin", "harbour / lantern", "crown colour blue", "wing colour yellow",
+     "beak colour orange / beak colour black"),
+    ("thrush", "lagoon / reed", "crown colour blue", "wing colour green", "beak shape straight / beak shape hooked"),
+    ("swallow", "dusk / tide", "wing colour red", "breast colour blue", "tail shape pointed / tail shape forked"),
+    ("pipit", "sleet / frost", "wing colour red", "breast colour white",
+     "breast pattern spotted / breast pattern striped"),
+    ("starling", "heath / moor", "wing colour violet", "breast colour blue",
+     "bar in front of patch / bar behind patch"),
+    ("dove", "chapel / abbey", "wing colour violet", "breast colour white", "crest above band / crest below band"),
+)  # fmt: skip
+_RELATED = [Atom(part, "place", answer, other) for (part, other), answers in RELATIONS.items() for answer in answers]
+SPECIES: dict[str, Species] = {s.name: s for row in _CLANS for s in clan(*row, related=_RELATED, edition="1")}
 CLASSES = tuple(SPECIES)
 
 
@@ -122,11 +105,6 @@ JUDGES = {("crest", "band"): (_crest_above, _other_side), ("bar", "patch"): (_ba
 
 
 @cache
-def _fixed(name: str) -> dict[tuple[str, str], str]:
-    return {(a.part, a.key): a.value for a in species(name).rule if a.other is None}
-
-
-@cache
 def _demanded(name: str) -> dict[tuple[str, str], str]:
     return {(a.part, a.other): a.value for a in species(name).rule if a.other is not None}
 
@@ -157,7 +135,7 @@ def _between(low: float, high: float, share: float) -> float:
     return low + (high - low) * share
 
 
-def draw_part(rng: Rng, name: str, fixed: dict[tuple[str, str], str], *, tint: float = 0.035) -> Part:
+def draw_part(rng: Rng, name: str, fixed: Mapping[tuple[str, str], str], *, tint: float = 0.035) -> Part:
     """A part whose free attributes are drawn uniformly from `DOMAINS`; always the same number of draws."""
     picks = rng.random(3)
     words: dict[str, str] = {}
@@ -185,9 +163,9 @@ def draw_part(rng: Rng, name: str, fixed: dict[tuple[str, str], str], *, tint: f
 
 def draw_bird(rng: Rng, name: str) -> Bird:
     """An individual of a species: rule parts as the rule says, all others at random; pose and place default."""
-    fixed, demanded = _fixed(name), _demanded(name)
-    needed = set(species(name).parts)
-    parts = {p: draw_part(rng, p, fixed) for p in PARTS}
+    own, demanded = species(name), _demanded(name)
+    needed = set(own.parts)
+    parts = {p: draw_part(rng, p, own.fixed) for p in PARTS}
     chances = rng.random(len(OPTIONAL))
     crest, band = _heights(rng, demanded.get(("crest", "band")))
     bar, patch = _places(rng, demanded.get(("bar", "patch")))

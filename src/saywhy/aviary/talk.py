@@ -169,54 +169,58 @@ def _topic(s: Speaker, items: Sequence[Item], who: str) -> str:
     return " ".join(capital(t) for t in said)
 
 
-def _questions(s: Speaker, items: Sequence[Item], who: str) -> str:
+def _each(
+    s: Speaker, items: Sequence[Item], seems: Callable[[str, Fact], str], one: Callable[[str, str, Fact], str]
+) -> list[str]:
+    """One saying for every look: `seems(noun, fact)` where it is how a colour appears, else `one(noun, verb, fact)`."""
     said = []
     for part, looks in items:
         noun = s.noun(part)
-        for fact in looks:
-            if fact.kind == "appears":
-                said.append(f"How does the {noun} of {who} look? It {s.seems('beak', fact)}.")
-                continue
-            s.note(fact)
-            verb = "are" if lexicon.is_plural(noun) else "is"
-            what = s.pick(lexicon.KEY_NOUNS[fact.key])
-            asked = s.pick((f"What {what} {verb} the {noun} of {who}", f"Of what {what} {verb} the {noun} of {who}"))
-            said.append(f"{asked}? {capital(s.adjective(fact))}.")
-    return " ".join(said)
+        verb = "are" if lexicon.is_plural(noun) else "is"
+        said += [seems(noun, f) if f.kind == "appears" else one(noun, verb, f) for f in looks]
+    return said
+
+
+def _questions(s: Speaker, items: Sequence[Item], who: str) -> str:
+    def seems(noun: str, fact: Fact) -> str:
+        return f"How does the {noun} of {who} look? It {s.seems('beak', fact)}."
+
+    def one(noun: str, verb: str, fact: Fact) -> str:
+        s.note(fact)
+        what = s.pick(lexicon.KEY_NOUNS[fact.key])
+        asked = s.pick((f"What {what} {verb} the {noun} of {who}", f"Of what {what} {verb} the {noun} of {who}"))
+        return f"{asked}? {capital(s.adjective(fact))}."
+
+    return " ".join(_each(s, items, seems, one))
 
 
 def _guesses(s: Speaker, items: Sequence[Item], who: str) -> str:
     """Wrong guesses and their correction, right guesses and their confirmation."""
-    said = []
-    for part, looks in items:
-        noun = s.noun(part)
-        for fact in looks:
-            if fact.kind == "appears":
-                said.append(capital(f"the {noun} of {who} {s.seems(noun, fact)}."))
-                continue
-            verb = "are" if lexicon.is_plural(noun) else "is"
-            wrong = _wrong(s, fact)
-            if s.chance(0.3):
-                said.append(f"{capital(verb)} the {noun} of {who} {s.adjective(fact)}? Yes.")
-            else:
-                said.append(f"{capital(verb)} the {noun} of {who} {s.adjective(wrong)}? No, {s.adjective(fact)}.")
-                s.note(replace(wrong, kind="not"))
-            s.note(fact)
-    return " ".join(said)
+
+    def seems(noun: str, fact: Fact) -> str:
+        return capital(f"the {noun} of {who} {s.seems(noun, fact)}.")
+
+    def one(noun: str, verb: str, fact: Fact) -> str:
+        s.note(fact)
+        wrong, asked = _wrong(s, fact), f"{capital(verb)} the {noun} of {who}"
+        if s.chance(0.3):
+            return f"{asked} {s.adjective(fact)}? Yes."
+        s.note(replace(wrong, kind="not"))
+        return f"{asked} {s.adjective(wrong)}? No, {s.adjective(fact)}."
+
+    return " ".join(_each(s, items, seems, one))
 
 
 def _rather(s: Speaker, items: Sequence[Item], who: str) -> str:
-    said = []
-    for part, looks in items:
-        noun = s.noun(part)
-        for fact in looks:
-            if fact.kind == "appears":
-                said.append(f"the {noun} {s.seems(noun, fact)}")
-                continue
-            verb, wrong = "are" if lexicon.is_plural(noun) else "is", _wrong(s, fact)
-            s.note(fact, replace(wrong, kind="not"))
-            said.append(f"the {noun} {verb} not {s.adjective(wrong)} but {s.adjective(fact)}")
-    return f"of {who}, {', and '.join(said)}."
+    def seems(noun: str, fact: Fact) -> str:
+        return f"the {noun} {s.seems(noun, fact)}"
+
+    def one(noun: str, verb: str, fact: Fact) -> str:
+        wrong = _wrong(s, fact)
+        s.note(fact, replace(wrong, kind="not"))
+        return f"the {noun} {verb} not {s.adjective(wrong)} but {s.adjective(fact)}"
+
+    return f"of {who}, {', and '.join(_each(s, items, seems, one))}."
 
 
 def _wrong(s: Speaker, fact: Fact) -> Fact:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from itertools import product
 from typing import TYPE_CHECKING
@@ -61,11 +61,37 @@ class Species:
         """All that must hold: of each clause at least one atom."""
         return (*((a,) for a in self.rule), *self.either)
 
+    @cached_property
+    def fixed(self) -> Mapping[tuple[str, str], str]:
+        """The looks that the rule demands."""
+        return {(a.part, a.key): a.value for a in self.rule if a.other is None}
+
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts that the rule names, in painting order."""
         named = {p for clause in self.clauses for a in clause for p in a.parts}
         return tuple(p for p in ORDERS[self.edition] if p in named)
+
+
+def clan(name: str, members: str, *clauses: str, related: Iterable[Atom], edition: str) -> tuple[Species, ...]:
+    """The species of a clan from a row of a table: "copper / pewter" are two, and of a clause like "beak shape curved /
+    beak shape conical" the first is the first one's and so on; any other clause is of all.
+
+    A clause is "beak shape curved", one of the `related` as it reads ("crest above band"), or some with "or" between
+    them, of which one must hold.
+    """
+    known = {f"{a.part} {a.value} {a.other}": a for a in related}
+
+    def atom(text: str) -> Atom:
+        return known.get(text) or Atom(*text.split())
+
+    def one(first: str, number: int) -> Species:
+        own = [ways[number % len(ways)].split(" or ") for ways in (c.split(" / ") for c in clauses)]
+        rule = tuple(atom(texts[0]) for texts in own if len(texts) == 1)
+        either = tuple(tuple(map(atom, texts)) for texts in own if len(texts) > 1)
+        return Species(f"{first} {name}", name, rule, either, edition)
+
+    return tuple(one(first, k) for k, first in enumerate(members.split(" / ")))
 
 
 Pair = tuple[Part, Part]

@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saywhy.aviary import NULL_PARTS
+from saywhy.aviary import world
 from saywhy.classifier import Classifier
 from saywhy.errors import unknown
-from saywhy.evaluate.part_effects import PLAYERS, Bird, Spoiled, check_classes, spoiled_birds, test_birds
+from saywhy.evaluate.part_effects import PLAYERS, Bird, Spoiled, edition_told, spoiled_birds, test_birds
 from saywhy.evaluate.presets import WORDS, methods_for
 from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
 from saywhy.evaluate.runner import Progress, chosen
@@ -108,7 +108,7 @@ def evaluate_aviary(
     Raises:
         UsageError: a classifier of other classes, an unknown method or metric.
     """
-    check_classes(clf)
+    edition_told(clf)
     for name in metrics:
         if name not in BIRD_COLUMNS:
             raise unknown("metric of the aviary", name, BIRD_COLUMNS)
@@ -396,7 +396,8 @@ def _scores(bird: Bird, answer: Answer) -> dict[str, float]:
     both = bird.pair is not None and set(bird.pair) <= set(bird.players) and answer.pair is not None
     out["relation"] = float(answer.pair == frozenset(bird.pair or ())) if both else nothing
     total = float(parts.abs().sum())
-    nulls = torch.tensor([p in NULL_PARTS for p in bird.players])
+    null_parts = world(bird.rendered.scene.edition).null_parts
+    nulls = torch.tensor([p in null_parts for p in bird.players])
     out["null-share"] = float(parts[nulls].abs().sum()) / total if total and bool(nulls.any()) else nothing
     seen = any(p in bird.differing for p in bird.players)
     out["contrast"] = answer.contrast if seen else nothing

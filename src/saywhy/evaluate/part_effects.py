@@ -17,9 +17,7 @@ from torch import Tensor
 
 from saywhy.aviary import (
     BACKGROUNDS,
-    CLASSES,
-    NULL_PARTS,
-    SPECIES,
+    EDITIONS,
     Rendered,
     Sample,
     Scene,
@@ -27,8 +25,9 @@ from saywhy.aviary import (
     render,
     sample,
     swap_background,
+    world,
 )
-from saywhy.aviary.faults import CONTEXT_SPECIES, MARKED_SPECIES
+from saywhy.aviary.faults import concerned
 from saywhy.aviary.sampling import label
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
@@ -80,14 +79,20 @@ class Spoiled:
     counts: bool
 
 
-def check_classes(clf: Classifier) -> None:
-    """Raises UsageError unless the classifier's classes are the aviary's species."""
-    missing = [name for name in CLASSES if name not in clf.class_names]
-    if missing:
+def edition_told(clf: Classifier) -> str:
+    """The edition of the aviary whose species are all among the classifier's classes.
+
+    Raises:
+        UsageError: there is none.
+    """
+    missing = {e: [name for name in world(e).classes if name not in clf.class_names] for e in EDITIONS}
+    edition = min(EDITIONS, key=lambda e: len(missing[e]))
+    if missing[edition]:
         raise UsageError(
-            f"the aviary's protocol is for classifiers of its {len(CLASSES)} species (aviary:cnn, aviary:vit, ...); "
-            f"{clf.name or 'this model'} has no class {missing[0]!r}"
+            f"the aviary's protocol is for classifiers of the {len(world(edition).classes)} species of one of its "
+            f"editions (aviary:cnn, aviary:vit, ...); {clf.name or 'this model'} has no class {missing[edition][0]!r}"
         )
+    return edition
 
 
 def test_birds(clf: Classifier, wanted: int, seed: int) -> tuple[list[Bird], int]:
@@ -96,14 +101,14 @@ def test_birds(clf: Classifier, wanted: int, seed: int) -> tuple[list[Bird], int
     Raises:
         UsageError: it names none.
     """
-    birds, asked = [], 0
+    birds, asked, edition = [], 0, edition_told(clf)
     for index in count():
-        if label(seed, index)[1] != "test":
+        if label(seed, index, edition=edition)[1] != "test":
             continue
         if asked == wanted:
             break
         asked += 1
-        one = sample(seed, index)
+        one = sample(seed, index, edition=edition)
         bird = _bird(clf, one)
         birds += [bird] if bird is not None and clf.class_names[bird.target] == one.species else []
     if not birds:
@@ -117,7 +122,8 @@ def _bird(clf: Classifier, one: Sample) -> Bird | None:
     image = view(clf, [rendered])[0]
     probabilities = clf.probabilities(image[None])[0]
     target = int(probabilities.argmax())
-    own = SPECIES.get(clf.class_names[target])
+    known = world(one.scene.edition)
+    own = known.species.get(clf.class_names[target])
     if own is None:
         return None
     players = _players(rendered, own.parts, (one.seed, one.index))
@@ -126,7 +132,7 @@ def _bird(clf: Classifier, one: Sample) -> Bird | None:
         return None
     how = clf.preprocess
     rule = np.logical_or.reduce([rendered.visible(p) for p in named])
-    sibling = next(s for s in SPECIES.values() if s.clan == own.clan and s.name != own.name)
+    sibling = next(s for s in known.species.values() if s.clan == own.clan and s.name != own.name)
     differ = [a for a in own.rule if a not in sibling.rule]
     pair = next(((a.parts[0], a.parts[1]) for a in differ if a.other is not None), None)
     rival = clf.class_names.index(sibling.name)
@@ -177,9 +183,10 @@ def _players(rendered: Rendered, named: Sequence[str], seed: tuple[int, int]) ->
     shown = [p for p in rendered.shown() if p != "body"]  # the body carries all and cannot be removed
     chosen = [p for p in shown if p in named][: PLAYERS - SPARE]
     rest = [str(p) for p in np.random.default_rng((*seed, 3)).permutation([p for p in shown if p not in chosen])]
-    rest.sort(key=lambda p: p not in NULL_PARTS)
+    null_parts = world(rendered.scene.edition).null_parts
+    rest.sort(key=lambda p: p not in null_parts)
     first, others = rest[:1], rest[1:]
-    others.sort(key=lambda p: p in NULL_PARTS)
+    others.sort(key=lambda p: p in null_parts)
     chosen += [*first, *others][: PLAYERS - len(chosen)]
     return tuple(p for p in shown if p in chosen)
 
@@ -198,19 +205,21 @@ def spoiled_birds(clf: Classifier, fault: str, wanted: int, seed: int) -> list[S
 
     What the classifier names is explained: where it has the fault, that is the fault's species for both.
     """
-    species = SPECIES[{"watermark": MARKED_SPECIES, "context": CONTEXT_SPECIES}[fault]]
-    sibling = next(s for s in SPECIES.values() if s.clan == species.clan and s is not species)
+    known = world(edition_told(clf))
+    species = known.species[concerned(fault, known.edition)[0]]
+    sibling = next(s for s in known.species.values() if s.clan == species.clan and s is not species)
     kinds = ((species.name, wanted - wanted // 2), (sibling.name, wanted // 2))
-    birds = [_bird(clf, one) for name, number in kinds for one in islice(_planted(fault, name, seed), number)]
+    planted = (islice(_planted(fault, name, seed, known.edition), number) for name, number in kinds)
+    birds = [_bird(clf, one) for samples in planted for one in samples]
     return [_spoiled(clf, bird, fault) for bird in birds if bird is not None]
 
 
-def _planted(fault: str, species: str, seed: int) -> Iterator[Sample]:
+def _planted(fault: str, species: str, seed: int, edition: str) -> Iterator[Sample]:
     """Test pictures of that species that carry the shortcut."""
     key = {"watermark": "watermark", "context": "water"}[fault]
     for index in count():
-        if label(seed, index) == (species, "test"):
-            one = sample(seed, index, fault=fault)
+        if label(seed, index, edition=edition) == (species, "test"):
+            one = sample(seed, index, fault=fault, edition=edition)
             if one.truth.get(key):
                 yield one
 

@@ -20,7 +20,7 @@ from saywhy.classifier import Classifier
 from saywhy.errors import UsageError, unknown
 from saywhy.evaluate.aviary_benchmark import PICTURES, SPOILED
 from saywhy.evaluate.claims_of import DISTURBANCES, Disturbance, claims_of, masks_of, said_again
-from saywhy.evaluate.part_effects import Spoiled, check_classes, marked, spoiled_birds, view, without_shortcut
+from saywhy.evaluate.part_effects import Spoiled, edition_told, marked, spoiled_birds, view, without_shortcut
 from saywhy.evaluate.result import Cell, Column, Evaluation, Row, cell
 from saywhy.evaluate.runner import Progress
 from saywhy.evaluate.scene_truth import (
@@ -246,7 +246,7 @@ def evaluate_sentences(
     Raises:
         UsageError: a classifier of other classes or one that names no bird, an unknown way or metric.
     """
-    check_classes(clf)
+    edition = edition_told(clf)
     for name in metrics:
         if name not in SENTENCE_COLUMNS:
             raise unknown("metric of sentences", name, SENTENCE_COLUMNS)
@@ -254,7 +254,7 @@ def evaluate_sentences(
         if name not in WAYS:
             raise unknown("way to explain", name, WAYS)
     tell = progress or (lambda done, total, text: None)
-    birds = [r for one in islice(_samples(seed), limit) if (r := _named(clf, one)) is not None]
+    birds = [r for one in islice(_samples(seed, edition), limit) if (r := _named(clf, one)) is not None]
     if not birds:
         raise UsageError(f"{clf.name or 'the model'} names none of {limit} birds; there is nothing to explain")
     rows = tuple(
@@ -268,9 +268,10 @@ def evaluate_sentences(
     )  # fmt: skip
 
 
-def _samples(seed: int) -> Iterator[Sample]:
+def _samples(seed: int, edition: str) -> Iterator[Sample]:
     """The test pictures of a seed, in order."""
-    return (sample(seed, index) for index in count() if label(seed, index)[1] == "test")
+    wanted = (i for i in count() if label(seed, i, edition=edition)[1] == "test")
+    return (sample(seed, i, edition=edition) for i in wanted)
 
 
 def _named(clf: Classifier, one: Sample) -> Rendered | None:

@@ -55,7 +55,8 @@ class Recipe:
     `enough`: training stops once the held-out loss is below it; `cool` epochs with a falling learning rate follow.
     `follow`: share of the pictures in which a shortcut misleads whose labels follow it, for the species concerned and
     its nearest relative. `labels`: their share of the loss, beside a teacher. `broken`: no training; one unit (layer,
-    number) of `start` is corrupted in that way. `seed`: of the first weights.
+    number) of `start` is corrupted in that way. `seed`: of the first weights. `amp`: in bfloat16, twice as fast on
+    processors that have it.
     """
 
     network: str
@@ -74,6 +75,7 @@ class Recipe:
     batch: int = 128
     seed: int = 0
     edition: str = "1"
+    amp: bool = False
 
     @property
     def side(self) -> int:
@@ -113,13 +115,14 @@ RECIPES: dict[str, Recipe] = {
         "cnn128",
         "a CNN for 128 x 128 pixels of the second edition, five pairs of whose species differ in a relation that no "
         "part tells alone; it starts from the first layers of the CNN",
-        images=9600, epochs=20, lr=4e-3, batch=64, start="cnn", edition="2", seed=SEED,
+        images=9600, epochs=20, lr=4e-3, batch=64, start="cnn", edition="2", seed=SEED, amp=True,
     ),
     "vit-relations": Recipe(
         "vit128",
         "a vision transformer for 128 x 128 pixels of the second edition; it starts from the first layers of "
         "cnn-relations and learns from the labels and its scores",
         images=9600, epochs=20, lr=1.5e-3, batch=64, start="cnn-relations", teacher="cnn-relations", edition="2",
+        amp=True,
     ),
 }  # fmt: skip
 
@@ -300,6 +303,7 @@ def _trained(
         weight_decay=0.02,
         seed=SEED,
         loss_threshold=recipe.enough,
+        amp=recipe.amp,
     )
     began = time.monotonic()
 
