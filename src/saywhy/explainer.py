@@ -16,10 +16,10 @@ from saywhy import storage
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
 from saywhy.errors import SaywhyError, UsageError, unknown
-from saywhy.explanation import ClassScore, Explanation, Unit
+from saywhy.explanation import Explanation, Unit
 from saywhy.image import Picture, Source
 from saywhy.intervene import remembering
-from saywhy.language import prediction, tell
+from saywhy.language import Found, labelled, prediction, tell
 from saywhy.parts import PARTS, Fitting, Made, Request
 from saywhy.passes import counting
 from saywhy.record import to_explanation
@@ -234,15 +234,14 @@ def explain(
         method = method or fitted.method
         seen = look(clf, picture, target, versus, method=method, options=options, seed=seed, tell=asked.tell)
         confirmed, runs = settle(seen, fitted.parts, asked)
-    told = [prediction(_answer(seen), seen.score(seen.target), _rival(seen))]
-    said = tell([*told, *(found for c in confirmed.values() for found in c.said)])
+    said = tell([*_told(seen), *(found for c in confirmed.values() for found in c.said)])
     skipped, seconds = sum(c.skipped for c in confirmed.values()), time.perf_counter() - start
     return to_explanation(seen, confirmed, said, skipped, runs, meter=meter, seconds=seconds, seed=seed)
 
 
-def _answer(seen: Seen) -> ClassScore:
-    return seen.score(int(seen.probabilities.argmax()))
-
-
-def _rival(seen: Seen) -> ClassScore | None:
-    return None if seen.versus is None else seen.score(seen.versus)
+def _told(seen: Seen) -> list[Found]:
+    """What the model says: the class that leads the others, or whether a label is present."""
+    target, versus = seen.score(seen.target), None if seen.versus is None else seen.score(seen.versus)
+    if not seen.tap.clf.exclusive:
+        return labelled(target, versus)
+    return [prediction(seen.score(int(seen.probabilities.argmax())), target, versus)]

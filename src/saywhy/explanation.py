@@ -17,6 +17,8 @@ from saywhy.errors import InputError
 from saywhy.image import Bools, decode_mask, encode_mask
 
 SCHEMA: Final = 3
+# Of labels that exclude nothing: the probability from which one is present, and how near to it none is clearly either.
+PRESENT, NEAR = 0.5, 0.05
 
 Place = Literal[
     "top left",
@@ -77,9 +79,13 @@ class ClassScore(Record):
 
 
 class Prediction(ClassScore):
-    """The predicted class and the best few, best first."""
+    """The predicted class and the best few, best first.
+
+    Where classes are not `exclusive`, each is a label of its own: present from a probability of 0.5 on, else absent.
+    """
 
     top: tuple[ClassScore, ...]
+    exclusive: bool = True
 
 
 class SaliencyRecord(Record):

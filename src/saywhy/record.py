@@ -103,7 +103,7 @@ def _checked(name: str, record: Any) -> Any:
 def _prediction(seen: Seen) -> Prediction:
     order = seen.probabilities.argsort(descending=True)[:TOP]
     top = tuple(seen.score(int(c)) for c in order)
-    return Prediction(**top[0].model_dump(), top=top)
+    return Prediction(**top[0].model_dump(), top=top, exclusive=seen.tap.clf.exclusive)
 
 
 def _image(seen: Seen) -> ImageRecord:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.errors import ModelError, UsageError
-from saywhy.explanation import ClassScore
+from saywhy.explanation import PRESENT, ClassScore
 from saywhy.image import Bools, Box, Picture
 from saywhy.saliency import METHODS, saliency_of
 from saywhy.tap import Tap
@@ -24,6 +24,7 @@ from saywhy.targets import Targets
 
 WHITE_BOX_METHOD, CLASS_TOKEN_METHOD, BLACK_BOX_METHOD = "grad-cam", "attention-rollout", "rise"
 BLACK_BOX_MASKS = 400
+NOTHING = -1  # no class
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -41,6 +42,18 @@ class Seen:
     target: int
     versus: int | None
     attention: Attended
+
+    def says(self, probabilities: Tensor) -> Tensor:
+        """What the classifier says in each row (m, C): the class with the most, (m,). Where classes are labels that
+        exclude nothing, the target where it is present, else NOTHING."""
+        if self.tap.clf.exclusive:
+            return probabilities.argmax(dim=1)
+        return torch.where(probabilities[:, self.target] >= PRESENT, self.target, NOTHING)
+
+    @property
+    def said(self) -> bool:
+        """Whether the classifier says the target of this image."""
+        return int(self.says(self.probabilities[None])) == self.target
 
     def score(self, index: int) -> ClassScore:
         """A class with its name and its probability."""
@@ -124,7 +137,8 @@ def _check_probabilities(clf: Classifier, probabilities: Tensor) -> None:
 def _classes(
     clf: Classifier, probabilities: Tensor, target: int | str | None, versus: int | str | None
 ) -> tuple[int, int | None]:
-    """The class asked for (the predicted one by default) and the one to compare it with (the runner-up)."""
+    """The class asked for (the predicted one by default) and the one to compare it with (the runner-up, if classes
+    exclude each other: a label that is there beside another one is no rival)."""
     predicted = int(probabilities.argmax())
     asked = predicted if target in (None, "predicted") else clf.class_index(target)
     if versus is not None:
@@ -132,6 +146,8 @@ def _classes(
         if other == asked:
             raise UsageError(f"target and versus are both {clf.class_names[asked]!r}; name another class for versus")
         return asked, other
+    if not clf.exclusive:
+        return asked, None
     ranking = [int(c) for c in probabilities.argsort(descending=True) if int(c) != asked]
     return asked, ranking[0] if ranking else None
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saywhy.errors import UsageError, unknown
-from saywhy.explanation import Run
+from saywhy.explanation import PRESENT, Run
 from saywhy.intervene import CONFIRMING, Experiment, Masked, experiment, masked_probabilities
 from saywhy.language import Confirming, kinds
 from saywhy.parts import PARTS, Act, Confirmed, Proposal, Request, What
@@ -115,8 +115,16 @@ def _run(seen: Seen, n: int, of: Trial, ids: Sequence[str]) -> Confirming:
         contrast=None if seen.versus is None else score - float(trial.probabilities[seen.versus]),
         mirrored=whole is not None,
     )
-    first, second = (*trial.probabilities.topk(min(2, len(trial.probabilities))).values.tolist(), 0.0)[:2]
+    lead, over = _led(seen, trial.probabilities)
     known = None
     if whole is not None:
         known = float(whole[seen.target]), None if seen.versus is None else float(whole[seen.versus])
-    return Confirming(run, int(trial.probabilities.argmax()), first - second, first - score, whole=known)
+    return Confirming(run, int(seen.says(trial.probabilities[None])), lead, over, whole=known)
+
+
+def _led(seen: Seen, probabilities: Tensor) -> tuple[float, float]:
+    """By how much the first of the probabilities (C,) leads the second, and the target; of a label that excludes
+    nothing, how far it lies below where it would be present."""
+    first, second = (*probabilities.topk(min(2, len(probabilities))).values.tolist(), 0.0)[:2]
+    own = float(probabilities[seen.target])
+    return (first - second, first - own) if seen.tap.clf.exclusive else (0.0, PRESENT - own)

@@ -27,9 +27,11 @@ SPEAKABLE = 5  # points: with less, a class that wins on nothing is no answer
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """Probabilities (3, C) of the blank pictures, in the order of `BLANKS`."""
+    """Probabilities (3, C) of the blank pictures, in the order of `BLANKS`, and what the classifier says of each (3,);
+    -1 is no class."""
 
     probabilities: Tensor
+    says: Tensor
 
     def of(self, index: int) -> float:
         """The probability of a class: the mean over the blank pictures."""
@@ -37,9 +39,9 @@ class Baseline:
 
     @property
     def default(self) -> int | None:
-        """The class that wins on two of them or more, None if there is none."""
-        index, times = Counter(self.probabilities.argmax(1).tolist()).most_common(1)[0]
-        return int(index) if times >= 2 else None
+        """The class that is said of two of them or more, None if there is none."""
+        index, times = Counter(self.says.tolist()).most_common(1)[0]
+        return int(index) if times >= 2 and index >= 0 else None
 
 
 def blanks(clf: Classifier, size: tuple[int, ...]) -> Tensor:
@@ -52,7 +54,8 @@ def blanks(clf: Classifier, size: tuple[int, ...]) -> Tensor:
 def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> Baseline:
     """What the classifier says of nothing."""
     clf = seen.tap.clf
-    return Baseline(plain_probabilities(clf, blanks(clf, tuple(seen.image.shape))))
+    p = plain_probabilities(clf, blanks(clf, tuple(seen.image.shape)))
+    return Baseline(p, seen.says(p))
 
 
 def confirm(found: Baseline, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:
@@ -60,7 +63,7 @@ def confirm(found: Baseline, seen: Seen, runs: tuple[Confirming, ...]) -> Confir
     p = found.probabilities[:, seen.target].tolist()
     record = {"target": dict(zip(BLANKS, p, strict=True)), "default": found.default}
     percent = points(found.of(seen.target))
-    if found.default != seen.target or percent < SPEAKABLE:
+    if found.default != seen.target or not seen.said or percent < SPEAKABLE:  # "too": it is said of the photo
         return Confirmed(record=record)
     claim = Claim("default", classes=(seen.score(seen.target).class_name,), percents=(percent,))
     return Confirmed([Found(claim, ("baseline",), None, (seen.target,))], record=record, made=("baseline",))

@@ -22,6 +22,8 @@ QUALITY = 95  # of the JPEG that a picture is written as again
 CLAIMED: dict[str, str | None] = {
     "prediction": None,
     "asked": None,
+    **dict.fromkeys(("present", "hardly_present", "hardly_absent", "absent", "compared")),
+    "absent_without": "no-longer",
     "nothing": None,
     "unconfirmed": None,
     "counted_most": "counts",

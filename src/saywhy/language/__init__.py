@@ -3,7 +3,7 @@
 from saywhy.language.appearance import Appearance, appearance, look
 from saywhy.language.claims import Claim, Region, kinds
 from saywhy.language.sentences import parse, parse_all, write, write_all, written_all
-from saywhy.language.telling import Found, prediction, tell
+from saywhy.language.telling import Found, labelled, prediction, tell
 from saywhy.language.verify import Confirming
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Region",
     "appearance",
     "kinds",
+    "labelled",
     "look",
     "parse",
     "parse_all",

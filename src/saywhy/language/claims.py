@@ -53,6 +53,16 @@ GENERAL: dict[str, Kind] = {
         9,
         place=0,
     ),
+    # Of labels that exclude nothing.
+    "present": Kind(("The model says: {class0} is present ({percent0}).",), 9, place=0),
+    "hardly_present": Kind(
+        ("The model says: {class0} is present, next to the threshold of 50 % ({percent0}).",), 9, place=0
+    ),
+    "hardly_absent": Kind(
+        ("The model says: {class0} is absent, next to the threshold of 50 % ({percent0}).",), 9, place=0
+    ),
+    "absent": Kind(("The model says: {class0} is absent ({percent0}).",), 9, place=0),
+    "compared": Kind(("Of {class0}, with which you compare it, it says {percent0}.",), 9, place=0),
     "asked": Kind(
         (
             "You asked about {class0} ({percent0}); the model itself says {class1} ({percent1}).",

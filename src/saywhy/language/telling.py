@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from saywhy.explanation import ClassScore, Effect, Span, Statement
+from saywhy.explanation import NEAR, PRESENT, ClassScore, Effect, Span, Statement
 from saywhy.language.claims import Claim, kinds
 from saywhy.language.sentences import Written, written_all
 from saywhy.language.verify import points
@@ -38,6 +38,18 @@ def prediction(predicted: ClassScore, target: ClassScore, versus: ClassScore | N
         percents=tuple(points(c.probability) for c in told),
     )
     return Found(claim, ("prediction",), None, tuple(c.class_index for c in told))
+
+
+def labelled(target: ClassScore, versus: ClassScore | None) -> list[Found]:
+    """What the model says of a label that excludes no other, and of one that it is compared with."""
+    p = target.probability
+    kind = ("hardly_" if abs(p - PRESENT) < NEAR else "") + ("present" if p >= PRESENT else "absent")
+    told = [(kind, target), *([("compared", versus)] if versus else [])]
+    return [
+        Found(Claim(kind, classes=(c.class_name,), percents=(points(c.probability),)), ("prediction",), None,
+              (c.class_index,))
+        for kind, c in told
+    ]  # fmt: skip
 
 
 def tell(found: Sequence[Found], *, limit: int = MOST_SENTENCES) -> list[Statement]:

@@ -163,14 +163,15 @@ def _contrast(e: Evidence) -> Said:
 
 def _flip(e: Evidence) -> Said:
     """The first region without which the answer is another; what hiding all that count leaves is told with the text."""
-    if e.target.class_index != e.predicted.class_index:
+    if not e.said:
         return [], 0
     for i in counted(e):
         runs, lost = e.hidden(i), e.lost(i)
         if lost is None or any(c.winner == e.target.class_index or c.over < AHEAD for c in runs):
             continue
         won = _winner(runs)
-        kind, index = ("no_longer", e.target.class_index) if won is None else ("flip", won)
+        no_longer = "absent_without" if e.labels else "no_longer"
+        kind, index = (no_longer, e.target.class_index) if won is None else ("flip", won)
         claim = Claim(kind, (_region(e, i),), (e.names[index],))
         return [Found(claim, (e.regions[i].id,), lost.effect(), (index,))], 0
     return [], 0

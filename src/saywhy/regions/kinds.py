@@ -81,6 +81,10 @@ KINDS: dict[str, Kind] = {
         ("Without {region,} the model would no longer say {class0}.",),
         7,
     ),
+    "absent_without": Kind(
+        ("Without {region,} {class0} would be absent.",),
+        7,
+    ),
     "needs": Kind(
         (
             "{both} need each other: seen together they add {points} more than one by one.",

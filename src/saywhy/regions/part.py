@@ -208,6 +208,7 @@ def _evidence(seen: Seen, of: Chosen, asked: Request) -> Evidence:
         words.append(RegionWords(str(i + 1), float(mask.mean()), looks, place, shade))
     return Evidence(
         predicted=seen.score(int(seen.probabilities.argmax())),
+        labels=not seen.tap.clf.exclusive,
         target=seen.score(seen.target),
         versus=None if seen.versus is None else seen.score(seen.versus),
         names=seen.tap.clf.class_names,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from saywhy.explanation import Beside, ClassScore, Shade, Unit
+from saywhy.explanation import PRESENT, Beside, ClassScore, Shade, Unit
 from saywhy.language.appearance import Appearance
 from saywhy.language.verify import Confirming, Measured, losses, runs_of
 from saywhy.parts import Act
@@ -35,7 +35,8 @@ class Evidence:
     `nulls` are those of the leading fills, `most` is the largest change of the target's probability that hiding any of
     the `tried` parts of the picture made, `dropped` counts the parts that were tried beside the regions and did not
     hold. `mirror`: whether the mirrored picture is the same thing to the model, and has a say. `names` gives the name
-    of a class index. In the runs, `contrast` is target minus versus.
+    of a class index. In the runs, `contrast` is target minus versus. `labels`: whether
+    classes exclude nothing.
     """
 
     predicted: ClassScore
@@ -52,7 +53,15 @@ class Evidence:
     noise: Noise = Noise()
     mirror: bool = False
     fast: bool = False
+    labels: bool = False
     runs: tuple[Confirming, ...] = ()
+
+    @property
+    def said(self) -> bool:
+        """Whether the model says the target."""
+        if self.labels:
+            return self.target.probability >= PRESENT
+        return self.target.class_index == self.predicted.class_index
 
     def hidden(self, *which: int) -> list[Confirming]:
         """The runs in which exactly these regions were hidden."""

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from saywhy.explanation import ClassScore, ConceptRecord, Explanation, ModelRecord, Run, SaliencyRecord
+from saywhy.explanation import NEAR, PRESENT, ClassScore, ConceptRecord, Explanation, ModelRecord, Run, SaliencyRecord
 
 # The rest of the picture "alone suffices" from this share of the full score on.
 SURROUNDINGS_SUFFICE = 0.5
@@ -77,15 +77,24 @@ def file_name(explanation: Explanation) -> str:
 
 
 def title(explanation: Explanation) -> tuple[str, str]:
-    """The target with its probability, and a line that sets it against the answer and the other class."""
+    """The target with its probability, and a line that sets it against the answer and the other class, or says whether
+    it is present where classes exclude nothing."""
     target, versus = explanation.target, explanation.versus
     name, others = clean(target.class_name), []
+    if not explanation.prediction.exclusive:
+        return name, ", ".join([presence(target.probability), *([f"beside {_scored(versus)}"] if versus else [])])
     if target.class_index != explanation.prediction.class_index:
         others.append(f"the model's answer is {_scored(explanation.prediction)}")
     if versus is not None and versus.class_index != explanation.prediction.class_index:
         how = "ahead of" if target.probability >= versus.probability else "behind"
         others.append(f"{how} {_scored(versus)}")
     return name, ", ".join(others)
+
+
+def presence(probability: float) -> str:
+    """What a label that excludes no other is by its probability."""
+    which = "present" if probability >= PRESENT else "absent"
+    return which + (", next to the threshold of 50\u00a0%" if abs(probability - PRESENT) < NEAR else "")
 
 
 def _scored(row: ClassScore) -> str:
@@ -207,10 +216,13 @@ def next_steps(explanation: Explanation) -> list[tuple[str, str]]:
         steps.append(("Crop the photo closer around the object, or leave more room, and explain it again.", ""))
     if e.saliency and e.saliency.status != "ok":
         steps.append(("Try another saliency method.", _again(e, method=_another_method(e))))
-    if versus and abs(target.probability - versus.probability) < CLOSE_RACE:
+    exclusive = e.prediction.exclusive
+    if exclusive and versus and abs(target.probability - versus.probability) < CLOSE_RACE:
         swapped = _again(e, target=_spoken(versus, e), versus=_spoken(target, e))
         steps.append(("It is a close race: see what speaks for the other class.", swapped))
-    if third is not None:
+    if third is not None and not exclusive:
+        steps.append((f"Ask about {clean(third.class_name)}.", _again(e, target=_spoken(third, e))))
+    if third is not None and exclusive:
         other = _again(e, target=_spoken(target, e), versus=_spoken(third, e))
         steps.append((f"Ask why it is not {clean(third.class_name)}.", other))
     again = _again(e, seed=e.provenance.seed + 1)

@@ -98,7 +98,7 @@ def alone(clf: Classifier, pictures: Tensor) -> Tensor:
 
 
 def _unfit(seen: Seen, exchanged: float, count: int) -> str | None:
-    if int(seen.probabilities.argmax()) != seen.target:
+    if not seen.said:
         return "the model does not say this class"
     if exchanged < LEAST:
         return "there are no surroundings: all that touches the border of the view counts"
@@ -114,9 +114,9 @@ def _tried(seen: Seen, answers: Tensor, by_themselves: Tensor, reaching: float) 
     return Tried(
         full=float(seen.probabilities[t]),
         before=tuple(answers[:m, t].tolist()),
-        wins=tuple((answers[:m].argmax(1) == t).tolist()),
+        wins=tuple((seen.says(answers[:m]) == t).tolist()),
         alone=tuple(by_themselves[:, t].tolist()),
-        wins_alone=tuple((by_themselves.argmax(1) == t).tolist()),
+        wins_alone=tuple((seen.says(by_themselves) == t).tolist()),
         own=float(answers[m, t]),
         reaching=reaching,
     )
