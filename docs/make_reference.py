@@ -18,6 +18,8 @@ import typer
 import saywhy
 from saywhy.audit import FAMILIES
 from saywhy.cli import app
+from saywhy.concepts.discovery import DISCOVERY
+from saywhy.concepts.extraction import EXTRACTION
 from saywhy.evaluate import DERIVED
 from saywhy.explanation import json_schema
 from saywhy.intervene import FILLS
@@ -182,6 +184,10 @@ def page() -> str:
         + "; made of another map: " + ", ".join(f"`{n}` ({d.summary})" for n, d in DERIVED.items()) + ".",
         "## Fills",
         table("name | what stands in the place of hidden pixels", [(f"`{n}`", f.summary) for n, f in FILLS.items()]),
+        "## Concepts",
+        "How `saywhy fit --parts concepts` looks for them ([how](concepts.md)); its presets pair a row of each table.",
+        table("where they are looked for | what it is", [(f"`{n}`", row.summary) for n, row in EXTRACTION.items()]),
+        table("how they are found | what it is", [(f"`{n}`", row.summary) for n, row in DISCOVERY.items()]),
         "## Families of errors",
         "What `saywhy audit` sorts errors into ([how](audit.md)); the first whose test is passed.",
         table("name | what it says | test", [(f"`{n}`", f.meaning, f.rule) for n, f in FAMILIES.items()]),

@@ -643,3 +643,43 @@ def sentence_strict(clf: Any, case: Any, told: Any) -> dict[str, bool]:
     both = {"ideal": _ideal(clf, case, every), "joint": _without(clf, case, _held(case, every, 0.5))}
     low, high = {"suffices": (0.5, math.inf), "part": (0.2, 0.5), "little": (-math.inf, 0.2)}[told.kind]
     return {k: not low <= p[t] / full[t] < high for k, p in both.items()}
+
+
+# --------------------------------------------------------------------------------------------------
+# Concepts. Rows are vectors, V the concepts' vectors, o the offset.
+
+
+def nearest_centre(X: Any, V: Any, o: Any) -> list[int]:
+    """The centre with the least squared distance to each row (MacQueen 1967)."""
+    return [min(range(len(V)), key=lambda j: sum((x[i] - o[i] - V[j][i]) ** 2 for i in range(len(x)))) for x in X]
+
+
+def least_squares_above_zero(X: Any, V: Any, o: Any) -> np.ndarray:
+    """Codes >= 0 by the active-set method of Lawson and Hanson."""
+    from scipy.optimize import nnls
+
+    return np.array([nnls(V.T, x - o)[0] for x in X])
+
+
+def top_units(X: Any, o: Any, up: Any, lift: Any, scale: float, k: int) -> np.ndarray:
+    """Gao et al. 2024, equation 2: the k largest units of an encoder, the others silent."""
+    codes = np.zeros((len(X), len(up)))
+    for n, x in enumerate(X):
+        given = [max(0.0, float(up[j] @ (x - o) + lift[j])) * scale for j in range(len(up))]
+        for j in sorted(range(len(up)), key=lambda j: -given[j])[:k]:
+            codes[n, j] = given[j]
+    return codes
+
+
+def attended_cells(M: np.ndarray) -> np.ndarray:
+    """Ge et al. 2021: M' = 1 where the map is at least its median and above zero; everywhere if that is nowhere."""
+    middle = float(np.sort(np.maximum(M, 0).ravel())[(M.size - 1) // 2])
+    mask = np.array([[v > 0 and v >= middle for v in row] for row in M])
+    return mask if mask.any() else np.ones_like(mask)
+
+
+def false_discoveries(p: list[float], q: float) -> list[bool]:
+    """Benjamini and Hochberg 1995: all up to the last of the ordered p that is at most its rank's share of q."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    last = max((n for n, i in enumerate(order, 1) if p[i] <= n * q / len(p)), default=0)
+    return [i in order[:last] for i in range(len(p))]

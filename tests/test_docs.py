@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import saywhy
+from saywhy.concepts.discovery import DISCOVERY
+from saywhy.concepts.extraction import EXTRACTION
 from saywhy.intervene import FILLS
 from saywhy.zoo import LOADERS
 
@@ -59,6 +61,8 @@ TABLES = {
     "metrics": saywhy.METRICS,
     "renderers": saywhy.RENDERERS,
     "fills": FILLS,
+    "where concepts are looked for": EXTRACTION,
+    "how concepts are found": DISCOVERY,
     "models": {row.form: row for row in LOADERS},
 }
 

@@ -183,6 +183,11 @@ def _row(folder: str, summary: str, presets: tuple[str, ...] = ()) -> Part:
 # In the order in which they look, and are shown; a part knows what those before it found.
 PARTS: dict[str, Part] = {
     "lcam": _row("lcam", "a saliency head that says where a class is seen, in one pass", ("refined", "fast", "paper")),
+    "concepts": _row(
+        "concepts",
+        "visual concepts: what the model looks for in many pictures, and what each counts",
+        ("kmeans", "nmf", "topk-sae", "superpixels"),
+    ),
     "baseline": _row("baseline", "what the classifier says of a blank picture"),
     "regions": _row("regions", "the parts of the picture that count, what each counts, and how they work together"),
     "surroundings": _row("surroundings", "whether the answer depends on what lies around the object"),

@@ -16,6 +16,7 @@ import typer
 import saywhy
 from saywhy.cli.audit import audit
 from saywhy.cli.aviary import aviary
+from saywhy.cli.concepts import concepts
 from saywhy.cli.evaluate import evaluate
 from saywhy.cli.explain import explain
 from saywhy.cli.fit import fit
@@ -27,6 +28,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "explain": explain,
     "eval": evaluate,
     "fit": fit,
+    "concepts": concepts,
     "audit": audit,
     "aviary": aviary,
     "methods": methods,

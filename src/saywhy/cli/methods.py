@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List every table: models, saliency methods, metrics, those of birds, fills, renderers."""
+    """List every table: models, saliency methods, metrics, those of birds, concepts, fills, renderers."""
     tables = _tables()
     if as_json:
         print(json.dumps(tables, ensure_ascii=False, indent=1))
@@ -30,6 +30,8 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = 
 
 
 def _tables() -> dict[str, list[dict[str, Any]]]:
+    from saywhy.concepts.discovery import DISCOVERY
+    from saywhy.concepts.extraction import EXTRACTION
     from saywhy.evaluate import BIRD_COLUMNS, SENTENCE_COLUMNS
     from saywhy.intervene import FILLS
     from saywhy.metrics import METRICS
@@ -54,6 +56,8 @@ def _tables() -> dict[str, list[dict[str, Any]]]:
         "metrics": metrics,
         "metrics of maps on birds": _columns(BIRD_COLUMNS),
         "metrics of sentences on birds": _columns(SENTENCE_COLUMNS),
+        "where concepts are looked for": [{"name": n, "summary": row.summary} for n, row in EXTRACTION.items()],
+        "how concepts are found": [{"name": n, "summary": row.summary} for n, row in DISCOVERY.items()],
         "fills": [{"name": n, "summary": f.summary} for n, f in FILLS.items()],
         "renderers": [{"name": n, "summary": r.summary, "suffix": r.suffix} for n, r in RENDERERS.items()],
     }

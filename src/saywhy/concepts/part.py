@@ -1,0 +1,60 @@
+"""The part `concepts`: a bank of visual concepts of one classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from saywhy.classifier import Classifier
+from saywhy.collection import Item
+from saywhy.concepts import bank as banks
+from saywhy.concepts.bank import ConceptBank
+from saywhy.parts import Face, Fitting, Made
+
+
+def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
+    """Finds concepts in the way that the preset names; names of a bank that was in the folder go on."""
+    # Imported here: who explains a photo needs none of it.
+    from saywhy.concepts.making import make_bank
+
+    known = how.init or _before(how.checkpoint, clf)
+    bank, failures = make_bank(
+        clf, items, how.preset, init=known, checkpoint=how.checkpoint, seed=how.seed, tell=how.tell
+    )
+    left = () if how.checkpoint is None or not how.checkpoint.exists() else (how.checkpoint,)
+    return Made(bank, _told(bank), failures, leftovers=left)
+
+
+def _before(checkpoint: Path | None, clf: Classifier) -> ConceptBank | None:
+    """The bank that lies where this one will, if it has names that people gave."""
+    folder = None if checkpoint is None else checkpoint.parent
+    if folder is None or not banks.read_names(folder) or not (folder / banks.RECORD).is_file():
+        return None
+    return banks.load(folder)
+
+
+def _told(bank: ConceptBank) -> str:
+    card = bank.card
+    faithful = card["fidelity"][str(card["concepts"])]
+    fidelity = "their fidelity cannot be measured" if faithful is None else f"fidelity {faithful:.2f}"
+    edge = ", the most that were tried" if card["concepts"] == card["most_that_were_tried"] else ""
+    lost = "".join(f'; the name "{name}" found no concept that is like its own' for name in card["names_lost"].values())
+    return (
+        f"{len(bank)} concepts{edge} ({fidelity} on {card['held_out'] or 'the same'} pictures) from "
+        f"{card['vectors']['kept']} of {card['vectors']['of']} places in {card['pictures']} pictures of "
+        f"{len(bank.classes)} classes{lost}"
+    )
+
+
+def save(bank: ConceptBank, folder: Path) -> Mapping[str, Any]:
+    """Writes the bank's files."""
+    return banks.save(bank, folder)
+
+
+def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> ConceptBank:
+    """Reads a bank of this classifier."""
+    return banks.load(folder, clf.fingerprint)
+
+
+FACE = Face(fit=fit, save=save, load=load)

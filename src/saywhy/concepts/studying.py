@@ -1,0 +1,121 @@
+"""What each concept of a bank counts and what it looks like: pictures of every class are looked at again.
+
+k concepts, pictures as rows of what was gathered, cells (h, w) of the layer.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from saywhy.classifier import Classifier
+from saywhy.concepts.bank import ConceptBank, Exemplar, labelled
+from saywhy.concepts.gather import Gathered
+from saywhy.concepts.looking import looked_at
+from saywhy.concepts.relevance import Taken, activation_vectors, relevances, take_out
+from saywhy.image import Picture
+
+STUDIED = 8000  # vectors by which limits and directions are found, or a few more
+PICTURES, OF_A_CLASS, LEAST_OF_A_CLASS = 600, 24, 3  # of which relevance is measured
+EXEMPLARS, WINDOW, SIDE = 6, 0.3, 96  # a concept; their side as a share of the view, and in pixels
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """The middle (x, y) of a cell in shares of the view, the picture's row, and how near the cell is to a concept."""
+
+    near: float
+    row: int
+    x: float
+    y: float
+
+
+def drawn(X: Tensor) -> Tensor:
+    """Vectors that stand for all, evenly drawn."""
+    return X[:: max(1, len(X) // STUDIED)]
+
+
+def studied(clf: Classifier, bank: ConceptBank, found: Gathered, seed: int, tell: Tell) -> ConceptBank:
+    """The bank with its relevance and exemplars, the concepts ordered by what they count over all pictures."""
+    rows = _some_of_each_class(found.predicted, seed)
+    taken: dict[int, list[Taken]] = defaultdict(list)
+    best: list[list[Spot]] = [[] for _ in bank.ids]
+    for n, row in enumerate(rows):
+        tell(f"taking concepts out of pictures: {n + 1} of {len(rows)}")
+        seen = looked_at(clf, found.items[row], seed)
+        codes, near = bank.encode(seen.maps)
+        labels = bank.labels(near)
+        present = torch.tensor([bool((labels == j).any()) for j in range(len(bank))])
+        taken[seen.predicted].append(
+            take_out(seen, bank.basis, codes.flatten(1).T, present, found.vectors, seed, floor=bank.floor)
+        )
+        for j in torch.nonzero(present)[:, 0].tolist():
+            best[j].append(_spot(near[j].masked_fill(labels != j, -torch.inf), row))
+    sample = drawn(found.vectors)
+    labels = labelled(bank.basis.encode(sample)[1].T, bank.least)
+    told = relevances(taken, *activation_vectors(sample, labels, len(bank), seed))
+    total = np.zeros(len(bank))
+    for r in told:
+        total[r.concept] += r.lost * r.pictures
+    order = np.argsort(-total, kind="stable").tolist()
+    crops = _crops(clf, bank, found, [sorted(best[j], key=lambda s: -s.near)[:EXEMPLARS] for j in order])
+    place = {j: n for n, j in enumerate(order)}
+    return replace(
+        bank, basis=bank.basis.ordered(torch.tensor(order)), least=bank.least[order], exemplars=crops,
+        relevance=tuple(replace(r, concept=place[r.concept]) for r in told),
+    )  # fmt: skip
+
+
+def _some_of_each_class(predicted: Sequence[int], seed: int) -> list[int]:
+    """As many pictures of each class, drawn by the seed, in their order."""
+    room = min(OF_A_CLASS, max(LEAST_OF_A_CLASS, PICTURES // len(set(predicted))))
+    order = torch.randperm(len(predicted), generator=torch.Generator().manual_seed(seed)).tolist()
+    of: dict[int, list[int]] = defaultdict(list)
+    for row in order:
+        of[predicted[row]].append(row)
+    return sorted(row for rows in of.values() for row in rows[:room])
+
+
+def _spot(near: Tensor, row: int) -> Spot:
+    """The cell of a picture that is nearest to a concept, by how near (h, w) each is."""
+    h, w = near.shape
+    at = int(near.argmax())
+    return Spot(float(near.max()), row, (at % w + 0.5) / w, (at // w + 0.5) / h)
+
+
+def _crops(
+    clf: Classifier, bank: ConceptBank, found: Gathered, spots: Sequence[Sequence[Spot]]
+) -> tuple[tuple[Exemplar, ...], ...]:
+    """Crops around the spots, a row a concept."""
+    cut: dict[Spot, Exemplar] = {}
+    for spot in sorted({spot for some in spots for spot in some}, key=lambda s: s.row):
+        item, box = found.items[spot.row], _window(spot.x, spot.y)
+        name = bank.classes[found.predicted[spot.row]]
+        cut[spot] = Exemplar(item.path.name, name, box, _jpeg(clf, clf.read(item.path), box))
+    return tuple(tuple(cut[spot] for spot in some) for some in spots)
+
+
+def _window(x: float, y: float) -> tuple[float, float, float, float]:
+    """A window around a place, moved to lie inside the view."""
+    left, top = (min(max(0.0, v - WINDOW / 2), 1 - WINDOW) for v in (x, y))
+    return left, top, left + WINDOW, top + WINDOW
+
+
+def _jpeg(clf: Classifier, picture: Picture, box: tuple[float, float, float, float]) -> bytes:
+    """A part of what the classifier sees of a photo, as small as it is shown."""
+    _, ((x0, y0, x1, y1),) = clf.prepare([picture])
+    left, right = (round(x0 + share * (x1 - x0)) for share in box[::2])
+    top, bottom = (round(y0 + share * (y1 - y0)) for share in box[1::2])
+    crop = Image.fromarray(picture.pixels).crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+    out = io.BytesIO()
+    crop.resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(out, "JPEG", quality=85)
+    return out.getvalue()
