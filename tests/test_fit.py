@@ -392,6 +392,9 @@ def place(photos, tmp_path, monkeypatch):
     return tmp_path
 
 
+FILES = ["concepts.json", "concepts.safetensors", "explainer.json", "lcam.safetensors", "names.json"]
+
+
 def run(*words):
     return CliRunner().invoke(cli.app, [*words])
 
@@ -399,7 +402,7 @@ def run(*words):
 def test_fit_writes_an_explainer_that_explain_and_eval_take(place):
     got = run("fit", "photos", "-o", "mine", *MODEL)
     assert got.exit_code == 0, got.output
-    assert sorted(p.name for p in (place / "mine").iterdir()) == ["explainer.json", "lcam.safetensors"]
+    assert sorted(p.name for p in (place / "mine").iterdir()) == FILES
     got = run("explain", "photos/0.png", "--explainer", "mine", "--format", "json", *MODEL)
     assert json.loads(got.stdout)["saliency"]["method"] == "l-cam"
     got = run("eval", "photos", "--explainer", "mine", "--metrics", "ad50", "--methods", "grad-cam", "--json", *MODEL)
@@ -424,7 +427,7 @@ def test_fit_under_torchrun_writes_and_speaks_once(place):
     )
     assert done.returncode == 1, done.stderr[-2000:]  # one picture is broken
     assert done.stderr.count("failed: ") == done.stderr.count("saywhy explain IMAGE --explainer mine") == 1
-    assert sorted(p.name for p in (place / "mine").iterdir()) == ["explainer.json", "lcam.safetensors"]
+    assert sorted(p.name for p in (place / "mine").iterdir()) == FILES
     assert Explainer.load(place / "mine", _paints_to_fit()).parts["lcam"].card["pictures"] == 10
 
 
@@ -442,7 +445,11 @@ def _paints_to_fit():
 
 
 def test_unknown_parts_and_presets_are_wrong_usage(place):
-    for words, name in ((["--parts", "lcam,graph"], "graph"), (["--preset", "slow"], "slow")):
+    for words, name in (
+        (["--parts", "lcam,graph"], "graph"),
+        (["--preset", "slow"], "slow"),
+        (["--preset", "concepts=fast"], "fast"),
+    ):
         got = run("fit", "photos", "-o", "mine", *words, *MODEL)
         assert isinstance(got.exception, UsageError) and name in str(got.exception)
     assert not (place / "mine").exists()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LEARN = {name: row for name, row in PARTS.items() if row.presets}
 PARTS_HELP = "What to fit: " + "; ".join(f"{name} ({row.summary})" for name, row in LEARN.items()) + "."
-PRESET_HELP = "The recipe, for all parts or as PART=RECIPE,...; the first by default. " + "; ".join(
+PRESET_HELP = "The recipe, for all parts that know it or as PART=RECIPE,...; the first by default. " + "; ".join(
     f"{name}: {', '.join(row.presets)}" for name, row in LEARN.items()
 )
 
@@ -66,16 +66,17 @@ def fit(
 
 
 def _presets(text: str | None, parts: list[str]) -> dict[str, str]:
-    """The preset of each part that one was given for; one name alone is for all of them."""
+    """The preset of each part that one was given for; one name alone is for those of them that know it."""
     given: dict[str, str] = {}
     for item in text.split(",") if text else ():
         name, _, one = item.strip().rpartition("=")
-        given |= dict.fromkeys(parts, one) if not name else {name: one}
-    for name, one in given.items():
-        if name not in parts:
+        knowing = [part for part in parts if one in PARTS[part].presets]
+        if name and name not in parts:
             raise unknown("part to fit", name, parts)
-        if one not in PARTS[name].presets:
-            raise unknown(f"preset of {name}", one, PARTS[name].presets)
+        if not knowing or (name and name not in knowing):
+            of = [name] if name else parts
+            raise unknown(f"preset of {', '.join(of)}", one, [p for part in of for p in PARTS[part].presets])
+        given |= {name: one} if name else dict.fromkeys(knowing, one)
     return given
 
 

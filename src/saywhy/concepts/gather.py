@@ -21,6 +21,7 @@ from saywhy.concepts.looking import looked_at
 from saywhy.errors import InputError, UsageError
 from saywhy.intervene import content_seed
 from saywhy.train import checkpoint as checkpoints
+from saywhy.train.distributed import rank
 
 PICTURES = 5000  # at most; of more a part is drawn
 VECTORS = 40_000  # at most, and no more than
@@ -61,7 +62,8 @@ def gather(
     for n in range(reading.done, len(chosen)):
         tell(f"looking at pictures: {n + 1} of {len(chosen)}")
         _read(reading, clf, chosen, n, extraction, seed)
-        if checkpoint is not None and (reading.done % SAVED == 0 or reading.done == len(chosen)):
+        due = reading.done % SAVED == 0 or reading.done == len(chosen)
+        if checkpoint is not None and due and rank() == 0:
             reading.save(checkpoint)
     if not reading.rows:
         first = reading.failures[0][1] if reading.failures else "-"
