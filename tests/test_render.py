@@ -20,9 +20,10 @@ from PIL import Image
 from records import record, said
 from saywhy.errors import InputError
 from saywhy.explanation import Explanation, Span, Statement, json_schema
+from saywhy.heat import ramp
 from saywhy.render import RENDERERS, wording
 from saywhy.render.html import fragment
-from saywhy.render.palette import AGAINST, FOR, ramp
+from saywhy.render.palette import AGAINST, FOR
 
 NASTY = ("<script>alert('1')</script> " + "x" * 90, "汉字 \" onload='x'", "\x1b[31mred\x07", "{{ 7*7 }}", "&amp;")
 CASES: dict[str, dict[str, object]] = {

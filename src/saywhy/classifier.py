@@ -30,7 +30,7 @@ from saywhy.passes import speaking_of, tally
 from saywhy.precision import SINGLE, exactly
 from saywhy.probe import Given, pictures
 from saywhy.tap import Tap
-from saywhy.targets import class_index
+from saywhy.targets import Class, class_index
 from saywhy.wrappers import device_of, original, other_input, tensors_of
 
 Activation = Literal["softmax", "sigmoid", "none"]
@@ -48,7 +48,7 @@ CPU_BATCH = 4
 GPU_BATCH, GPU_PIXELS = 64, 64 * 224 * 224
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     """A classifier and what is needed to ask it: layer, classes, preprocessing, meaning of its scores.
 
@@ -99,6 +99,12 @@ class Classifier:
             raise no_inside("layers", "leave `layer` out")
 
     # -- who it is ---------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        H, W = self.preprocess.size
+        kind = type(self.net).__name__ if self.is_network else "a black box"
+        classes = "" if self.classes is None else f", {len(self.classes)} classes"
+        return f"<Classifier {self.name or kind}: {kind}{classes}, {H} x {W}, {self.activation}, {self.device}>"
 
     @property
     def white_box(self) -> bool:
@@ -157,7 +163,7 @@ class Classifier:
             raise UsageError(f"{len(self.classes)} class names for a model with {count} scores; give one name a score")
         return tuple(str(c) for c in self.classes)
 
-    def class_index(self, name: int | str) -> int:
+    def class_index(self, name: Class) -> int:
         """The index of a class given by index or name."""
         return class_index(name, self.class_names, len(self.class_names))
 
@@ -177,8 +183,18 @@ class Classifier:
 
     # -- asking it ---------------------------------------------------------------------------------
 
-    def read(self, source: Source | Picture) -> Picture:
-        """A picture as its files are to be read for this classifier: `preprocess.window` and `preprocess.exif`."""
+    def read(self, source: Source | Picture | Tensor) -> Picture:
+        """A picture as its files are to be read for this classifier: `preprocess.window` and `preprocess.exif`.
+
+        A tensor (3, H, W) of bytes is a photo; one of floats in [0, 1] is the classifier's input as it is, in 8 bits; a
+        batch of one is one.
+
+        Raises:
+            InputError: it cannot be read.
+            UsageError: a thing of another kind, or a tensor of another shape, range or size.
+        """
+        if isinstance(source, Tensor):
+            return of_tensor(source, self.preprocess)
         return read(source, self.preprocess)
 
     def prepare(self, pictures: Sequence[Picture]) -> tuple[Tensor, list[Box]]:
@@ -426,6 +442,30 @@ class Classifier:
                 return float("inf")
             raise
         return time.perf_counter() - start
+
+
+def of_tensor(image: Tensor, how: Preprocess) -> Picture:
+    """A photo (3, H, W) of bytes, or the very input of a classifier (3, H, W) in [0, 1], rounded to 8 bits.
+
+    Raises:
+        UsageError: another shape or range, or floats of another size than the classifier's input.
+    """
+    image = image[0] if image.dim() == 4 and len(image) == 1 else image
+    if image.dim() != 3 or image.shape[0] != 3:
+        raise UsageError(f"one picture as a tensor is (3, H, W) or (1, 3, H, W); got {tuple(image.shape)}")
+    image = image.detach().cpu()
+    if image.dtype == torch.uint8:
+        return read(image.permute(1, 2, 0).numpy(), how)
+    check_images(image[None])
+    if tuple(image.shape[1:]) != how.size:
+        raise UsageError(
+            f"a tensor of floats is the classifier's input, (3, {how.size[0]}, {how.size[1]}); got "
+            f"{tuple(image.shape)}. Give the photo as a path, a PIL image, an array (H, W, 3) or a tensor of bytes to "
+            "have it scaled and cut"
+        )
+    pixels = (255 * image.float().clamp(0, 1)).round().byte().permute(1, 2, 0).contiguous().numpy()
+    note = "a tensor: taken as the classifier's input, neither scaled nor cut"
+    return Picture(pixels, None, hashlib.sha256(pixels.tobytes()).hexdigest(), (note,), framed=True)
 
 
 def check_images(images: Tensor) -> None:

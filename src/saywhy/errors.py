@@ -11,6 +11,7 @@ A message says the contract that was broken and the way out.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -41,6 +42,22 @@ class ModelError(SaywhyError, RuntimeError):
 def no_inside(lacks: str, way: str = "use a method that needs only its scores (rise, occlusion)") -> UsageError:
     """A UsageError for what a black box does not have ("layers", "gradients"), and the way out."""
     return UsageError(f"a black-box classifier has no {lacks}; {way}")
+
+
+def whole(what: str, value: object, low: int = 0, high: int = 2**63 - 1) -> int:
+    """A whole number from `low` to `high` as an int: Python's own, NumPy's, or a tensor that holds one.
+
+    Raises:
+        UsageError: it is none, or lies elsewhere.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = low - 1
+    if isinstance(value, bool) or not low <= number <= high:
+        ends = f"from {low} to {high}" if high < 2**31 else f"of at least {low}"
+        raise UsageError(f"{what} is a whole number {ends}, not {value!r}")
+    return number
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> UsageError:

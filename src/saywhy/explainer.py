@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from saywhy import storage
 from saywhy.classifier import Classifier
 from saywhy.collection import Item, find_images
-from saywhy.errors import SaywhyError, UsageError, unknown
+from saywhy.errors import SaywhyError, UsageError, unknown, whole
 from saywhy.explanation import Explanation, Unit
 from saywhy.image import Picture, Source
 from saywhy.intervene import remembering
@@ -25,7 +27,8 @@ from saywhy.passes import counting
 from saywhy.record import to_explanation
 from saywhy.seen import Seen, look
 from saywhy.settling import settle
-from saywhy.zoo import load_classifier
+from saywhy.targets import Class
+from saywhy.zoo import Model, classifier_of, load_classifier
 
 Tell = Callable[[str], None]
 
@@ -34,9 +37,10 @@ def _silent(step: str) -> None:
     pass
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explainer:
-    """A classifier and its fitted parts by name; without any it explains as `saywhy.explain` does.
+    """A classifier (or what `load_classifier` takes) and its fitted parts by name; without any it explains as
+    `saywhy.explain` does.
 
     `made` says of parts that were just fitted what came of it.
     """
@@ -46,14 +50,18 @@ class Explainer:
     made: Mapping[str, Made] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "clf", classifier_of(self.clf))
         for name in self.parts:
             if name not in PARTS:
                 raise unknown("part", name, PARTS)
 
+    def __repr__(self) -> str:
+        return f"<Explainer of {self.clf!r} with {', '.join(self.parts) or 'no fitted parts'}>"
+
     @classmethod
     def fit(
         cls,
-        clf: Classifier,
+        clf: Model,
         images: str | Path | Sequence[str | Path | Item],
         parts: Sequence[str] | None = None,
         *,
@@ -74,6 +82,7 @@ class Explainer:
                 `init` of another classifier.
             InputError: no picture can be read.
         """
+        clf, seed = classifier_of(clf), whole("seed", seed)
         names = fittable(parts)
         given = _presets(names, presets or {})
         if init is not None:
@@ -144,7 +153,7 @@ class Explainer:
         return next(iter(self.options), None)
 
     def explain(
-        self, source: Source | Picture, target: int | str | None = None, versus: int | str | None = None, **how: Any
+        self, source: Source | Picture | Tensor, target: Class | None = None, versus: Class | None = None, **how: Any
     ) -> Explanation:
         """Explains one image; as `saywhy.explain`, whose other options may be given."""
         return explain(self.clf, source, target, versus, explainer=self, **how)
@@ -190,10 +199,10 @@ def _named(found: storage.Listing) -> Classifier:
 
 
 def explain(
-    clf: Classifier,
-    source: Source | Picture,
-    target: int | str | None = None,
-    versus: int | str | None = None,
+    clf: Model,
+    source: Source | Picture | Tensor,
+    target: Class | None = None,
+    versus: Class | None = None,
     *,
     method: str | None = None,
     regions: int | None = None,
@@ -206,6 +215,9 @@ def explain(
 ) -> Explanation:
     """Explains why the classifier gives one image a class, and why not another.
 
+    `clf` is a Classifier, or what `saywhy.load_classifier` takes: a network, a callable, "timm:resnet50" (for many
+    calls, load it once). `source` is a photo (path, bytes, PIL image, array, tensor (3, H, W) of bytes), or the
+    classifier's very input, a tensor (3, H, W) of floats in [0, 1].
     `target` is the class to explain (the predicted one by default), `versus` the class to compare it with (the runner-
     up by default), `method` the saliency method of the map (by default the one that suits the network), `regions` their
     number at most (1 to 8), `unit` of contributions "probability" or "log-odds"; where the probability is saturated and
@@ -218,14 +230,16 @@ def explain(
 
     Raises:
         InputError: the picture cannot be read, or the surroundings cannot.
-        UsageError: an unknown class, method or unit, target and versus are the same class, or the explainer belongs to
-            another classifier.
+        UsageError: an unknown class, method or unit, target and versus are the same class, the explainer belongs to
+            another classifier, or a thing of another kind was given.
         ModelError: the classifier fails or returns NaN.
     """
     if unit not in ("probability", "log-odds"):
         raise UsageError(f"unit is 'probability' or 'log-odds', not {unit!r}")
-    fitted = explainer or Explainer(clf)
+    fitted = explainer or Explainer(clf)  # type: ignore[arg-type]  # it loads what is no Classifier yet
+    clf = fitted.clf if explainer is None else classifier_of(clf)
     _check_owner(fitted, clf)
+    seed = whole("seed", seed)
     fitted = fitted if surroundings is None else fitted.given(seed, surroundings=surroundings)
     asked = Request(regions, unit, seed, fast, progress or _silent)
     start = time.perf_counter()

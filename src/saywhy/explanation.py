@@ -7,13 +7,15 @@ contributions are in the unit that `game` names (probability unless asked otherw
 from __future__ import annotations
 
 import json
+from pathlib import Path, PurePath
 from typing import Any, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
 import saywhy
-from saywhy.errors import InputError
+from saywhy import files
+from saywhy.errors import InputError, unknown
 from saywhy.image import Bools, decode_mask, encode_mask
 
 SCHEMA: Final = 3
@@ -377,6 +379,29 @@ class Explanation(Record):
     def untimed(self) -> Explanation:
         """The same without the seconds, by which alone two equal runs differ."""
         return self.model_copy(update={"cost": self.cost.model_copy(update={"seconds": None})})
+
+    def save(self, path: str | Path) -> Path:
+        """Writes it as the file's suffix says: a page, a picture, the record or text (`saywhy.RENDERERS`).
+
+        Raises:
+            UsageError: a suffix that no renderer has.
+            InputError: the file cannot be written.
+        """
+        rows = {row.suffix: row for row in saywhy.RENDERERS.values()}
+        suffix = Path(path).suffix.lower()
+        if suffix not in rows:
+            raise unknown("suffix of an explanation's file", suffix, rows)
+        return files.write(path, rows[suffix].function(self))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        # pydantic's own has every run of every mask: a screen of 19 KB in a debugger or a notebook.
+        photo = PurePath(self.image.path).name if self.image.path else "a photo"
+        counts = f"{len(self.concepts)} regions, {len(self.statements)} sentences"
+        said = f"{self.target.class_name} {self.target.probability:.0%}"
+        return f"<Explanation of {photo!r} by {self.model.name}: {said}; {counts}>"
 
     def _repr_html_(self) -> str | None:
         # What is drawn stands in the package's table of renderers, which it loads when it is asked for.

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from saywhy.depth import to_bytes
-from saywhy.errors import InputError
-from saywhy.framing import RESAMPLE, place
+from saywhy.errors import InputError, UsageError
+from saywhy.framing import RESAMPLE, Place, place
 from saywhy.framing import Preprocess as Preprocess  # what reads a picture says how it is framed
 from saywhy.tiff import deep_values
 
@@ -63,13 +63,15 @@ MUCH_UNSEEN, SQUEEZED = 0.5, 2.0
 class Picture:
     """A decoded photo: `pixels` (H, W, 3) uint8 RGB, EXIF-rotated; `sha256` of the file or of the pixels.
 
-    `notes` says what had to be decided to get there (first frame of an animation, alpha on white, ...).
+    `notes` says what had to be decided to get there (first frame of an animation, alpha on white, ...). One that is
+    `framed` is the classifier's input already: nothing of it is scaled or cut away.
     """
 
     pixels: Pixels
     path: str | None
     sha256: str
     notes: tuple[str, ...] = field(default=())
+    framed: bool = False
 
     @property
     def width(self) -> int:
@@ -92,6 +94,7 @@ def read(source: Source | Picture, how: Preprocess | None = None, *, max_pixels:
 
     Raises:
         InputError: missing, empty, truncated, not an image, smaller than 8 pixels, or more than `max_pixels`.
+        UsageError: a thing of another kind.
     """
     how = how or Preprocess()
     if isinstance(source, Picture):
@@ -102,6 +105,10 @@ def read(source: Source | Picture, how: Preprocess | None = None, *, max_pixels:
     if isinstance(source, np.ndarray):
         pixels, notes = _array_rgb(source, how)
         return _picture(pixels, None, hashlib.sha256(pixels.tobytes()).hexdigest(), notes, "the array")
+    given: object = source
+    if not isinstance(given, (str, Path, bytes)):
+        way = "; for several, ask for one after the other" if isinstance(given, (list, tuple)) else ""
+        raise UsageError(f"a picture is a path, bytes, a PIL image or an array, not {type(given).__name__}{way}")
     path = None if isinstance(source, bytes) else str(source)
     name = path if path is not None else "the given bytes"
     data = source if isinstance(source, bytes) else _file_bytes(Path(source))
@@ -267,7 +274,7 @@ def frame(picture: Picture, how: Preprocess) -> tuple[Floats, Box]:
 
     Where the model adds bars beside the photo, the box reaches beyond it.
     """
-    at = place(picture.width, picture.height, how)
+    at = place_of(picture, how)
     (H, W), (x0, y0, x1, y1), (w, h), (x, y) = how.size, at.cut, at.scaled, at.corner
     image = Image.fromarray(picture.pixels)
     if how.channels == "L":
@@ -280,10 +287,20 @@ def frame(picture: Picture, how: Preprocess) -> tuple[Floats, Box]:
         sheet.paste(image, (max(0, -x), max(0, -y)))
         image, x, y = sheet, max(0, x), max(0, y)
     values = np.asarray(image.crop((x, y, x + W, y + H)), dtype=np.float32).transpose(2, 0, 1) / 255
-    across, down = (x1 - x0) / w, (y1 - y0) / h
-    x, y = at.corner
-    seen = (round(x0 + x * across), round(y0 + y * down), round(x0 + (x + W) * across), round(y0 + (y + H) * down))
-    return np.ascontiguousarray(values), seen
+    return np.ascontiguousarray(values), seen_box(at, how.size)
+
+
+def place_of(picture: Picture, how: Preprocess) -> Place:
+    """Where a picture comes to lie in the classifier's input; one that is framed lies there as it is."""
+    how = replace(how, resize=None, rule="cover") if picture.framed else how
+    return place(picture.width, picture.height, how)
+
+
+def seen_box(at: Place, size: tuple[int, int]) -> Box:
+    """The box of the photo that an input of `size` (H, W) shows; it reaches beyond the photo where bars are added."""
+    (H, W), (x0, y0, x1, y1), (x, y) = size, at.cut, at.corner
+    across, down = (x1 - x0) / at.scaled[0], (y1 - y0) / at.scaled[1]
+    return (round(x0 + x * across), round(y0 + y * down), round(x0 + (x + W) * across), round(y0 + (y + H) * down))
 
 
 def framing_notes(picture: Picture, seen: Box, how: Preprocess) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def to_explanation(
         "saliency": _saliency(seen.attention.raw, method),
         "statements": tuple(statements),
         "skipped_claims": skipped,
-        "text": " ".join(s.text for s in statements),
+        "text": "\n".join(s.text for s in statements),
         "cost": Cost(forward_passes=meter.forward_passes, tail_passes=meter.tail_passes, seconds=round(seconds, 3)),
         "provenance": Provenance(
             saywhy=saywhy.__version__,

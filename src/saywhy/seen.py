@@ -20,7 +20,7 @@ from saywhy.explanation import PRESENT, ClassScore
 from saywhy.image import Bools, Box, Picture
 from saywhy.saliency import METHODS, saliency_of
 from saywhy.tap import Tap
-from saywhy.targets import Targets
+from saywhy.targets import Class, Targets
 
 WHITE_BOX_METHOD, CLASS_TOKEN_METHOD, BLACK_BOX_METHOD = "grad-cam", "attention-rollout", "rise"
 BLACK_BOX_MASKS = 400
@@ -83,8 +83,8 @@ class Attended:
 def look(
     clf: Classifier,
     picture: Picture,
-    target: int | str | None = None,
-    versus: int | str | None = None,
+    target: Class | None = None,
+    versus: Class | None = None,
     *,
     method: str | None = None,
     options: Options | None = None,
@@ -135,7 +135,7 @@ def _check_probabilities(clf: Classifier, probabilities: Tensor) -> None:
 
 
 def _classes(
-    clf: Classifier, probabilities: Tensor, target: int | str | None, versus: int | str | None
+    clf: Classifier, probabilities: Tensor, target: Class | None, versus: Class | None
 ) -> tuple[int, int | None]:
     """The class asked for (the predicted one by default) and the one to compare it with (the runner-up, if classes
     exclude each other: a label that is there beside another one is no rival)."""

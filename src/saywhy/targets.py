@@ -5,6 +5,8 @@ N images, C classes, M rows (images repeated or masked), each row belonging to o
 
 from __future__ import annotations
 
+import contextlib
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from saywhy.errors import ModelError, UsageError, unknown
 
+Class = int | str | np.integer[Any]
 Scalar = Callable[[Tensor], Tensor]
 Target = int | str | Tensor | NDArray[np.integer[Any]] | np.integer[Any] | Scalar | Sequence[int | str | Scalar] | None
 
@@ -123,7 +126,9 @@ def class_index(name: object, classes: Sequence[str], count: int) -> int:
     Raises:
         UsageError: out of range, unknown, or a name that several classes share.
     """
-    name = int(name) if isinstance(name, np.integer) else name  # as argmax gives it
+    if not isinstance(name, (bool, str)):
+        with contextlib.suppress(TypeError):
+            name = operator.index(name)  # type: ignore[arg-type]  # NumPy's and torch's integers, as argmax gives them
     if isinstance(name, bool) or not isinstance(name, (int, str)):
         raise UsageError(f"a class is an index or a name, not {name!r}")
     if isinstance(name, str):

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from saywhy.heat import ramp
 from saywhy.image import Floats
-from saywhy.render import palette, wording
+from saywhy.render import wording
 from saywhy.render.pages import templates
 
 Row = dict[str, Any]
@@ -89,7 +90,7 @@ def _overlaid(photo: Image.Image, values: Sequence[Sequence[float]]) -> Image.Im
     plane = np.asarray(values, dtype=np.float32)
     plane = np.clip(plane / max(float(plane.max()), 1e-30), 0, 1)
     grown = np.asarray(Image.fromarray(plane).resize(photo.size, Image.Resampling.BILINEAR), dtype=np.float32)
-    heat = Image.fromarray(palette.ramp(np.clip(grown, 0, 1)), "RGBA")
+    heat = Image.fromarray(ramp(np.clip(grown, 0, 1)), "RGBA")
     under = photo.convert("L").convert("RGBA")
     under.alpha_composite(heat)
     return under.convert("RGB")

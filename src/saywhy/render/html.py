@@ -26,12 +26,17 @@ HEAT_SIDE = 96
 
 def html(explanation: Explanation) -> bytes:
     """A whole page in UTF-8: no network, no script, readable on a phone, in the dark and on paper."""
-    return templates("explanation.css").get_template("page.html").render(_content(explanation)).encode()
+    content = _content(explanation) | {"compact": False}
+    return templates("explanation.css").get_template("page.html").render(content).encode()
 
 
 def fragment(explanation: Explanation) -> str:
-    """The same content without the page around it, its style scoped to itself; for `_repr_html_`."""
-    return templates("explanation.css").get_template("explanation.html").render(_content(explanation))
+    """The same content without the page around it, its style scoped to itself; for `_repr_html_`.
+
+    Photo and sentences are open, the rest is folded: a cell of a notebook is no page.
+    """
+    content = _content(explanation) | {"compact": True}
+    return templates("explanation.css").get_template("explanation.html").render(content)
 
 
 def _content(e: Explanation) -> Row:

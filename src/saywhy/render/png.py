@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
 from saywhy.explanation import Explanation
+from saywhy.heat import ramp
 from saywhy.parts import PARTS
 from saywhy.render import palette, wording
 from saywhy.render.canvas import (
@@ -119,7 +120,7 @@ def _no_saliency(e: Explanation) -> str:
 def _ramp_key(canvas: Image.Image, x: int, y: int) -> None:
     write(canvas, (x - 8, y + 6), "little", 14, SOFT, "rm")
     row = np.repeat(np.linspace(0, 1, 120, dtype=np.float32)[None], 12, axis=0)
-    canvas.paste(Image.fromarray(palette.ramp(row)[..., :3]), (x, y))
+    canvas.paste(Image.fromarray(ramp(row)[..., :3]), (x, y))
     write(canvas, (x + 128, y + 6), "much", 14, SOFT, "lm")
 
 

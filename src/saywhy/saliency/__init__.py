@@ -8,9 +8,8 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -20,20 +19,22 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from saywhy.classifier import Classifier, check_images
-from saywhy.errors import UsageError, unknown
-from saywhy.image import Picture, Source
+from saywhy.classifier import Classifier, check_images, of_tensor
+from saywhy.errors import UsageError, unknown, whole
+from saywhy.heat import laid_on
+from saywhy.image import Picture, Preprocess, Source, place_of, read, seen_box
 from saywhy.layers import Point
 from saywhy.passes import Meter, counting
 from saywhy.saliency import adapters, attention, cam, fitted, perturb
 from saywhy.tap import Tap
 from saywhy.targets import Target, Targets
+from saywhy.zoo import Model, classifier_of
 
 Needs = Literal["maps", "gradients", "scores", "attention", "head", "extra:captum"]
 Cost = Literal["few", "many"]
 Status = Literal["ok", "flat", "all_negative", "not_finite"]
 Progress = Callable[[int, int], None]
-Images = Tensor | Source | Picture | Sequence[Source | Picture]
+Images = Tensor | Source | Picture | Sequence[Source | Picture | Tensor]
 
 
 @dataclass(frozen=True)
@@ -192,13 +193,13 @@ METHODS: dict[str, Method] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Maps:
     """Saliency of N images: `raw` (N, h, w) signed, `display` (N, H, W) in [0, 1], a `status` for each image.
 
     A map is "flat" when it has one value everywhere, "all_negative" when nothing speaks for the target, and
     "not_finite" when the network's gradients are; those display as zeros and their status says why. `passes` counts
-    the images sent through the network and through its tail.
+    the images sent through the network and through its tail, `framing` says how photos became images.
     """
 
     raw: Tensor
@@ -208,10 +209,37 @@ class Maps:
     layer: str | None
     layer_reason: str
     passes: Meter
+    framing: Preprocess = Preprocess()
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def __repr__(self) -> str:
+        shapes = f"raw {tuple(self.raw.shape)}, display {tuple(self.display.shape)}"
+        return (
+            f"<Maps by {self.method} of {self.layer or 'the scores'}: {shapes}, {', '.join(sorted(set(self.status)))}>"
+        )
+
+    def overlay(self, photo: Source | Picture | Tensor, number: int = 0) -> Image.Image:
+        """A photo with the map that was made of it, the `number`-th of these: `maps.overlay(photo).save("map.png")`.
+
+        The whole photo in its own size, the map over the part that the classifier sees; a tensor (3, H, W) in [0, 1]
+        is the image itself. A map whose status is not "ok" colours nothing.
+
+        Raises:
+            UsageError: no such map, or a thing that is no picture.
+            InputError: the photo cannot be read.
+        """
+        n, how = whole("number", number, high=len(self) - 1), self.framing
+        H, W = (int(v) for v in self.display.shape[1:])
+        how = replace(how, size=(H, W)) if isinstance(photo, Tensor) else how
+        picture = of_tensor(photo, how) if isinstance(photo, Tensor) else read(photo, how)
+        box = seen_box(place_of(picture, how), how.size)
+        return laid_on(picture.pixels, self.display[n].float().cpu().numpy(), box)
 
 
 def saliency(
-    clf: Classifier,
+    clf: Model,
     images: Images,
     targets: Target = None,
     *,
@@ -223,6 +251,7 @@ def saliency(
 ) -> Maps:
     """Saliency maps of images (N, 3, H, W) in [0, 1], or of photos given as paths or Pictures, one or a list.
 
+    `clf` is a Classifier, or what `saywhy.load_classifier` takes (for many calls, load it once).
     `targets` is a class index or name, "predicted" (default), a list with one for each image, or a callable
     scores -> (N,); `progress(done, all)` is called as images are done.
 
@@ -230,7 +259,8 @@ def saliency(
         UsageError: unknown method, option, layer or class; a method that the classifier cannot serve.
         ModelError: the network raises, or returns NaN or a wrong shape.
     """
-    row = _method(method)
+    row, seed = _method(method), whole("seed", seed)
+    clf = classifier_of(clf)
     batch = _tensor(clf, images)
     N, size = len(batch), clf.rows
     each = _split(targets, N)
@@ -249,7 +279,7 @@ def saliency(
                 progress(min(start + size, N), N)
     raw = torch.cat(raws)
     shown, status = display(raw, (int(batch.shape[2]), int(batch.shape[3])))
-    return Maps(raw, shown, status, method, where[0], where[1], meter)
+    return Maps(raw, shown, status, method, where[0], where[1], meter, clf.preprocess)
 
 
 def saliency_of(tap: Tap, targets: Targets, method: str = "grad-cam", **options: object) -> Tensor:
@@ -306,7 +336,11 @@ def _tensor(clf: Classifier, images: Images) -> Tensor:
     if isinstance(images, Tensor):
         check_images(images)
         return images
-    given = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray, Picture)) else images
+    given: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
+    if given and all(isinstance(i, Tensor) and i.is_floating_point() for i in given):
+        if len({i.shape for i in given}) > 1:
+            raise UsageError("a list of tensors must have images of one shape; give photos to have them framed")
+        return _tensor(clf, torch.stack(given))
     photos = [clf.read(p) for p in given]
     if not photos:
         raise UsageError("no image was given")
@@ -350,7 +384,7 @@ def _split(targets: Target, N: int) -> Callable[[int, int], Target]:
 class _CallableModule(ModuleType):
     """This folder as `saywhy.saliency`: a module whose call is the function of the same name."""
 
-    def __call__(self, clf: Classifier, images: Images, targets: Target = None, **options: Any) -> Maps:
+    def __call__(self, clf: Model, images: Images, targets: Target = None, **options: Any) -> Maps:
         return saliency(clf, images, targets, **options)
 
 

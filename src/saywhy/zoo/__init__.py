@@ -26,7 +26,10 @@ from saywhy.zoo.onnx_file import load_onnx
 from saywhy.zoo.own import load_aviary, load_factory
 from saywhy.zoo.remote import load_http
 
-__all__ = ["DEFAULT", "LOADERS", "Loader", "bind", "imagenet_classes", "load_classifier"]
+__all__ = ["DEFAULT", "LOADERS", "Loader", "Model", "bind", "classifier_of", "imagenet_classes", "load_classifier"]
+
+# Whatever may be given in the place of a classifier.
+Model = Classifier | nn.Module | Callable[[Tensor], Tensor] | str | Path
 
 DEFAULT = "efficientnet-lite0"
 
@@ -104,6 +107,15 @@ def load_classifier(
     named, said = _with_file(spec, given, file)
     options = make_options(said)
     return _assemble(_found(named, options), options)
+
+
+def classifier_of(model: object) -> Classifier:
+    """What was given in the place of a classifier: one as it is, else what `load_classifier` makes of it.
+
+    Raises:
+        UsageError, ModelError: as `load_classifier`.
+    """
+    return model if isinstance(model, Classifier) else load_classifier(model)  # type: ignore[arg-type]
 
 
 def _with_file(spec: object, given: dict[str, object], file: Path | None) -> tuple[object, dict[str, object]]:
