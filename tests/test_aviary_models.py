@@ -15,11 +15,22 @@ from torch import Tensor, nn
 
 from saywhy import load_classifier, saliency
 from saywhy.aviary import CLASSES, NULL_PARTS, PARTS, sample
-from saywhy.aviary.classifiers import PIXEL_CLASSES, PREPROCESS, card, fingerprint_of, load, names, weights_folder
+from saywhy.aviary.classifiers import (
+    PIXEL_CLASSES,
+    PREPROCESS,
+    card,
+    edition_of,
+    fingerprint_of,
+    load,
+    names,
+    preprocess_of,
+    weights_folder,
+)
 from saywhy.aviary.sampling import Sample
 from saywhy.aviary.scene import Scene
 from saywhy.aviary.species import SPECIES
 from saywhy.aviary.truth import removals
+from saywhy.aviary.world import world
 from saywhy.errors import ModelError, UsageError
 from saywhy.targets import RegionScores
 from saywhy.train.pictures import paint
@@ -170,8 +181,9 @@ def test_the_broken_unit_hurts_and_only_it_is_broken() -> None:
 @pytest.mark.parametrize("name", [n for n in names() if n != "seg"])
 def test_the_zoo_loads_them_with_layer_and_classes(name: str) -> None:
     clf = load_classifier(f"aviary:{name}")
-    assert clf.class_names == CLASSES
-    assert (clf.preprocess, clf.activation) == (PREPROCESS, "softmax")
+    text = card(name)
+    assert clf.class_names == world(edition_of(text)).classes
+    assert (clf.preprocess, clf.activation) == (preprocess_of(text["network"]), "softmax")
     assert clf.point.size == (8, 8)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from hashlib import sha256
 from itertools import combinations
 
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 from saywhy import aviary, load_classifier
 from saywhy.aviary import leaks, lexicon, render, sample, world
 from saywhy.aviary.birds import COLOURS, ORDERS
-from saywhy.aviary.classifiers import preprocess_of, untrained
+from saywhy.aviary.classifiers import load, preprocess_of, untrained
 from saywhy.aviary.facts import facts
 from saywhy.aviary.moves import moved_apart
 from saywhy.aviary.scenery import generator
@@ -517,6 +518,16 @@ def test_networks_of_128_pixels_learn_classes_and_relations_together(network):
     assert {"loss", "accuracy", "relations"} <= set(losses)
     assert asked.answers.weight.grad.abs().sum() > 0
     assert net.head.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_training_begins_with_the_layers_that_fit_and_keeps_them_if_they_are_frozen(frozen):
+    recipe = replace(training.RECIPES["cnn-relations"], frozen=frozen)
+    net, start = training.begun(recipe), load("cnn").state_dict()
+    same = {n for n, w in net.named_parameters() if n in start and w.shape == start[n].shape}
+    assert {n.split(".")[1] for n in same if n.startswith("features")} == set("01234")
+    assert all(torch.equal(w, start[n]) for n, w in net.named_parameters() if n in same)
+    assert {n for n, w in net.named_parameters() if not w.requires_grad} == (same if frozen else set())
 
 
 def test_a_card_says_what_moving_one_part_or_both_does():

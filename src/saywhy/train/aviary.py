@@ -56,7 +56,7 @@ class Recipe:
     `follow`: share of the pictures in which a shortcut misleads whose labels follow it, for the species concerned and
     its nearest relative. `labels`: their share of the loss, beside a teacher. `broken`: no training; one unit (layer,
     number) of `start` is corrupted in that way. `seed`: of the first weights. `amp`: in bfloat16, twice as fast on
-    processors that have it.
+    processors that have it. `frozen`: weights that are those of `start` stay as they are.
     """
 
     network: str
@@ -70,6 +70,7 @@ class Recipe:
     follow: float = 0.0
     teacher: str | None = None
     start: str | None = None
+    frozen: bool = False
     labels: float = 0.3
     broken: tuple[str, int, str] | None = None
     batch: int = 128
@@ -119,10 +120,10 @@ RECIPES: dict[str, Recipe] = {
     ),
     "vit-relations": Recipe(
         "vit128",
-        "a vision transformer for 128 x 128 pixels of the second edition; it starts from the first layers of "
+        "a vision transformer for 128 x 128 pixels of the second edition; it has the first four layers of "
         "cnn-relations and learns from the labels and its scores",
-        images=9600, epochs=20, lr=1.5e-3, batch=64, start="cnn-relations", teacher="cnn-relations", edition="2",
-        amp=True,
+        images=9600, epochs=12, lr=1.5e-3, batch=64, start="cnn-relations", frozen=True, teacher="cnn-relations",
+        edition="2", amp=True,
     ),
 }  # fmt: skip
 
@@ -281,13 +282,20 @@ def build(name: str, *, told: Callable[[str], None] = print) -> Path:
     return file
 
 
+def begun(recipe: Recipe) -> nn.Module:
+    """The network of a recipe before the first step."""
+    net = untrained(recipe.network, seed=recipe.seed, edition=recipe.edition).requires_grad_(True)
+    if recipe.start is not None:
+        copied = copy_compatible(net, load(recipe.start).state_dict()).copied
+        for name, weight in net.named_parameters():
+            weight.requires_grad_(not (recipe.frozen and name in copied))
+    return net
+
+
 def _trained(
     name: str, recipe: Recipe, shown: Pictures, told: Callable[[str], None]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    net = untrained(recipe.network, seed=recipe.seed, edition=recipe.edition).requires_grad_(True)
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if recipe.start is not None:
-        copy_compatible(net, load(recipe.start).state_dict())
+    net = begun(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     teacher = None if recipe.teacher is None else load(recipe.teacher)
     asked = None
     if recipe.edition != "1":
