@@ -22,9 +22,11 @@ import saywhy
 from saywhy import Classifier, Explanation
 from saywhy.evaluate.annotations import framed_mask
 from saywhy.evaluate.claims_of import DISTURBANCES, claims_of, masks_of, said_again
-from saywhy.evaluate.scene_truth import SLACK, TINY, Told
+from saywhy.evaluate.scene_truth import SLACK, Told
+from saywhy.explanation import Unit
 from saywhy.image import Bools, Picture
 from saywhy.intervene import CONFIRMING, gaussian_blur, hide
+from saywhy.language.verify import in_unit
 from saywhy.regions.part import UNITS, Chosen, find_in, losses_of
 from saywhy.regions.verdict import holds, multiples, rule, signed, tried
 
@@ -122,7 +124,7 @@ class Answers:
     target: int
     versus: int | None
 
-    def lost(self, regions: Sequence[int], unit: str, *, rather: bool = False) -> float:
+    def lost(self, regions: Sequence[int], unit: Unit, *, rather: bool = False) -> float:
         """The loss of the target, or of target minus versus."""
         before, after = (_in(p, unit) for p in (self.whole, self.hidden[tuple(regions)]))
         lost = before[self.target] - after[self.target]
@@ -131,9 +133,8 @@ class Answers:
         return float(lost)
 
 
-def _in(p: Any, unit: str) -> Any:
-    clipped = np.clip(p, TINY, 1 - TINY)
-    return p if unit == "probability" else np.log(clipped / (1 - clipped))
+def _in(p: Any, unit: Unit) -> Any:
+    return np.array([in_unit(v, unit) for v in p])
 
 
 def _together(a: Answers, told: Told, sign: int) -> bool:
@@ -168,9 +169,9 @@ def under_foreign_fills(clf: Classifier, x: Tensor, e: Explanation, other: Tenso
     if not sets:
         return
     unions = np.array([masks[list(s)].any(0) for s in sets])
-    whole = clf.probabilities(x[None])[0].double().numpy()
+    whole = clf.fine_probabilities(clf.logits(x[None]))[0].numpy()
     for fill in FOREIGN:
-        answers = clf.probabilities(filled(x, unions, fill, other)).double().numpy()
+        answers = clf.fine_probabilities(clf.logits(filled(x, unions, fill, other))).numpy()
         a = Answers(whole, dict(zip(sets, answers, strict=True)), e.target.class_index,
                     None if e.versus is None else e.versus.class_index)  # fmt: skip
         _held_against(a, told, fill, tally)
