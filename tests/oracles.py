@@ -683,3 +683,46 @@ def false_discoveries(p: list[float], q: float) -> list[bool]:
     order = sorted(range(len(p)), key=lambda i: p[i])
     last = max((n for n, i in enumerate(order, 1) if p[i] <= n * q / len(p)), default=0)
     return [i in order[:last] for i in range(len(p))]
+
+
+# --------------------------------------------------------------------------------------------------
+# Names.
+
+
+def region_features(maps: list[tuple[Tensor, Tensor]], region: Tensor) -> Tensor:
+    """The features of a region (H, W): for each layer the mean inside it of the map (K, h, w) of the whole and of those
+    (4, K, h, w) of its quarters, cell by cell, at unit length; then its place and size."""
+
+    def mean(A: Tensor, mask: Tensor) -> Tensor:
+        total, weight = torch.zeros(len(A)), 0.0
+        h, w = A.shape[1:]
+        for i in range(h):
+            for j in range(w):
+                rows, columns = _cell(i, h, mask.shape[0]), _cell(j, w, mask.shape[1])
+                inside = float(mask[rows, columns].float().mean())
+                total, weight = total + inside * A[:, i, j], weight + inside
+        mean = total / max(weight, 1e-12)
+        return mean / mean.norm().clamp_min(1e-12)
+
+    out = []
+    for whole, quarters in maps:
+        K, h, w = quarters.shape[1:]
+        joined = torch.zeros(K, 2 * h, 2 * w)
+        for n in range(4):
+            joined[:, (n // 2) * h : (n // 2 + 1) * h, (n % 2) * w : (n % 2 + 1) * w] = quarters[n]
+        out += [mean(whole, region), mean(joined, region)]
+    ys, xs = torch.nonzero(region.any(dim=1))[:, 0], torch.nonzero(region.any(dim=0))[:, 0]
+    H, W = region.shape
+    place = [
+        ys.float().mean() / H,
+        xs.float().mean() / W,
+        len(ys) / H,
+        len(xs) / W,
+        float(region.float().mean()) ** 0.5,
+    ]
+    return torch.cat([*out, torch.tensor([float(v) for v in place])])
+
+
+def _cell(i: int, cells: int, length: int) -> slice:
+    """The pixels that a cell of an adaptive mean covers."""
+    return slice(i * length // cells, -(-(i + 1) * length // cells))

@@ -18,6 +18,8 @@ from saywhy.image import SUFFIXES, Bools
 LISTING = "images.jsonl"
 HIDDEN = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 NAMED = 5  # files that are named of each kind that is skipped
+BACKGROUND = "background"  # a mask of this name marks everything that is not meant
+DISC = 0.05  # radius of what a keypoint shows, of the short side
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,29 @@ class Item:
             out[row["name"]] = out[row["name"]] | mask if row["name"] in out else mask
         return out
 
+    @property
+    def shows(self) -> bool:
+        """Whether something in the picture is named: masks, boxes or keypoints."""
+        return any(self.truth.get(kind) for kind in ("masks", "boxes", "keypoints"))
+
+    def regions(self, size: tuple[int, int]) -> dict[str, Bools]:
+        """What is named in the picture as masks (H, W), but for "background": its masks, its boxes, and a disc around
+        each keypoint; of one name the first kind that has it.
+
+        Raises:
+            InputError: a mask file that is missing or of another size, or a broken row.
+        """
+        try:
+            boxes = {str(row["name"]): filled_box(row["xywh"], size) for row in self.truth.get("boxes", ())}
+            discs = {str(name): _disc(point, size) for name, point in self.truth.get("keypoints", {}).items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            raise InputError(
+                f'{self.path}: boxes are [{{"name": ..., "xywh": [x, y, w, h]}}] and keypoints {{name: [x, y]}} '
+                f"({type(e).__name__}: {e})"
+            ) from e
+        every = discs | boxes | self.masks(size)
+        return {name: mask for name, mask in every.items() if name != BACKGROUND and mask.any()}
+
     def _mask(self, row: Mapping[str, Any], size: tuple[int, int]) -> Bools:
         H, W = size
         canvas = Image.new("1", (W, H))
@@ -57,6 +82,20 @@ class Item:
         for polygon in row.get("polygons", ()):
             draw.polygon([float(v) for v in polygon], fill=1)
         return np.asarray(canvas, dtype=bool)
+
+
+def filled_box(xywh: Sequence[float], size: tuple[int, int]) -> Bools:
+    """A box as a mask (H, W)."""
+    x, y, w, h = (float(v) for v in xywh)
+    mask = np.zeros(size, dtype=bool)
+    mask[max(0, round(y)) : max(0, round(y + h)), max(0, round(x)) : max(0, round(x + w))] = True
+    return mask
+
+
+def _disc(point: Sequence[float], size: tuple[int, int]) -> Bools:
+    x, y = (float(v) for v in point)
+    rows, columns = np.ogrid[: size[0], : size[1]]
+    return np.asarray((rows + 0.5 - y) ** 2 + (columns + 0.5 - x) ** 2 <= (DISC * min(size)) ** 2)
 
 
 def find_images(sources: str | Path | Sequence[str | Path]) -> list[Item]:

@@ -160,12 +160,12 @@ class Explainer:
 
 
 def fittable(parts: Sequence[str] | None = None) -> list[str]:
-    """These parts, or all that learn; an error names those that do not."""
-    known = [name for name, row in PARTS.items() if row.presets]
+    """These parts, or all that learn from pictures alone; an error names those that do not learn."""
+    known = {name: row for name, row in PARTS.items() if row.presets}
     for name in parts or ():
         if name not in known:
             raise unknown("part to fit", name, known)
-    return known if parts is None else list(dict.fromkeys(parts))
+    return [name for name, row in known.items() if not row.needs] if parts is None else list(dict.fromkeys(parts))
 
 
 def _presets(parts: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:

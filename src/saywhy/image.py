@@ -303,6 +303,12 @@ def seen_box(at: Place, size: tuple[int, int]) -> Box:
     return (round(x0 + x * across), round(y0 + y * down), round(x0 + (x + W) * across), round(y0 + (y + H) * down))
 
 
+def framed_mask(mask: Bools | Floats, how: Preprocess) -> Floats:
+    """A mask (H, W) of the photo as the classifier sees it: the share in [0, 1] of each pixel that it covers."""
+    grey = np.repeat((np.asarray(mask, dtype=np.float32) * 255).astype(np.uint8)[..., None], 3, 2)
+    return np.ascontiguousarray(frame(Picture(np.ascontiguousarray(grey), None, ""), how)[0][0])
+
+
 def framing_notes(picture: Picture, seen: Box, how: Preprocess) -> tuple[str, ...]:
     """What the way to the model's input does to this photo that a person should know."""
     w, h, (H, W) = picture.width, picture.height, how.size

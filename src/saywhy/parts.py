@@ -158,15 +158,16 @@ class Sections:
 @dataclass(frozen=True)
 class Part:
     """A row: what the part is, its two faces, loaded when they are first asked for, and the presets of its fit, the
-    first of them the default (none: it learns nothing)."""
+    first of them the default (none: it learns nothing). What `needs` more than pictures is fitted only if asked for."""
 
     summary: str
     face: Callable[[], Face]
     sections: Callable[[], Sections]
     presets: tuple[str, ...] = ()
+    needs: str = ""
 
 
-def _row(folder: str, summary: str, presets: tuple[str, ...] = ()) -> Part:
+def _row(folder: str, summary: str, presets: tuple[str, ...] = (), needs: str = "") -> Part:
     """The row of a part in this package: FACE of `part.py` and SECTIONS of `sections.py` in its folder."""
 
     def face() -> Face:
@@ -177,7 +178,7 @@ def _row(folder: str, summary: str, presets: tuple[str, ...] = ()) -> Part:
         found: Sections = import_module(f"saywhy.{folder}.sections").SECTIONS
         return found
 
-    return Part(summary, face, sections, presets)
+    return Part(summary, face, sections, presets, needs)
 
 
 # In the order in which they look, and are shown; a part knows what those before it found.
@@ -189,6 +190,9 @@ PARTS: dict[str, Part] = {
         ("kmeans", "nmf", "topk-sae", "superpixels"),
     ),
     "baseline": _row("baseline", "what the classifier says of a blank picture"),
+    "names": _row(
+        "names", "what regions are called, learned from some that are shown", ("shown",), "regions with names"
+    ),
     "regions": _row("regions", "the parts of the picture that count, what each counts, and how they work together"),
     "surroundings": _row("surroundings", "whether the answer depends on what lies around the object"),
 }

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from saywhy.explainer import Explainer
 
 LEARN = {name: row for name, row in PARTS.items() if row.presets}
-PARTS_HELP = "What to fit: " + "; ".join(f"{name} ({row.summary})" for name, row in LEARN.items()) + "."
+PARTS_HELP = "What to fit: " + "; ".join(
+    f"{name} ({row.summary}{'; needs ' + row.needs if row.needs else ''})" for name, row in LEARN.items()
+) + "."  # fmt: skip
 PRESET_HELP = "The recipe, for all parts that know it or as PART=RECIPE,...; the first by default. " + "; ".join(
     f"{name}: {', '.join(row.presets)}" for name, row in LEARN.items()
 )
@@ -28,7 +30,9 @@ def fit(
     load: Callable[[], Any],
     images: Annotated[list[str], typer.Argument(help="Photos, as for explain; labels are not needed.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the explainer.")],
-    parts: Annotated[str, typer.Option(help=PARTS_HELP)] = ",".join(LEARN),
+    parts: Annotated[str, typer.Option(help=PARTS_HELP)] = ",".join(
+        name for name, row in LEARN.items() if not row.needs
+    ),
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     init: Annotated[Path | None, typer.Option(help="An explainer to start from.")] = None,
     amp: Annotated[

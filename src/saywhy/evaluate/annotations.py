@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saywhy.collection import Item
+from saywhy import image
+from saywhy.collection import BACKGROUND, Item, filled_box
 from saywhy.errors import UsageError
-from saywhy.image import Bools, Box, Picture, Preprocess, frame
-
-BACKGROUND = "background"  # a mask of this name marks everything that is not meant
+from saywhy.image import Bools, Box, Picture, Preprocess
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +34,7 @@ class Truth:
 
 def framed_mask(mask: Bools | NDArray[np.float32], how: Preprocess) -> Tensor:
     """A mask (H, W) of the photo as the classifier sees it: the share in [0, 1] of each pixel that it covers."""
-    grey = np.ascontiguousarray(np.repeat((np.asarray(mask, dtype=np.float32) * 255).astype(np.uint8)[..., None], 3, 2))
-    return torch.from_numpy(frame(Picture(grey, None, ""), how)[0][0])
+    return torch.from_numpy(image.framed_mask(mask, how))
 
 
 def truth_of(
@@ -87,8 +85,7 @@ def _mask(item: Item, picture: Picture, names: Sequence[str]) -> Bools:
     mask = np.zeros(size, dtype=bool)
     for box in item.truth.get("boxes", ()):
         if not names or box.get("name") in names:
-            x, y, w, h = (float(v) for v in box["xywh"])
-            mask[max(0, round(y)) : max(0, round(y + h)), max(0, round(x)) : max(0, round(x + w))] = True
+            mask |= filled_box(box["xywh"], size)
     return mask
 
 

@@ -17,13 +17,20 @@ from saywhy.parts import PARTS, Kind
 class Region:
     """A region as a sentence names it; all but the id is empty where an earlier sentence introduced it.
 
-    `beside` (above region 1) tells it from another of the same look and place.
+    It is called by its `name`, or else by its `look`. `beside` (above region 1) tells it from another one that is
+    called the same and lies at the same place.
     """
 
     id: str
     look: str = ""
     place: str = ""
     beside: Beside | None = None
+    name: str = ""
+
+    @property
+    def described(self) -> bool:
+        """Whether it says more than its id."""
+        return bool(self.look or self.name)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ _WHICHEVER = ", whichever way it is hidden"
 _PLACES = "|".join(at(place) for place in sorted(get_args(Place), key=len, reverse=True))
 _ID = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
 _BESIDE = rf"(left of|right of|above|below) region ({_ID})"
-_REGION = rf"[Rr]egion ({_ID})(?:, the ([a-z]+(?:[- ][a-z]+)*) patch ({_PLACES})(?:, {_BESIDE})?,)?"
+_REGION = rf"[Rr]egion ({_ID})(?:, the (?:([a-z]+(?:[- ][a-z]+)*) patch|({_NAME})) ({_PLACES})(?:, {_BESIDE})?,)?"
 _ONE = re.sub(r"\((?!\?)", "(?:", _REGION)
 _MANY = rf"{_ONE}(?:,? (?:and )?{_ONE})+"
 
@@ -93,10 +93,17 @@ def _region(id: str) -> Pieces:
     return Piece("region "), Piece(id, region=id)
 
 
+def _called(region: Region) -> str:
+    """The region's name, in quotes where it could be read as something else, or its look."""
+    if not region.name:
+        return f"{region.look} patch"
+    return _quoted(region.name) if region.name.endswith(" patch") else _written_name(region.name)
+
+
 def _one(region: Region, *, comma: bool = False) -> Pieces:
-    if not region.look:
+    if not region.described:
         return (*_region(region.id), *((Piece(","),) if comma else ()))
-    described = (*_region(region.id), Piece(f", the {region.look} patch {at(region.place)},"))
+    described = (*_region(region.id), Piece(f", the {_called(region)} {at(region.place)},"))
     if region.beside is None:
         return described
     return (*described, Piece(f" {region.beside.relation} "), *_region(region.beside.region), Piece(","))
@@ -117,8 +124,9 @@ def _read_regions(text: str) -> dict[str, Any]:
                 look,
                 where.split(" ", 2)[2] if where else "",
                 Beside(relation=relation, region=other) if other else None,
+                _read_name(name),
             )
-            for id, look, where, relation, other in re.findall(_REGION, text)
+            for id, look, name, where, relation, other in re.findall(_REGION, text)
         )
     }
 
@@ -380,7 +388,7 @@ def written_all(claims: Iterable[Claim]) -> list[Written]:
     for claim in given:
         told = tuple(Region(r.id) if r.id in known else r for r in claim.regions)
         out.append(_written(replace(claim, regions=told)))
-        known |= {r.id: r for r in claim.regions if r.look and r.id not in known}
+        known |= {r.id: r for r in claim.regions if r.described and r.id not in known}
     if parse_all(" ".join(sentence.text for sentence in out)) != list(given):
         raise UsageError("a region is described in two ways, or not where it is first named; describe it the same")
     return out
@@ -395,8 +403,8 @@ def parse_all(text: str) -> list[Claim]:
     known, out = dict[str, Region](), list[Claim]()
     for sentence in _sentences(text):
         claim = parse(sentence)
-        regions = tuple(known.get(r.id, r) if not r.look else r for r in claim.regions)
-        known |= {r.id: r for r in regions if r.look and r.id not in known}
+        regions = tuple(known.get(r.id, r) if not r.described else r for r in claim.regions)
+        known |= {r.id: r for r in regions if r.described and r.id not in known}
         out.append(replace(claim, regions=regions))
     return out
 

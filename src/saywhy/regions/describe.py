@@ -24,7 +24,8 @@ ALIKE = 2  # factor between the least and the most of a group: beyond it a group
 
 def _region(e: Evidence, i: int) -> Region:
     words = e.regions[i]
-    return Region(words.id, look(words.appearance, words.shade), words.place, words.beside)
+    name = words.name[0] if words.name else ""
+    return Region(words.id, "" if name else look(words.appearance, words.shade), words.place, words.beside, name)
 
 
 def _numbers(m: Measured) -> dict[str, int | str]:

@@ -6,7 +6,7 @@ what holds in them is said. k regions (k, H, W), numbered by what hiding each co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -172,9 +172,9 @@ def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> 
     if playing and not asked.fast:
         asked.tell(f"hiding and showing {playing} regions in all combinations")
         game = play(clf, seen.image, of.regions[:playing], fills=LEADING[:1], seed=asked.seed)
-    return RegionsFound(
-        of.regions, tuple(range(of.fors)), of.hidden.tree, game, _evidence(seen, of, asked), of.mirrored
-    )
+    names = earlier["names"].of(of.regions) if "names" in earlier else [None] * len(of.regions)
+    evidence = _evidence(seen, of, names, asked)
+    return RegionsFound(of.regions, tuple(range(of.fors)), of.hidden.tree, game, evidence, of.mirrored)
 
 
 def propose(found: RegionsFound, seen: Seen) -> Proposal:
@@ -197,7 +197,7 @@ def confirm(found: RegionsFound, seen: Seen, runs: tuple[Confirming, ...]) -> Co
 FACE = Face(find=find, propose=propose, confirm=confirm)
 
 
-def _evidence(seen: Seen, of: Chosen, asked: Request) -> Evidence:
+def _evidence(seen: Seen, of: Chosen, names: Sequence[tuple[str, float] | None], asked: Request) -> Evidence:
     hidden = of.hidden
     pixels = (seen.image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     words = []
@@ -205,7 +205,7 @@ def _evidence(seen: Seen, of: Chosen, asked: Request) -> Evidence:
         mask = region.numpy()
         looks, shade = seen_as(pixels, mask)
         place = place_word(seen.on_photo(region))
-        words.append(RegionWords(str(i + 1), float(mask.mean()), looks, place, shade))
+        words.append(RegionWords(str(i + 1), float(mask.mean()), looks, place, shade, name=names[i]))
     return Evidence(
         predicted=seen.score(int(seen.probabilities.argmax())),
         labels=not seen.tap.clf.exclusive,

@@ -18,7 +18,8 @@ PAIRED = 3  # regions whose pairs are tried
 
 @dataclass(frozen=True)
 class RegionWords:
-    """A region's id, its share of the picture, how it looks and its place word; `beside` as in `claims.Region`."""
+    """A region's id, its share of the picture, how it looks and its place word; `beside` as in `claims.Region`; its
+    name and how sure it is, where one is known."""
 
     id: str
     area: float
@@ -26,6 +27,7 @@ class RegionWords:
     place: str
     shade: Shade | None = None
     beside: Beside | None = None
+    name: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,8 +76,8 @@ def _concepts(seen: Seen, found: RegionsFound) -> tuple[ConceptRecord, ...]:
         rows.append(
             ConceptRecord(
                 id=words.id,
-                name=None,
-                name_confidence=None,
+                name=words.name[0] if words.name else None,
+                name_confidence=words.name[1] if words.name else None,
                 hypothesis=seen.target,
                 present=True,
                 look=look(words.appearance, words.shade),

@@ -70,6 +70,12 @@ def label_of(concept: ConceptRecord) -> str:
     return f"{clean(concept.name or f'{concept.look} patch')}, {concept.place}{beside}{unsure}"
 
 
+def name_sure(concept: ConceptRecord) -> list[str]:
+    """How sure a region's name is, if it has one."""
+    sure = concept.name_confidence
+    return [] if sure is None else [f"called so with {percent(sure)} certainty"]
+
+
 def file_name(explanation: Explanation) -> str:
     """The photo's name without its folders, or "the photo"."""
     path = explanation.image.path

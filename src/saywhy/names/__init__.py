@@ -1,0 +1,1 @@
+"""Names of regions, learned from regions that a person showed."""

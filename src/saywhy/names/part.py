@@ -1,0 +1,109 @@
+"""The part `names`: what regions are called, as a person showed it on other pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from saywhy.classifier import Classifier
+from saywhy.collection import Item
+from saywhy.errors import InputError, UsageError
+from saywhy.language import Confirming
+from saywhy.names.shown import Names
+from saywhy.names.shown import fit as fit_names
+from saywhy.names.sight import Sight, sight
+from saywhy.parts import Confirmed, Face, Fitting, Made, Request
+from saywhy.seen import Seen
+
+FILE = "names.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Naming:
+    """The names that are known, and the sight of one image."""
+
+    known: Names
+    sight: Sight
+
+    def of(self, regions: Tensor) -> list[tuple[str, float] | None]:
+        """The name of each region (k, H, W) of the view and how sure it is; None where it is not sure enough."""
+        return self.known.told(self.sight.of(regions)) if len(regions) else []
+
+
+def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
+    """Learns names from what the pictures show."""
+    known, some = fit_names(clf, items, how.tell)
+    return Made(known, _summary(known), some.failures)
+
+
+def _summary(known: Names) -> str:
+    count, held = sum(known.card["names"].values()), known.card["held_out"]
+    told = (
+        f"{held['named']:.0%} of held-out regions get a name, {held['right']:.0%} of the names are right"
+        if held
+        else "no picture could be held out, so it is not calibrated"
+    )
+    return f"{len(known.names)} names from {count} regions of {known.card['pictures']} pictures: {told}"
+
+
+def save(known: Names, folder: Path) -> Mapping[str, Any]:
+    """Writes the weights; what they mean stands in the listing."""
+    tensors = {"weights": known.weights, "bias": known.bias, "mean": known.mean}
+    save_file({name: t.contiguous() for name, t in tensors.items()}, folder / FILE)
+    return {
+        "file": FILE, "names": list(known.names), "layers": list(known.layers),
+        "temperature": known.temperature, "least": known.least, "card": dict(known.card),
+    }  # fmt: skip
+
+
+def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Names:
+    """Reads names of this classifier.
+
+    Raises:
+        InputError: the file is missing or is not one of names.
+    """
+    file = folder / str(row.get("file", FILE))
+    try:
+        t = load_file(file)
+        known = Names(
+            tuple(map(str, row["names"])), t["weights"], t["bias"], t["mean"],
+            float(row["temperature"]), float(row["least"]), tuple(map(str, row["layers"])), dict(row["card"]),
+        )  # fmt: skip
+    except Exception as e:
+        raise InputError(f"{file}: cannot be read as names ({type(e).__name__}: {e})") from e
+    if known.weights.shape != (len(known.names) + 1, len(known.mean)) or known.bias.shape != known.weights.shape[:1]:
+        raise InputError(f"{file}: {tuple(known.weights.shape)} weights do not fit {len(known.names)} names")
+    return known
+
+
+def find(part: Names | None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> Naming | None:
+    """The sight of the image, where names are known.
+
+    Raises:
+        UsageError: they were learned at other layers of the network than are looked at.
+    """
+    if part is None:
+        return None
+    if tuple(seen.tap.points) != part.layers:
+        raise UsageError(
+            f"names were learned from {', '.join(part.layers)}, and {', '.join(seen.tap.points) or 'no layer'} is "
+            "looked at; ask the layer that they were fitted with, or fit them again: saywhy fit IMAGES --parts names"
+        )
+    asked.tell("looking closer, for names")
+    with torch.inference_mode(False):
+        return Naming(part, sight(seen.tap, seen.picture, seen.box))
+
+
+def confirm(found: Naming, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:
+    """Which names are known, by which route, and from which certainty on they are said."""
+    record = {"route": "shown", "names": list(found.known.names), "least": found.known.least}
+    return Confirmed(record=record, made=("names as shown",))
+
+
+FACE = Face(fit=fit, save=save, load=load, find=find, confirm=confirm)
