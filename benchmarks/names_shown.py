@@ -3,8 +3,8 @@
     SAYWHY_DATA=/path/to/data python benchmarks/names_shown.py [--shown 5,10,20] [--explained 40]
 
 Half of the photos of carparts250 may be shown, whole, until each of eight names has been shown so often; the others are
-asked: their parts as they were marked, and the regions that `explain` finds in some of them. Keypoints of cub10 are shown
-on five species and asked on the five others. Writes results/names_shown.json and docs/names-measured.md.
+asked: their parts as they were marked, and the regions that `explain` finds in some of them. Keypoints of cub10 are
+shown on five species and asked on the five others. Writes results/names_shown.json and the table of docs/names.md.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from saywhy.seen import tapped
 from sentence_measures import machine
 
 HERE = Path(__file__).parent
+MARK = "<!-- table -->"
 SIDES = re.compile(r"\b(front|back|left|right)[_ ]")
 
 
@@ -82,7 +83,8 @@ def marked(clf: Classifier, ex: Explainer, items: Sequence[Item]) -> dict[str, A
             rows.append((name, known.names[best] == name, told is not None, told is not None and told[0] == name))
     by_name = [np.mean([r[1] for r in rows if r[0] == name]) for name in known.names if any(r[0] == name for r in rows)]
     return {
-        "regions": len(rows), "forced_mean_over_names": round(float(np.mean(by_name)), 3), "chance": round(1 / len(by_name), 3),
+        "regions": len(rows), "chance": round(1 / len(by_name), 3),
+        "forced_mean_over_names": round(float(np.mean(by_name)), 3),
         "named": sum(r[2] for r in rows), "named_rightly": sum(r[3] for r in rows),
     }  # fmt: skip
 
@@ -142,25 +144,26 @@ SUBJECTS: dict[str, Callable[[Path], tuple[list[Item], list[Item]]]] = {"car par
 
 
 def page(result: dict[str, Any]) -> str:
+    """The table of docs/names.md."""
+    head = (
+        "what", "each shown at least", "pictures", "marked regions rightly called if a name must be taken (chance)",
+        "marked regions that get a name", "of these, right", "regions of explanations with a name", "of these, right",
+    )  # fmt: skip
     lines = []
     for subject, rows in result["subjects"].items():
         for r in rows:
             m, e = r["marked"], r.get("explained")
-            lines.append((
-                subject, r["often"], r["pictures"], f"{m['forced_mean_over_names']:.0%} ({m['chance']:.0%})",
-                _share(m["named"], m["regions"]), _share(m["named_rightly"], m["named"]),
-                _share(e["named"], e["regions"]) if e else "", _share(e["named_rightly"], e["named"]) if e else "",
-            ))  # fmt: skip
-    head = (
-        "what", "each shown at least", "pictures", "marked regions rightly called if a name must be taken (chance)",
-        "marked regions that get a name", "of these, right", "regions of explanations that get a name", "of these, right",
-    )  # fmt: skip
+            told = [(m["named"], m["regions"]), (m["named_rightly"], m["named"])]
+            told += [(e["named"], e["regions"]), (e["named_rightly"], e["named"])] if e else []
+            forced = f"{m['forced_mean_over_names']:.0%} ({m['chance']:.0%})"
+            cells = [_share(*pair) for pair in told]
+            lines.append((subject, r["often"], r["pictures"], forced, *cells, *[""] * (4 - len(cells))))
     return table(head, lines)
 
 
 def _share(hits: int, of: int) -> str:
-    low, high = wilson(hits, of) if of else (0.0, 1.0)
-    return f"{hits / of:.0%} of {of} [{low:.0%}–{high:.0%}]" if of else "none"
+    share = wilson(hits, of)
+    return f"{share.mean:.0%} of {of} [{share.low:.0%}–{share.high:.0%}]" if of else "none"
 
 
 def main() -> None:
@@ -176,6 +179,9 @@ def main() -> None:
         subjects[name] = [measured(clf, teach, ask, int(n), photos) for n in asked.shown.split(",")]
     result = {**machine(), "model": clf.name, "subjects": subjects}
     (HERE / "results" / "names_shown.json").write_text(json.dumps(result, indent=1) + "\n")
+    docs = HERE.parent / "docs" / "names.md"
+    text, _ = docs.read_text(encoding="utf-8").split(MARK)
+    docs.write_text(f"{text}{MARK}\n\n{page(result)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
