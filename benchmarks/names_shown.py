@@ -29,14 +29,14 @@ from saywhy import Classifier, Explainer, load_classifier
 from saywhy.collection import Item, find_images
 from saywhy.image import framed_mask
 from saywhy.metrics import wilson
+from saywhy.names.closeup import closeup
 from saywhy.names.shown import FITS, INSIDE
-from saywhy.names.sight import sight
 from saywhy.seen import tapped
 from sentence_measures import machine
 
 HERE = Path(__file__).parent
 MARK = "<!-- table -->"
-SIDES = re.compile(r"\b(front|back|left|right)[_ ]")
+SIDES = re.compile(r"^((front|back|left|right)[_ ])+")
 
 
 def merged(item: Item) -> Item:
@@ -77,7 +77,7 @@ def marked(clf: Classifier, ex: Explainer, items: Sequence[Item]) -> dict[str, A
         regions = {n: m for n, m in regions.items() if m.max() >= 0.5 and n in known.names}
         if not regions:
             continue
-        x = sight(tapped(clf, images), picture, boxes[0]).of(torch.from_numpy(np.stack(list(regions.values()))))
+        x = closeup(tapped(clf, images), picture, boxes[0]).of(torch.from_numpy(np.stack(list(regions.values()))))
         forced = ((x - known.mean) @ known.weights.T + known.bias)[:, : len(known.names)].argmax(1)
         for name, best, told in zip(regions, forced.tolist(), known.told(x), strict=True):
             rows.append((name, known.names[best] == name, told is not None, told is not None and told[0] == name))

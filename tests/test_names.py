@@ -22,8 +22,8 @@ from saywhy.errors import InputError, UsageError
 from saywhy.explainer import fittable
 from saywhy.image import Preprocess, read
 from saywhy.language import parse_all
-from saywhy.names.shown import OTHER, Names, _least, _temperature, examples
-from saywhy.names.sight import quarters, sight
+from saywhy.names.closeup import closeup, quarters
+from saywhy.names.shown import OTHER, KnownNames, _least, _temperature, examples
 from saywhy.seen import tapped
 
 SIDE = 64
@@ -103,7 +103,7 @@ def test_a_region_s_features_are_the_mean_inside_it_of_the_whole_and_of_what_is_
     closer = clf.tap(quarters(photo, boxes[0], tap), list(tap.points.values()))
     maps = [(tap.maps(name)[0], closer.maps(name)) for name in tap.points]
     want = torch.stack([oracles.region_features(maps, region) for region in regions])
-    assert torch.allclose(sight(tap, photo, boxes[0]).of(regions), want, atol=1e-5)
+    assert torch.allclose(closeup(tap, photo, boxes[0]).of(regions), want, atol=1e-5)
 
 
 def test_the_quarters_are_the_photo_s_own_pixels_and_black_where_the_model_adds_bars() -> None:
@@ -166,7 +166,7 @@ def test_certainty_is_scaled_until_held_out_examples_are_most_likely() -> None:
 
 
 def test_what_is_most_like_nothing_shown_or_not_sure_enough_has_no_name() -> None:
-    known = Names(
+    known = KnownNames(
         ("a", "b"), torch.tensor([[4.0, 0], [0, 4.0], [0, 0]]), torch.tensor([0.0, 0, 1]), torch.zeros(2), 1.0, 0.9, ()
     )
     told = known.told(torch.tensor([[1.0, 0], [0, 1], [0, 0], [0.6, 0.5]]))

@@ -15,9 +15,9 @@ from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError
 from saywhy.language import Confirming
-from saywhy.names.shown import Names
+from saywhy.names.closeup import Closeup, closeup
+from saywhy.names.shown import KnownNames
 from saywhy.names.shown import fit as fit_names
-from saywhy.names.sight import Sight, sight
 from saywhy.parts import Confirmed, Face, Fitting, Made, Request
 from saywhy.seen import Seen
 
@@ -26,14 +26,14 @@ FILE = "names.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Naming:
-    """The names that are known, and the sight of one image."""
+    """The names that are known, and the closeup of one image."""
 
-    known: Names
-    sight: Sight
+    known: KnownNames
+    closeup: Closeup
 
     def of(self, regions: Tensor) -> list[tuple[str, float] | None]:
         """The name of each region (k, H, W) of the view and how sure it is; None where it is not sure enough."""
-        return self.known.told(self.sight.of(regions)) if len(regions) else []
+        return self.known.told(self.closeup.of(regions)) if len(regions) else []
 
 
 def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
@@ -42,7 +42,7 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
     return Made(known, _summary(known), some.failures)
 
 
-def _summary(known: Names) -> str:
+def _summary(known: KnownNames) -> str:
     count, held = sum(known.card["names"].values()), known.card["held_out"]
     told = (
         f"{held['named']:.0%} of held-out regions get a name, {held['right']:.0%} of the names are right"
@@ -52,7 +52,7 @@ def _summary(known: Names) -> str:
     return f"{len(known.names)} names from {count} regions of {known.card['pictures']} pictures: {told}"
 
 
-def save(known: Names, folder: Path) -> Mapping[str, Any]:
+def save(known: KnownNames, folder: Path) -> Mapping[str, Any]:
     """Writes the weights; what they mean stands in the listing."""
     tensors = {"weights": known.weights, "bias": known.bias, "mean": known.mean}
     save_file({name: t.contiguous() for name, t in tensors.items()}, folder / FILE)
@@ -62,7 +62,7 @@ def save(known: Names, folder: Path) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Names:
+def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> KnownNames:
     """Reads names of this classifier.
 
     Raises:
@@ -71,7 +71,7 @@ def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Names:
     file = folder / str(row.get("file", FILE))
     try:
         t = load_file(file)
-        known = Names(
+        known = KnownNames(
             tuple(map(str, row["names"])), t["weights"], t["bias"], t["mean"],
             float(row["temperature"]), float(row["least"]), tuple(map(str, row["layers"])), dict(row["card"]),
         )  # fmt: skip
@@ -82,8 +82,8 @@ def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Names:
     return known
 
 
-def find(part: Names | None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> Naming | None:
-    """The sight of the image, where names are known.
+def find(part: KnownNames | None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> Naming | None:
+    """The closeup of the image, where names are known.
 
     Raises:
         UsageError: they were learned at other layers of the network than are looked at.
@@ -97,7 +97,7 @@ def find(part: Names | None, seen: Seen, earlier: Mapping[str, Any], asked: Requ
         )
     asked.tell("looking closer, for names")
     with torch.inference_mode(False):
-        return Naming(part, sight(seen.tap, seen.picture, seen.box))
+        return Naming(part, closeup(seen.tap, seen.picture, seen.box))
 
 
 def confirm(found: Naming, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:

@@ -1,6 +1,6 @@
 """Names learned from a handful of regions that a person showed: boxes, masks or keypoints with names.
 
-A multinomial logistic regression on what the network's layers hold inside a region (`sight`), with one more class for
+A multinomial logistic regression on what the network's layers hold inside a region (`closeup`), with one more class for
 whatever was not shown: patches of the same pictures that do not fit what was. Its certainty is calibrated on pictures
 that were held out, and so is how certain it must be before a name is said. n names, D features, m regions.
 """
@@ -26,7 +26,7 @@ from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError
 from saywhy.image import Bools, Floats, framed_mask
-from saywhy.names.sight import sight
+from saywhy.names.closeup import closeup
 from saywhy.players import players
 from saywhy.seen import tapped
 
@@ -43,7 +43,7 @@ SURE = 0.9  # how sure it must be where no picture could be held out
 
 
 @dataclass(frozen=True, eq=False)
-class Names:
+class KnownNames:
     """`names` (n,); `weights` (n + 1, D) and `bias` (n + 1,), the last of them of what was not shown, for features less
     `mean` (D,); logits are divided by `temperature`, and a name is said from the certainty `least` on.
 
@@ -70,7 +70,7 @@ class Names:
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class ShownRegions:
     """Features (m, D) of regions, the name of each (or OTHER), the number of its picture; the layers; what could not be
     read; how many regions were shown by name."""
 
@@ -84,7 +84,7 @@ class Examples:
 
 def fit(
     clf: Classifier, items: Sequence[Item], tell: Callable[[str], None] = lambda step: None
-) -> tuple[Names, Examples]:
+) -> tuple[KnownNames, ShownRegions]:
     """Learns the names of the regions that the pictures' truth shows.
 
     Raises:
@@ -106,14 +106,14 @@ def fit(
         "held_out": right, "classifier": {"name": clf.name, "fingerprint": clf.fingerprint},
     }  # fmt: skip
     made = [torch.from_numpy(a).float() for a in (weights, bias, mean)]
-    return Names(tuple(known), made[0], made[1], made[2], temperature, least, some.layers, card), some
+    return KnownNames(tuple(known), made[0], made[1], made[2], temperature, least, some.layers, card), some
 
 
 # --------------------------------------------------------------------------------------------------
 # What is shown.
 
 
-def examples(clf: Classifier, items: Sequence[Item], tell: Callable[[str], None] = lambda step: None) -> Examples:
+def examples(clf: Classifier, items: Sequence[Item], tell: Callable[[str], None] = lambda step: None) -> ShownRegions:
     """What was shown, and patches of the same pictures as explanations find them, called by what they fit or lie in."""
     showing = [item for item in items if item.shows]
     if not showing:
@@ -144,7 +144,7 @@ def examples(clf: Classifier, items: Sequence[Item], tell: Callable[[str], None]
             f"two names or more are needed to tell them apart; shown: {', '.join(shown) or 'nothing in view'}"
         )
     every = torch.cat(features).double().numpy()
-    return Examples(every, np.array(names), np.array(pictures), layers, dict(shown), tuple(failures))
+    return ShownRegions(every, np.array(names), np.array(pictures), layers, dict(shown), tuple(failures))
 
 
 def _of(clf: Classifier, item: Item) -> tuple[Tensor, list[str], list[str], tuple[str, ...]]:
@@ -152,7 +152,7 @@ def _of(clf: Classifier, item: Item) -> tuple[Tensor, list[str], list[str], tupl
     picture = clf.read(item.path)
     images, boxes = clf.prepare([picture])
     tap = tapped(clf, images)
-    seeing = sight(tap, picture, boxes[0])
+    seeing = closeup(tap, picture, boxes[0])
     parts = {n: framed_mask(m, clf.preprocess) for n, m in item.regions((picture.height, picture.width)).items()}
     parts = {n: m for n, m in parts.items() if m.max() >= 0.5}
     tree = players(images[0])
@@ -200,7 +200,7 @@ def _regression(features: Reals, target: NDArray[np.int64], count: int) -> tuple
     return mean, weights, bias
 
 
-def _held_out(some: Examples, target: NDArray[np.int64], count: int, folds: int) -> Reals:
+def _held_out(some: ShownRegions, target: NDArray[np.int64], count: int, folds: int) -> Reals:
     """Logits (m, count) of every example by a regression on other pictures."""
     out = np.zeros((len(target), count))
     for train, test in GroupKFold(folds).split(some.features, target, some.pictures):

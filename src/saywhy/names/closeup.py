@@ -18,7 +18,7 @@ from saywhy.tap import Tap
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class Closeup:
     """The maps (K, h, w) of a view and (K, 2h, 2w) of its quarters, at each layer."""
 
     maps: tuple[Tensor, ...]
@@ -46,8 +46,8 @@ def _place(regions: Tensor) -> Tensor:
     return torch.stack([y, x, tall / H, wide / W, regions.mean(dim=(1, 2)).sqrt()], dim=1)
 
 
-def sight(tap: Tap, picture: Picture, box: Box) -> Sight:
-    """The sight of the one image of a tap, at the layers that it tapped: `box` is the part of the picture that it is.
+def closeup(tap: Tap, picture: Picture, box: Box) -> Closeup:
+    """The closeup of the one image of a tap, at the layers that it tapped: `box` is the part of the picture that it is.
 
     It costs four forward passes.
 
@@ -57,7 +57,7 @@ def sight(tap: Tap, picture: Picture, box: Box) -> Sight:
     if not tap.points:
         raise tap.clf.lacks("layers")
     closer = tap.clf.tap(quarters(picture, box, tap), list(tap.points.values()))
-    return Sight(tuple(m for name in tap.points for m in (tap.maps(name)[0].cpu(), _joined(closer.maps(name).cpu()))))
+    return Closeup(tuple(m for name in tap.points for m in (tap.maps(name)[0].cpu(), _joined(closer.maps(name).cpu()))))
 
 
 def quarters(picture: Picture, box: Box, tap: Tap) -> Tensor:
