@@ -222,7 +222,8 @@ def test_whole_texts_are_read_back_with_every_region_described(given_claims: lis
     for claim in given_claims:
         known |= {r.id: r for r in claim.regions if r.id not in known}
         told.append(replace(claim, regions=tuple(known[r.id] for r in claim.regions)))
-    assert parse_all(" ".join(write_all(told))) == told
+    for between in (" ", "\n"):
+        assert parse_all(between.join(write_all(told))) == told
 
 
 @settings(QUICK, max_examples=400)

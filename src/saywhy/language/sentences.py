@@ -395,7 +395,7 @@ def written_all(claims: Iterable[Claim]) -> list[Written]:
 
 
 def parse_all(text: str) -> list[Claim]:
-    """The claims of a text that `write_all` wrote, joined by spaces; every region with its description.
+    """The claims of a text that `write_all` wrote, joined by spaces or line breaks; every region with its description.
 
     Raises:
         UsageError: any other text.
@@ -413,4 +413,4 @@ def _sentences(text: str) -> Sequence[str]:
     found = re.findall(r"(?:“[^“”]*”|[^“”.]|\.(?=\d))+\.", text)
     if "".join(found) != text:
         raise UsageError(f"not a text that saywhy writes: {text!r}")
-    return [s.removeprefix(" ") if i else s for i, s in enumerate(found)]
+    return [re.sub(r"^[ \n]", "", s) if i else s for i, s in enumerate(found)]
