@@ -273,6 +273,28 @@ def test_a_network_without_weights_is_refused_with_the_way_out():
             load(cnn().to("meta"))
 
 
+@pytest.mark.parametrize("cut", [
+    lambda s: s.detach()[:, 0], lambda s: torch.zeros(len(s)), lambda s: torch.tensor(s.detach().numpy()[:, 0]),
+])  # fmt: skip
+def test_a_target_that_is_cut_off_from_the_scores_is_wrong_usage_where_gradients_are_needed(cut):
+    clf, x = tiny.classifier(tiny.Cnn().eval()), tiny.images(2, seed=1)
+    for method in ("grad-cam", "grad-cam++", "hires-cam", "layer-cam"):
+        with pytest.raises(UsageError, match="cuts its result off"):
+            saliency(clf, x, cut, method=method)
+    assert saliency(clf, x, cut, method="rise").raw.shape[0] == 2, (
+        "asked without gradients, it is a number as any other"
+    )
+    with pytest.raises(UsageError, match="cuts its result off"):
+        saliency(tiny.classifier(tiny.Vit().eval()), x, cut, method="legrad")
+
+
+def test_a_list_is_no_layer():
+    with pytest.raises(UsageError, match=r"one layer.*layers=\["):
+        Classifier(tiny.Cnn().eval(), layer=["conv1", "conv2"])
+    with pytest.raises(UsageError, match="one layer"):
+        saywhy.load_classifier(tiny.Cnn().eval(), layer=("conv1",), size=32)
+
+
 def test_numpy_numbers_and_arrays_name_classes():
     clf, x = tiny.classifier(cnn()), tiny.images(2)
     assert torch.equal(saliency(clf, x, np.int64(3)).raw, saliency(clf, x, 3).raw)

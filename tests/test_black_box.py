@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import saywhy
 from saywhy.audit import audit
 from saywhy.classifier import Classifier
 from saywhy.errors import ModelError, UsageError
@@ -156,6 +157,45 @@ def write_onnx(path: Any, *, batch: int | None, size: int | None, last: bool = F
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, str(path))
+
+
+def write_grey_onnx(path: Any, *, last: bool, kind: str) -> np.ndarray[Any, Any]:
+    """A graph of one channel: its three scores are the mean of the picture, times the weights that are returned."""
+    onnx = pytest.importorskip("onnx")
+    helper, types = onnx.helper, onnx.TensorProto
+    weights = np.array([[3.0, -2.0, 1.0]], np.float32)
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=types.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["x"], perm=[0, 3, 1, 2] if last else [0, 1, 2, 3]),
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w"], ["scores"]),
+    ]
+    shape = ["N", 28, 28, 1] if last else ["N", 1, 28, 28]
+    graph = helper.make_graph(
+        nodes, "grey", [helper.make_tensor_value_info("images", getattr(types, kind), shape)],
+        [helper.make_tensor_value_info("scores", types.FLOAT, ["N", 3])], [onnx.numpy_helper.from_array(weights, "w")],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+    return weights
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("kind", "norm"), [("FLOAT", None), ("FLOAT", (0.1307, 0.3081)), ("UINT8", None)])
+def test_an_onnx_file_of_one_channel_sees_grey_pictures_and_is_explained(tmp_path, last, kind, norm):
+    pytest.importorskip("onnxruntime")
+    weights = write_grey_onnx(tmp_path / "grey.onnx", last=last, kind=kind)
+    said = {} if norm is None else {"mean": norm[0], "std": norm[1]}
+    clf = load_classifier(f"onnx:{tmp_path / 'grey.onnx'}", **said, activation="softmax", classes=["a", "b", "c"])
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3)).astype(np.uint8)
+    grey = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float64)
+    value = grey.mean() if kind == "UINT8" else (grey.mean() / 255 - (norm or (0, 1))[0]) / (norm or (0, 1))[1]
+    seen = clf.logits(clf.prepare([clf.read(pixels)])[0])[0].numpy()
+    assert np.allclose(seen, value * weights[0], atol=0.5 * abs(weights).max() if kind == "UINT8" else 2e-2)
+    assert any("one channel" in note for note in clf.notes)
+    if kind == "FLOAT" and not last:
+        found = saywhy.explain(clf, pixels, fast=True)
+        assert found.text and "takes one channel" in saywhy.RENDERERS["text"].function(found).decode()
 
 
 @pytest.mark.parametrize("batch", [None, 1, 4])

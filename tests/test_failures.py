@@ -67,14 +67,17 @@ def answers(kind, says, predicted, true, count=4):
     return tuple(Placed(**r, donor="d", colour="blue") for r in rows) if kind == "placed" else rows
 
 
-def evidence(*, own=0.1, against=0.1, other=0.1, closer=(), rank=9, truth_rank=9, whole=(0.8, 0.05), stays=0.8):
+def evidence(
+    *, own=0.1, against=0.1, other=0.1, closer=(), rank=9, truth_rank=9, whole=(0.8, 0.05), stays=0.8, hiding=0.1
+):
     def side(true):
         return answers("placed", "true" if true > 0.5 else "predicted", stays if true < 0.5 else 0.1, true)
 
     alone = PairAnswer(predicted=0.5, true=0.05, says="predicted")
+    without = PairAnswer(predicted=0.4, true=hiding, says="true" if hiding > 0.4 else "predicted")
     windows = [Closer(predicted=0.7, true=0.05, says="predicted", box=WHOLE), *closer]
     found = Experiments(
-        hidden={"true_alone": alone}, closer=tuple(windows),
+        hidden={"true_alone": alone, "predicted_painted_over": without}, closer=tuple(windows),
         surroundings={"true": side(own), "predicted": side(against), "other": side(other)},
     )  # fmt: skip
     return Case("hawk", "dove", whole, truth_rank, 0.8, Nearness(correlation=0.3, rank=rank, of=23), found)
@@ -94,6 +97,10 @@ TWO_PLACES = (
         ({"closer": TWO_PLACES}, "several objects", "in the centre left"),
         ({"closer": TWO_PLACES, "rank": 1, "truth_rank": 2}, "related classes", "comes 2nd here with 5"),
         ({"rank": 1, "truth_rank": 2}, "related classes", "the nearest of 23 classes"),
+        ({"hiding": 0.65}, "shortcut", "with the quarter painted over where hawk is seen, the answer is dove (65"),
+        ({"hiding": 0.55, "stays": 0.2}, "unclear", "No experiment"),
+        ({"hiding": 0.3}, "unclear", "No experiment"),
+        ({"closer": TWO_PLACES, "hiding": 0.9}, "several objects", "in the centre left"),
         ({}, "wrong label?", "stays hawk before 8 other surroundings (mean 80"),
         ({"stays": 0.2}, "unclear", "the object alone does not make hawk either (mean 20"),
         ({"whole": (0.5, 0.4)}, "unclear", "seen from closer it gets 5"),
@@ -463,7 +470,7 @@ def test_two_donors_a_side_are_enough_and_one_is_not():
 def test_the_sentence_of_a_wrong_label_names_the_highest_that_the_truth_got_in_any_part():
     for closer, alone, told in ((0.21, 0.05, "21"), (0.03, 0.19, "19")):
         case = evidence(closer=(window(0.5, closer),))
-        hidden = {"true_alone": PairAnswer(predicted=0.5, true=alone, says="predicted")}
+        hidden = {**case.experiments.hidden, "true_alone": PairAnswer(predicted=0.5, true=alone, says="predicted")}
         case = replace(case, experiments=case.experiments.model_copy(update={"hidden": hidden}))
         assert f"does dove pass {told}\u00a0%." in sentence("wrong label?", case)
 

@@ -125,6 +125,47 @@ def test_two_names_for_a_probability_are_two_classes() -> None:
     assert torch.allclose(clf.probabilities(x), torch.stack([1 - ill, ill], 1), atol=1e-6)
 
 
+class Several(nn.Module):
+    """Features and scores under names that say nothing, in a dict."""
+
+    def __init__(self, last: Callable[[Tensor], Tensor], classes: int) -> None:
+        super().__init__()
+        self.net = Ends(last, classes)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"first": self.net.body.conv(x).mean((2, 3)), "second": self.net(x)}
+
+
+@pytest.mark.parametrize(("operator", "classes", "names"), [
+    ("none", 1, 2), ("sigmoid", 1, 2), ("none", 1, 1), ("sigmoid", 5, 5), ("softmax", 5, 5), ("none", 5, 5),
+])  # fmt: skip
+def test_scores_among_several_outputs_are_read_as_alone(operator: str, classes: int, names: int) -> None:
+    last, right = OPERATORS[operator]
+    assert right is not None
+    said = [f"name {i}" for i in range(names)]
+    alone = load_classifier(Ends(last, classes).eval(), size=SIZE, classes=said)
+    among = load_classifier(Several(last, classes).eval(), size=SIZE, classes=said, scores_from="second")
+    x = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = right(Plain(classes)(Classifier(Plain(classes)).inputs(x)))
+    if names == 2:
+        expected = torch.cat([1 - expected, expected], dim=1)
+    for clf in (alone, among):
+        assert torch.allclose(clf.probabilities(x), expected, atol=1e-5), clf.notes
+        assert len(clf.class_names) == names
+    assert alone.notes == among.notes and alone.activation == among.activation
+
+
+@pytest.mark.parametrize("build", [lambda c: Ends(nn.Identity(), c), lambda c: Several(nn.Sigmoid(), c)])
+@pytest.mark.parametrize(("classes", "names"), [(5, 4), (5, 2), (1, 3), (2, 1)])
+def test_a_wrong_number_of_names_is_refused_when_the_model_is_loaded(
+    build: Callable[[int], nn.Module], classes: int, names: int
+) -> None:
+    given = {"scores_from": "second"} if isinstance(build(1), Several) else {}
+    with pytest.raises(UsageError, match=f"{names} class names for a model with {classes} score"):
+        load_classifier(build(classes).eval(), size=SIZE, classes=[str(i) for i in range(names)], **given)
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_what_would_be_applied_twice_is_refused(activation: str) -> None:
     with pytest.raises(UsageError, match="apply it twice"):

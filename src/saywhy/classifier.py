@@ -89,6 +89,11 @@ class Classifier:
             raise UsageError(f"a classifier is an nn.Module or a callable, not {type(self.net).__name__}")
         if self.activation not in ("softmax", "sigmoid", "none"):
             raise UsageError(f"activation must be softmax, sigmoid or none, not {self.activation!r}")
+        if not isinstance(self.layer, (str, nn.Module, type(None))):
+            raise UsageError(
+                f"layer names one layer, a dotted name or a module, not a {type(self.layer).__name__}; several are "
+                "tapped at once with clf.tap(images, layers=[...])"
+            )
         object.__setattr__(self, "net", original(self.net))
         if not self.device:
             object.__setattr__(self, "device", device_of(self.net))

@@ -19,7 +19,7 @@ from saywhy.hooks import untouched
 from saywhy.layers import Point
 from saywhy.locking import ALONE
 from saywhy.passes import speaking_of, tally
-from saywhy.targets import Target, Targets, resolve
+from saywhy.targets import Target, Targets, resolve, with_graph
 
 if TYPE_CHECKING:
     from saywhy.classifier import Classifier
@@ -67,7 +67,7 @@ class Tap:
     def grads(self, targets: Targets, layer: str | None = None) -> Tensor:
         """Gradient (N, K, h, w) of each image's target with respect to the layer."""
         with torch.inference_mode(False), torch.enable_grad():
-            return self.grads_of(targets.of(self._scores()), layer)
+            return self.grads_of(with_graph(targets.of(self._scores())), layer)
 
     def grads_of(self, values: Tensor, layer: str | None = None) -> Tensor:
         """Gradient (N, K, h, w) of the sum of `values`, computed from `scores_graph`, with respect to the layer."""

@@ -72,6 +72,21 @@ def _checked(values: Tensor, rows: int) -> Tensor:
     return values
 
 
+def with_graph(values: Tensor) -> Tensor:
+    """The asked scalars (M,), if gradients can be taken of them.
+
+    Raises:
+        UsageError: a target callable cuts them off from the scores.
+    """
+    if not values.requires_grad:
+        raise UsageError(
+            "the target callable cuts its result off from the scores (detach, numpy, no_grad, a new tensor), and this "
+            "method needs its gradient: compute it from the scores with torch alone, or use a method that needs only "
+            "scores (rise, occlusion)"
+        )
+    return values
+
+
 def resolve(target: Target, scores: Tensor, classes: Sequence[str]) -> Targets:
     """Resolves what the user asked for into Targets, one for each of the N rows of `scores`.
 

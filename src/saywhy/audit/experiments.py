@@ -22,6 +22,7 @@ SIDES: tuple[Side, ...] = ("true", "predicted", "other")
 SHARE = 0.25  # of the picture: a class's region is this much of its map's highest pixels
 WINDOWS = ((0.55, 3), (0.75, 2))  # side of a window, and how many along each side
 FILL = "image-blur"  # the gentlest: with others small networks see nothing at all in what is left
+PAINTED = "inpaint"  # leaves nothing of a stamp's colour, which a blur spreads
 
 ACTS = {
     "without_predicted": "the predicted class's region hidden, where it is not the true class's too",
@@ -29,6 +30,7 @@ ACTS = {
     "true_alone": "all but the true class's region hidden",
     "object_alone": "all but the object hidden",
     "surroundings_alone": "the object hidden",
+    "predicted_painted_over": "the predicted class's region painted over with what is around it",
 }
 
 
@@ -88,7 +90,8 @@ def _window(side: float, n: int, i: int, j: int) -> tuple[float, float, float, f
 
 
 def _hidden(cutout: Cutout, predicted: Tensor, true: Tensor) -> Tensor:
-    """The picture after each of ACTS, in their order (5, 3, H, W)."""
+    """The picture after each of ACTS, in their order (6, 3, H, W)."""
     p, t = region(predicted), region(true)
     kept = torch.stack([~(p & ~t), p, t, cutout.mask, ~cutout.mask])
-    return hide(cutout.image, kept.to(cutout.image.dtype), FILL)
+    over = hide(cutout.image, (~p)[None].to(cutout.image.dtype), PAINTED)
+    return torch.cat([hide(cutout.image, kept.to(cutout.image.dtype), FILL), over])

@@ -96,10 +96,22 @@ def related(case: Case) -> bool:
     return near(case.nearness) and case.truth_rank <= FIRST
 
 
+def shortcut(case: Case) -> bool:
+    """Without the part where the predicted class is seen the answer is the label: what misleads is that part."""
+    without = case.experiments.hidden["predicted_painted_over"]
+    return without.says == "true" and without.true >= FOUND
+
+
 def mislabelled(case: Case) -> bool:
     """The predicted class survives other surroundings, and the true one is nowhere."""
     other = not_own(case.experiments)
-    answers: list[PairAnswer] = [*case.experiments.closer, case.experiments.hidden["true_alone"], *other]
+    hidden = case.experiments.hidden
+    answers: list[PairAnswer] = [
+        *case.experiments.closer,
+        hidden["true_alone"],
+        hidden["predicted_painted_over"],
+        *other,
+    ]
     nowhere = max((a.true for a in answers), default=1.0) < NOWHERE and case.whole[1] < NOWHERE
     return len(other) >= DONORS and nowhere and mean(other, "predicted") >= STAYS
 
@@ -156,6 +168,14 @@ def _related(case: Case) -> str:
         f"The classes are near for this model: over the other pictures {case.true} is "
         f"{_ordinal(case.nearness.rank)} of {case.nearness.of} classes whose scores rise and fall with those of "
         f"{case.predicted}, and it comes {_ordinal(case.truth_rank, 'place')} here with {percent(case.whole[1])}."
+    )
+
+
+def _shortcut(case: Case) -> str:
+    without = case.experiments.hidden["predicted_painted_over"]
+    return (
+        f"A part of the picture misleads: with the quarter painted over where {case.predicted} is seen, the answer is "
+        f"{case.true} ({percent(without.true)})."
     )
 
 
@@ -252,6 +272,11 @@ FAMILIES: dict[str, Family] = {
         related, _related, "the two classes are near for the model",
         f"the true class is among the nearest {100 * NEAR:.1f} % (or the very nearest) to the predicted one, and among "
         f"the first {FIRST} answers",
+    ),
+    "shortcut": Family(
+        shortcut, _shortcut, "a part of the picture misleads",
+        f"with the quarter of the picture painted over where the predicted class is seen, the answer is the label, "
+        f"with {100 * FOUND:.0f} % or more",
     ),
     "wrong label?": Family(
         mislabelled, _mislabelled, "the model may be right and the label wrong",

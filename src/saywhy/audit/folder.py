@@ -1,13 +1,17 @@
-"""An audit as a folder: `pictures.jsonl` (what is known so far), `failures.json` (the record), `failures.html`."""
+"""An audit as a folder: `pictures.jsonl` (what is known so far), `failures.json` (the record), `failures.html`,
+`failures.csv` (a row an error)."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from saywhy import files
+from saywhy.audit.experiments import ACTS
 from saywhy.audit.families import meanings
 from saywhy.audit.journal import Journal
 from saywhy.audit.pipeline import Progress, default_method, study
@@ -19,7 +23,9 @@ from saywhy.image import frame
 from saywhy.render.failure_page import failures_page
 from saywhy.saliency import METHODS
 
-JOURNAL, RECORD, PAGE = "pictures.jsonl", "failures.json", "failures.html"
+JOURNAL, RECORD, PAGE, TABLE = "pictures.jsonl", "failures.json", "failures.html", "failures.csv"
+COLUMNS = ("path", "label", "answer", "p_label", "p_answer", "margin", "family", "why")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with these a spreadsheet begins to calculate
 ON_THE_PAGE = 150  # errors; the record has them all
 
 
@@ -51,7 +57,7 @@ def audit(
         raise unknown("saliency method", method, METHODS)
     head = {
         "model": clf.fingerprint, "method": method, "parts": [str(v) for v in (options or {}).get(method, {}).values()],
-        "objects": list(objects), "seed": seed,
+        "objects": list(objects), "seed": seed, "acts": list(ACTS),
     }  # fmt: skip
     if not clf.lasting and (folder / JOURNAL).exists():
         raise UsageError(
@@ -65,8 +71,25 @@ def audit(
     )
     record = report.to_dict()
     files.write(folder / RECORD, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    files.write(folder / TABLE, table(report))
     files.write(folder / PAGE, failures_page(record, _pictures(clf, report), meanings()))
     return report
+
+
+def table(report: Report) -> str:
+    """The errors as CSV, the largest margin first; text that a spreadsheet would run has an apostrophe before it."""
+    out = io.StringIO()
+    write = csv.writer(out, lineterminator="\n")
+    write.writerow(COLUMNS)
+    for f in report.failures:
+        names = (f.path, f.truth.class_name, f.predicted.class_name)
+        numbers = (f"{v:.4f}" for v in (f.truth.probability, f.predicted.probability, f.margin))
+        write.writerow([*map(_text, names), *numbers, f.family, _text(f.sentence)])
+    return out.getvalue()
+
+
+def _text(value: str) -> str:
+    return f"'{value}" if value.startswith(FORMULA) else value
 
 
 def _pictures(clf: Classifier, report: Report) -> dict[str, Any]:

@@ -214,6 +214,7 @@ def _recognised(looked: Sequence[Looked]) -> dict[int, list[Looked]]:
 def _failures(
     plan: StudyPlan, looked: Sequence[Looked], pool: Mapping[int, Sequence[Looked]], unreadable: dict[int, str]
 ) -> list[Failure]:
+    """Every error, the largest margin first: among these are the wrong labels, if there are any."""
     together = Together([one.scores for one in looked if one.scores is not None])
     wrong = [one for one in looked if not one.right]
     out = []
@@ -223,7 +224,7 @@ def _failures(
             out.append(_failure(plan, one, pool, together))
         except (InputError, ModelError) as e:
             unreadable[one.number] = str(e)
-    return out
+    return sorted(out, key=lambda f: -f.margin)
 
 
 def _failure(plan: StudyPlan, one: Looked, pool: Mapping[int, Sequence[Looked]], together: Together) -> Failure:
@@ -238,6 +239,7 @@ def _failure(plan: StudyPlan, one: Looked, pool: Mapping[int, Sequence[Looked]],
         "sha256": one.sha256,
         "truth": ClassScore(class_index=one.label, class_name=names[one.label], probability=one.truth[1]),
         "predicted": ClassScore(class_index=said[0], class_name=names[said[0]], probability=said[1]),
+        "margin": said[1] - one.truth[1],
         "truth_rank": one.truth[0],
         "nearness": together.nearness(said[0], one.label, one.scores),
     }

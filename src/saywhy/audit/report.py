@@ -69,12 +69,16 @@ class Nearness(Record):
 
 
 class Failure(Record):
-    """One error: what was said for what, the two maps, the experiments, the family (a row of FAMILIES) and why."""
+    """One error: what was said for what, the two maps, the experiments, the family (a row of FAMILIES) and why.
+
+    `margin` is the probability of what was said minus that of the label: the larger, the sooner the label is wrong.
+    """
 
     path: str
     sha256: str
     truth: ClassScore
     predicted: ClassScore
+    margin: float
     truth_rank: int
     maps: MapsRecord
     similarity: float | None

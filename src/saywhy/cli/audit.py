@@ -19,6 +19,7 @@ from saywhy.errors import UsageError, unknown
 if TYPE_CHECKING:
     from saywhy.audit.report import Report
 
+DOUBTED = 5  # labels that are named
 NAMED = 20  # failed pictures on the screen; the record names them all
 
 
@@ -89,6 +90,10 @@ def _show(report: Report) -> None:
             shown = "; ".join(f"{clean(p.predicted)} for {clean(p.truth)}" for p in pairs[:2])
             table.add_row(family, str(count), escape(shown))
         console.print(table)
+    if wrong:
+        first = "; ".join(f"{clean(Path(f.path).name)} ({percent(f.margin)})" for f in report.failures[:DOUBTED])
+        told = f"labels to look at first (margin of the answer over the label): {first}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
     for note in (*report.notes, *(f"read as: {note}" for note in report.model.notes)):
         console.print(f"- {clean(note)}", markup=False, highlight=False, soft_wrap=True)
     for c in report.flagged:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,15 @@ Row = dict[str, Any]
 SIDE = 168  # pixels of a thumbnail
 PAIRS = 30  # rows of the table of pairs
 
+# How errors can be sorted on the page; the first is how they stand.
+ORDERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "margin": lambda f: -f["margin"],
+    "confidence": lambda f: -f["predicted"]["probability"],
+    "label": lambda f: (f["truth"]["class_name"], -f["margin"]),
+    "answer": lambda f: (f["predicted"]["class_name"], -f["margin"]),
+    "file": lambda f: f["path"],
+}
+
 
 def failures_page(record: Mapping[str, Any], pictures: Mapping[str, Floats], meanings: Mapping[str, str]) -> str:
     """The page of a record; `pictures` (3, H, W) in [0, 1] by path are the errors to show; `meanings` by family."""
@@ -37,14 +46,15 @@ def failures_page(record: Mapping[str, Any], pictures: Mapping[str, Floats], mea
         record=record,
         notes=[wording.clean(n) for n in (*record["notes"], *record["model"]["notes"])],
         families=[
-            {"name": name, "count": n, "what": meanings[name], "share": f"{100 * n / max(wrong, 1):.0f}"}
-            for name, n in record["families"].items()
+            {"name": name, "count": n, "what": meanings[name], "share": f"{100 * n / max(wrong, 1):.0f}", "number": i}
+            for i, (name, n) in enumerate(record["families"].items())
         ],
         pairs=[_pair(p) for p in record["pairs"][:PAIRS]],
         more_pairs=len(record["pairs"]) - PAIRS,
         flagged=[c for c in record["classes"] if c["flagged"]],
         examined=len(record["classes"]) - record["classes_not_examined"],
-        failures=[_card(f, pictures[f["path"]]) for f in shown],
+        failures=_cards(shown, pictures, [*record["families"], *(f["family"] for f in shown)]),
+        orders=list(ORDERS),
         hidden=wrong - len(shown),
         unused=[*record["unreadable"], *record["skipped"]],
     )  # fmt: skip
@@ -57,6 +67,18 @@ def _title(record: Mapping[str, Any]) -> str:
 
 def _pair(pair: Mapping[str, Any]) -> Row:
     return {**pair, "families": ", ".join(f"{n} {name}" for name, n in pair["families"].items())}
+
+
+def _cards(shown: Sequence[Mapping[str, Any]], pictures: Mapping[str, Floats], families: list[str]) -> list[Row]:
+    """The errors, each with its place in every order and the number of its family."""
+    places: list[dict[str, int]] = [{} for _ in shown]
+    for name, key in ORDERS.items():
+        for place, i in enumerate(sorted(range(len(shown)), key=lambda i: key(shown[i]))):
+            places[i][name] = place
+    return [
+        {**_card(f, pictures[f["path"]]), "places": own, "number": families.index(f["family"])}
+        for f, own in zip(shown, places, strict=True)
+    ]
 
 
 def _card(f: Mapping[str, Any], image: Floats) -> Row:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saywhy.errors import UsageError
 from saywhy.tap import Tap
-from saywhy.targets import Targets
+from saywhy.targets import Targets, with_graph
 
 
 def attention_rollout(
@@ -96,6 +96,6 @@ def legrad(tap: Tap, targets: Targets, *, layer: str | None = None, blocks: int 
     scores, weights = tap.attention()
     prefix = _prefix(tap, weights, layer)
     kept = weights if blocks is None else weights[-blocks:]
-    grads = torch.autograd.grad(targets.of(scores).sum(), kept)
+    grads = torch.autograd.grad(with_graph(targets.of(scores)).sum(), kept)
     relevance = torch.stack([G.float().clamp_min(0).mean(dim=(1, 2)) for G in grads]).mean(dim=0)
     return relevance[:, prefix:].reshape(len(relevance), *tap.point(layer).size)

@@ -22,7 +22,6 @@ from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
 from saywhy.hooks import untouched
 from saywhy.locking import seeded
-from saywhy.outputs import logits_of
 
 ROUNDED = 0.02  # probabilities that a server rounds sum to 1 up to this
 SAME = 2e-3  # of a probability, or of the scores' range: rounding in batches of other sizes
@@ -84,7 +83,7 @@ def last_of_module(clf: Classifier) -> str | None:
     image = probes(clf.preprocess.size)[:1].requires_grad_(True)
     try:
         with untouched(net), torch.inference_mode(False), torch.enable_grad():
-            scores = logits_of(net(clf.inputs(image)))
+            scores = clf.scores_of(net(clf.inputs(image)))
     except Exception:  # it is told by whoever asks the network in earnest
         return None
     return None if scores.grad_fn is None else _one({LAST.get(name) for name in _ends(scores.grad_fn)})
