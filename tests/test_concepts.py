@@ -17,6 +17,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import oracles
+import saywhy
 import tiny
 from saywhy import Classifier, Explainer, Preprocess
 from saywhy.cli import app
@@ -27,13 +28,17 @@ from saywhy.concepts import gather as gathering
 from saywhy.concepts.discovery import ACTIVE, DISCOVERY, Basis, topk_sae
 from saywhy.concepts.extraction import ALIKE, INSIDE, attended, segments, superpixels
 from saywhy.concepts.fidelity import Fidelity, fewest, fidelities
+from saywhy.concepts.finding import find_concepts, on_patches
 from saywhy.concepts.gallery import gallery
 from saywhy.concepts.likeness import carried, matched, stability
 from saywhy.concepts.looking import looked_at
 from saywhy.concepts.making import APPROACHES, Approach, make_bank
 from saywhy.concepts.relevance import beyond, discoveries, separating, take_out, unpaired, without
 from saywhy.errors import InputError, UsageError
+from saywhy.image import read
 from saywhy.parts import PARTS
+from saywhy.passes import counting
+from saywhy.seen import look
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
 
@@ -569,3 +574,77 @@ def test_an_explainer_without_concepts_says_how_to_get_some(clf, tmp_path):
     Explainer(clf).save(tmp_path)
     with pytest.raises(UsageError, match="--parts concepts"):
         app(["concepts", str(tmp_path)], standalone_mode=False)
+
+
+# --------------------------------------------------------------------------------------------------
+# In one picture.
+
+
+@pytest.fixture
+def seeing(clf, photos):
+    """An explainer whose concept of red has a name."""
+    made = Explainer.fit(clf, photos, ["concepts"], presets={"concepts": "nmf"})
+    bank = made.parts["concepts"]
+    return replace(made, parts={"concepts": bank.named({bank.ids[concept_of(bank, "red")]: "red patch"})})
+
+
+def test_a_concept_is_found_where_it_is_and_one_that_is_not_there_is_absent(seeing, clf):
+    bank = seeing.parts["concepts"]
+    red, green = (concept_of(bank, name) for name in ("red", "green"))
+    pixels = patchy(["red", "blue"], 3)
+    found = find_concepts(bank, look(clf, read(pixels)), range(len(bank)))
+    truth = torch.from_numpy((pixels == COLOURS["red"]).all(2))
+    mask = found.mask(red)
+    assert (mask & truth).sum() > 0.8 * (mask | truth).sum()
+    assert not found.mask(green).any()
+    whole = clf.probabilities(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]
+    assert float(whole[0] - found.after[red, 0]) > 0.4
+    assert torch.allclose(found.after[green].float(), whole, atol=1e-5)
+    assert found.of(torch.stack([truth, ~truth])) == [("red patch", pytest.approx(1, abs=0.2)), None]
+
+
+def test_patches_have_the_concept_that_is_nearest_on_average_and_small_ones_their_cells():
+    picture = torch.zeros(3, 32, 32)
+    picture[0, :, 16:] = 0.9
+    near = torch.full((3, 8, 8), -9.0)
+    near[0, :, :4], near[1, :, 4:] = 1.0, 1.0
+    near[1, 0, :3] = 2.0  # overruled within its patch
+    near[2, 7, 7] = 3.0  # nowhere else
+    labels = on_patches(near, torch.zeros(3), picture)
+    assert set(labels[:, :15].unique().tolist()) == {0}
+    assert labels[0, 20] == 1 and labels[31, 31] == 2 and int((labels == 2).sum()) == 16
+    assert (on_patches(near, torch.full((3,), 9.0), picture) == -1).all()
+
+
+def test_an_explanation_says_which_concepts_of_each_candidate_are_there_and_names_regions(seeing, clf):
+    picture = read(patchy(["red", "blue"], 3))
+    with counting() as bare:
+        saywhy.explain(clf, picture)
+    with counting() as meter:
+        e = seeing.explain(picture)
+    assert meter.forward_passes <= bare.forward_passes + 1 and meter.tail_passes - bare.tail_passes <= 20
+    told = e.parts["concepts"]["hypotheses"]
+    assert [h["class_index"] for h in told] == [0, 1]
+    (red,) = [c for c in told[0]["concepts"] if c["name"] == "red patch"]
+    assert red["present"] and red["lost"] > 0.4 and red["place"] and red["box"]
+    named = [c for c in e.concepts if c.name == "red patch"]
+    assert len(named) == 1 and named[0].place == red["place"] and 0.5 <= named[0].name_confidence <= 1
+    text, page = (saywhy.RENDERERS[name].function(e).decode() for name in ("text", "html"))
+    assert f"red patch {red['id']} ({red['place']})" in text and "red patch" in page
+    assert page.count("an example of") == len(e.pictures["concepts"]) > 0
+    assert saywhy.Explanation.from_dict(e.to_dict()).parts == e.parts
+    again = saywhy.RENDERERS["html"].function(e.model_copy(update={"pictures": {}})).decode()
+    assert "an example of" not in again and "red patch" in again
+
+
+def test_what_is_absent_is_told(seeing, clf):
+    e = seeing.explain(read(patchy(["green"], 1)), target="red")
+    (red,) = [c for c in e.parts["concepts"]["hypotheses"][0]["concepts"] if c["name"] == "red patch"]
+    assert red == {**red, "present": False, "place": None, "box": None, "share": 0.0, "lost": 0.0}
+    assert f"absent: red patch {red['id']}" in saywhy.RENDERERS["text"].function(e).decode()
+    assert "Absent here" in saywhy.RENDERERS["html"].function(e).decode()
+
+
+def test_without_a_bank_nothing_is_said_of_concepts(clf):
+    e = saywhy.explain(clf, read(patchy(["red"], 1)))
+    assert "concepts" not in e.parts and all(c.name is None for c in e.concepts)

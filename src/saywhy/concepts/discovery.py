@@ -24,7 +24,7 @@ SWEEPS = 50  # of coordinate descent, at most
 SETTLED = 1e-5  # of the largest code: a sweep that changes less is the last
 ACTIVE = 4  # concepts that an autoencoder may use for one vector
 BATCH = 1024
-STEPS = 1600  # of an autoencoder's training, whatever the number of vectors
+STEPS = 800  # of an autoencoder's training, whatever the number of vectors
 AUTOENCODER = Config(lr=3e-3, weight_decay=0.0)
 
 

@@ -145,10 +145,13 @@ def _stability(
 
 
 def _with_limits(basis: Basis, X: Tensor) -> tuple[Basis, Tensor]:
-    """The concepts that some vector is nearest to, and how near it has to be to be of each."""
-    best, which = basis.encode(drawn(X))[1].max(dim=1)
-    used = torch.unique(which)
-    return basis.ordered(used), torch.stack([torch.quantile(best[which == j], FARTHEST) for j in used])
+    """The concepts that some vector is nearest to, and how near it has to be to be of each; what has nothing of any
+    concept is of none."""
+    codes, near = basis.encode(drawn(X))
+    best, which = near.max(dim=1)
+    of = torch.where(codes.gather(1, which[:, None])[:, 0] > 0, which, -1)
+    used = torch.unique(of[of >= 0])
+    return basis.ordered(used), torch.stack([torch.quantile(best[of == j], FARTHEST) for j in used])
 
 
 def _classes(clf: Classifier, found: Gathered) -> dict[int, str]:

@@ -10,7 +10,12 @@ from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.concepts import bank as banks
 from saywhy.concepts.bank import ConceptBank
-from saywhy.parts import Face, Fitting, Made
+from saywhy.concepts.finding import ConceptsFound, find_concepts, hypotheses
+from saywhy.language import Confirming
+from saywhy.parts import Confirmed, Face, Fitting, Made, Request
+from saywhy.seen import Seen
+
+SHOWN = 3  # exemplars of a concept, beside a picture
 
 
 def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
@@ -57,4 +62,26 @@ def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> ConceptBank:
     return banks.load(folder, clf.fingerprint)
 
 
-FACE = Face(fit=fit, save=save, load=load)
+def find(bank: ConceptBank | None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> ConceptsFound | None:
+    """Where the concepts are; nothing where none were found before."""
+    if bank is None:
+        return None
+    asked.tell("finding concepts")
+    return find_concepts(bank, seen)
+
+
+def confirm(found: ConceptsFound, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:
+    """The record: each candidate class with its concepts, there or absent; and exemplars of the target's."""
+    bank, told = found.bank, hypotheses(found, seen)
+    shown = [c["id"] for c in told[0]["concepts"] if c["present"]] if told else []
+    pictures: list[bytes] = []
+    spans = {}
+    for id in shown:
+        own = [one.jpeg for one in bank.exemplars[int(id) - 1][:SHOWN]]
+        spans[id] = [len(pictures), len(pictures) + len(own)]
+        pictures += own
+    record = {"layer": bank.layer, "of": len(bank), "hypotheses": told, "pictures": spans}
+    return Confirmed(record=record, made=(f"concepts:{bank.basis.method}",), pictures=tuple(pictures))
+
+
+FACE = Face(fit=fit, save=save, load=load, find=find, confirm=confirm)

@@ -35,6 +35,7 @@ SATURATED = 0.97  # from here on a probability hardly moves, whatever is hidden
 GIVEN = 0.5  # of the probability: where a blank picture gives the class as much, the rest is no measure of evidence
 MOST, UNCONFIRMED, HINDERING = 8, 4, 2  # regions; up to so many, those are shown that did not hold; those against
 TRIED, PLAYERS = 10, 5
+NAMING = ("concepts", "names")  # parts that name regions; what a person called a concept wins
 UNITS: tuple[Unit, ...] = ("probability", "log-odds")
 FAST_LEAVES, FAST_TRIED = 12, 5
 
@@ -172,9 +173,14 @@ def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> 
     if playing and not asked.fast:
         asked.tell(f"hiding and showing {playing} regions in all combinations")
         game = play(clf, seen.image, of.regions[:playing], fills=LEADING[:1], seed=asked.seed)
-    names = earlier["names"].of(of.regions) if "names" in earlier else [None] * len(of.regions)
-    evidence = _evidence(seen, of, names, asked)
+    evidence = _evidence(seen, of, _names(earlier, of.regions), asked)
     return RegionsFound(of.regions, tuple(range(of.fors)), of.hidden.tree, game, evidence, of.mirrored)
+
+
+def _names(earlier: Mapping[str, Any], regions: Tensor) -> list[tuple[str, float] | None]:
+    """What each region is called and how sure that is, by the first part that knows."""
+    told = [earlier[part].of(regions) for part in NAMING if part in earlier]
+    return [next(filter(None, found), None) for found in zip(*told, strict=True)] if told else [None] * len(regions)
 
 
 def propose(found: RegionsFound, seen: Seen) -> Proposal:

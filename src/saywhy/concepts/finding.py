@@ -1,0 +1,140 @@
+"""Concepts in one picture: where each is, what it counts there, and which are missing.
+
+k concepts, picture (3, H, W), maps (K, h, w) of the concepts' layer, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from saywhy.concepts.bank import ConceptBank, labelled
+from saywhy.concepts.relevance import Relevance, without
+from saywhy.explanation import place_word
+from saywhy.image import mask_box
+from saywhy.players import players
+from saywhy.seen import Seen
+
+CANDIDATES = 5  # classes that are most probable, whose concepts are looked for
+OF_A_CLASS = 10  # concepts of a class that are looked for: those that count most for it
+OVERLAP = 0.5  # of a region, that must be of one concept for it to have that one's name
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptsFound:
+    """Where concepts are in a picture: the concept (H, W) of each pixel, -1 for none, and the probabilities (k, C) that
+    are left when each one is taken out of the activations: the picture's own of those that are absent or not asked."""
+
+    bank: ConceptBank
+    labels: Tensor
+    after: Tensor
+
+    def mask(self, j: int) -> Tensor:
+        """The pixels (H, W) of a concept."""
+        return self.labels == j
+
+    def shares(self, region: Tensor) -> Tensor:
+        """The share of a region (H, W) that is of each concept (k,)."""
+        own = self.labels[region]
+        return torch.bincount(own[own >= 0], minlength=len(self.bank)) / max(1, len(own))
+
+    def of(self, regions: Tensor) -> list[tuple[str, float] | None]:
+        """What people call the concept that most of each region (m, H, W) is of, and how much of it; None without."""
+        return [self._name(self.shares(region)) for region in regions]
+
+    def _name(self, shares: Tensor) -> tuple[str, float] | None:
+        j = int(shares.argmax())
+        name = self.bank.names.get(self.bank.ids[j])
+        return None if name is None or float(shares[j]) < OVERLAP else (name, float(shares[j]))
+
+
+def find_concepts(bank: ConceptBank, seen: Seen, which: Sequence[int] | None = None) -> ConceptsFound:
+    """Where the concepts of a bank are in a picture, and what taking out each does: of those that count for a candidate
+    class, or of `which`. A tail pass for each, and one more pass where the bank's layer was not tapped."""
+    tap = seen.tap if bank.layer in seen.tap.points else seen.tap.clf.tap(seen.tap.images, [bank.layer])
+    maps = tap.maps(bank.layer)[0].cpu()
+    codes, near = bank.encode(maps)
+    labels = on_patches(near, bank.least, seen.image.cpu())
+    asked = which if which is not None else sorted(_wanted(bank, seen))
+    there = [j for j in asked if bool((labels == j).any())]
+    after = seen.probabilities.repeat(len(bank), 1)
+    X, size = maps.flatten(1).T, tap.clf.rows
+    for some in (there[i : i + size] for i in range(0, len(there), size)):
+        changed = without(X, codes.flatten(1).T[:, some], bank.basis.vectors[some], floor=bank.floor)
+        again = changed.transpose(1, 2).reshape(-1, *maps.shape).to(tap.logits)
+        scores = tap.replay(again, bank.layer, torch.zeros(len(some), dtype=torch.long))
+        after[some] = tap.clf.to_probabilities(scores).detach().to(after)
+    return ConceptsFound(bank, labels, after)
+
+
+def _wanted(bank: ConceptBank, seen: Seen) -> set[int]:
+    return {r.concept for c in _candidates(bank, seen) for r in _counting(bank, c)}
+
+
+def on_patches(near: Tensor, least: Tensor, picture: Tensor) -> Tensor:
+    """The concept (H, W) of each pixel of a picture, -1 for none: that of the patch that it lies in.
+
+    Cells are coarser than a beak, and patches have its rims: how near they are (k, h, w) is averaged over each. What
+    some cell is of and no patch as a whole is shown by its cells.
+    """
+    H, W = picture.shape[1:]
+    leaves = torch.from_numpy(players(picture).leaves).flatten()
+    fine = F.interpolate(near[None], (H, W), mode="bilinear", align_corners=False)[0].flatten(1)
+    count = int(leaves.max()) + 1
+    total = torch.zeros(len(near), count).index_add_(1, leaves, fine)
+    of_leaf = labelled(total / torch.bincount(leaves, minlength=count).clamp_min(1), least)
+    labels = of_leaf[leaves].reshape(H, W)
+    cells = F.interpolate(labelled(near, least)[None, None].float(), (H, W), mode="nearest")[0, 0].long()
+    missing = [j for j in torch.unique(cells).tolist() if j >= 0 and not (of_leaf == j).any()]
+    return torch.where(torch.isin(cells, torch.tensor(missing, dtype=torch.long)), cells, labels)
+
+
+# --------------------------------------------------------------------------------------------------
+# The record.
+
+
+def hypotheses(found: ConceptsFound, seen: Seen) -> list[dict[str, Any]]:
+    """One for each candidate class that the bank knows: its concepts, those that count most for it first, each with
+    where it is in this picture or that it is absent."""
+    return [
+        {
+            "class_index": c,
+            "class_name": seen.tap.clf.class_names[c],
+            "concepts": [_concept(found, seen, c, r.concept, r.lost) for r in _counting(found.bank, c)],
+        }
+        for c in _candidates(found.bank, seen)
+    ]
+
+
+def _candidates(bank: ConceptBank, seen: Seen) -> list[int]:
+    best = seen.probabilities.argsort(descending=True)[:CANDIDATES].tolist()
+    asked = [seen.target, *([] if seen.versus is None else [seen.versus]), *best]
+    return [c for c in dict.fromkeys(asked) if c in bank.classes]
+
+
+def _counting(bank: ConceptBank, c: int) -> Sequence[Relevance]:
+    """What counts for a class beyond chance; of a bank that knows none of them, what costs it most."""
+    rows = [r for r in bank.of_class(c) if r.present]
+    return ([r for r in rows if r.counts and r.lost > 0] or rows)[:OF_A_CLASS]
+
+
+def _concept(found: ConceptsFound, seen: Seen, c: int, j: int, usual: float) -> dict[str, Any]:
+    mask, bank = found.mask(j), found.bank
+    present = bool(mask.any())
+    on_photo = seen.on_photo(mask) if present else None
+    visible = on_photo is not None and bool(on_photo.any())
+    return {
+        "id": bank.ids[j],
+        "name": bank.names.get(bank.ids[j]),
+        "present": present,
+        "place": place_word(on_photo) if on_photo is not None and visible else None,
+        "box": list(mask_box(on_photo)) if on_photo is not None and visible else None,
+        "share": float(mask.float().mean()),
+        "lost": float(seen.probabilities[c] - found.after[j, c]) if present else 0.0,
+        "usual": usual,
+    }
