@@ -12,6 +12,7 @@ from PIL import Image
 
 from records import record
 from saywhy.explanation import Explanation
+from saywhy.heat import MOST_OPAQUE, RAMP, ramp
 from saywhy.render import RENDERERS, palette, wording
 from saywhy.render.layout import hidden, layout_of
 from test_render import Page, flat
@@ -288,13 +289,13 @@ def test_heat_lies_where_the_map_is_high_and_is_clear_where_it_is_not() -> None:
     assert heat.shape == (40, 60, 4)
     alpha = heat[..., 3].astype(int)
     assert alpha[2, 57] > alpha[37, 2] > 80 > 3 > alpha[20, 30] - 1 >= -1
-    assert alpha.max() <= round(255 * palette.MOST_OPAQUE)
+    assert alpha.max() <= round(255 * MOST_OPAQUE)
 
 
 def test_the_ramp_grows_lighter_and_more_opaque() -> None:
-    steps = palette.ramp(np.linspace(0, 1, 9, dtype=np.float32)[None])[0].astype(int)
-    assert tuple(steps[0]) == (*palette.RAMP[0], 0) and tuple(steps[-1][:3]) == palette.RAMP[-1]
-    assert steps[-1, 3] == round(255 * palette.MOST_OPAQUE) == 217 and steps[4, 3] > 1.1 * steps[-1, 3] / 2
+    steps = ramp(np.linspace(0, 1, 9, dtype=np.float32)[None])[0].astype(int)
+    assert tuple(steps[0]) == (*RAMP[0], 0) and tuple(steps[-1][:3]) == RAMP[-1]
+    assert steps[-1, 3] == round(255 * MOST_OPAQUE) == 217 and steps[4, 3] > 1.1 * steps[-1, 3] / 2
     assert (np.diff(steps[:, 3]) > 0).all() and (np.diff(steps[:, :3].sum(1)) > 0).all()
 
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageColor, ImageDraw
 
 from records import record
+from saywhy import heat
 from saywhy.explanation import Explanation
 from saywhy.render import palette, wording
 from saywhy.render.canvas import INK, MARGIN, PAPER, SLOT, SOFT, WIDTH, badge, lettered, paragraph, short, wrap, write
@@ -335,15 +336,15 @@ def test_the_ramp_runs_from_little_to_much_in_the_colours_of_the_map() -> None:
     y = round((little[1] + little[3]) / 2)
     key = panel.pixels[y, round(little[2]) + 2 : round(much[0]) - 2].astype(int)
     coloured = key[(key != 255).any(axis=1)]
-    assert tuple(coloured[0]) == palette.RAMP[0] and tuple(coloured[-1]) == palette.RAMP[-1]
+    assert tuple(coloured[0]) == heat.RAMP[0] and tuple(coloured[-1]) == heat.RAMP[-1]
     assert (np.diff(coloured.sum(axis=1)) >= 0).all() and len(coloured) > 100
 
 
 def test_the_ramp_is_cividis() -> None:
     import matplotlib as mpl
 
-    want = mpl.colormaps["cividis"](np.linspace(0, 1, len(palette.RAMP)))[:, :3]
-    assert (want * 255).round().astype(int).tolist() == [list(colour) for colour in palette.RAMP]
+    want = mpl.colormaps["cividis"](np.linspace(0, 1, len(heat.RAMP)))[:, :3]
+    assert (want * 255).round().astype(int).tolist() == [list(colour) for colour in heat.RAMP]
 
 
 def test_the_map_lies_over_the_grey_photo_beside_it_in_the_frame() -> None:

@@ -308,7 +308,7 @@ def test_the_record_names_what_made_it(found: Explanation) -> None:
     picture = patches()
     image = found.image
     assert (image.width, image.height, image.seen, image.sha256) == (128, 128, (0, 0, 128, 128), picture.sha256)
-    assert found.thumbnail.startswith(b"\xff\xd8") and found.text == " ".join(s.text for s in found.statements)
+    assert found.thumbnail.startswith(b"\xff\xd8") and found.text == "\n".join(s.text for s in found.statements)
 
 
 def test_the_cost_is_what_was_counted() -> None:
@@ -366,7 +366,8 @@ def test_fields_that_two_fill_or_that_there_are_not_are_all_named_in_order() -> 
 def test_a_run_knows_who_won_by_how_much_and_what_the_whole_mirror_gave(
     versus: int | None, mirror: tuple[float, ...] | None
 ) -> None:
-    seen = SimpleNamespace(target=0, versus=versus)
+    clf = SimpleNamespace(exclusive=True)
+    seen = SimpleNamespace(target=0, versus=versus, tap=SimpleNamespace(clf=clf), says=lambda p: p.argmax(1))
     trial = Experiment("hide", (0,), "mean", 7, torch.tensor([0.25, 0.5, 0.125], dtype=torch.float64))
     whole = None if mirror is None else torch.tensor(mirror, dtype=torch.float64)
     found = _run(seen, 3, (trial, whole), ["2"])  # type: ignore[arg-type]

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 from torch import Tensor
 
+from saywhy import files
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError
@@ -55,7 +57,7 @@ def _summary(known: KnownNames) -> str:
 def save(known: KnownNames, folder: Path) -> Mapping[str, Any]:
     """Writes the weights; what they mean stands in the listing."""
     tensors = {"weights": known.weights, "bias": known.bias, "mean": known.mean}
-    save_file({name: t.contiguous() for name, t in tensors.items()}, folder / FILE)
+    files.write(folder / FILE, serialised({name: t.contiguous() for name, t in tensors.items()}))
     return {
         "file": FILE, "names": list(known.names), "layers": list(known.layers),
         "temperature": known.temperature, "least": known.least, "card": dict(known.card),
