@@ -55,6 +55,7 @@ $(FOR_TESTS): | $(BIN)/python
 
 demo: $(FOR_USE)
 	@photo=$$($(BIN)/python -c 'import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / "data" / "chelsea.png")'); \
+	mkdir -p demo/photo && cp "$$photo" demo/photo/; \
 	$(BIN)/saywhy explain "$$photo" --format text,json,png,html -o demo; \
 	echo; \
 	echo "demo/chelsea.html  the page: open it in a browser, it needs no network"; \

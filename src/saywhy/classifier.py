@@ -166,6 +166,8 @@ class Classifier:
             return tuple(str(c) for c in self.classes)
         if len(self.classes) != count:
             raise UsageError(f"{len(self.classes)} class names for a model with {count} scores; give one name a score")
+        if isinstance(self.classes, tuple) and all(isinstance(c, str) for c in self.classes):
+            return self.classes  # as they came: with their WordNet ids, if they have some
         return tuple(str(c) for c in self.classes)
 
     def class_index(self, name: Class) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from saywhy.errors import InputError
-from saywhy.image import SUFFIXES, Bools
+from saywhy.image import SUFFIXES, Bools, check_local
 
 LISTING = "images.jsonl"
 HIDDEN = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
@@ -106,6 +106,7 @@ def find_images(sources: str | Path | Sequence[str | Path]) -> list[Item]:
     folders have no class. Hidden files are left out; `skipped` names them and what is no picture.
 
     Raises:
+        UsageError: an address or "-" in the place of a file.
         InputError: a folder, glob or listing without pictures, or a broken listing. A single missing file is no error
             here: it is an Item, so that it can be named among the failures of a run.
     """
@@ -133,6 +134,7 @@ def stems(paths: Sequence[Path]) -> list[str]:
 
 
 def _items(source: str | Path) -> Iterable[Item]:
+    check_local(str(source))
     path = Path(source)
     if path.is_dir():
         return _listed(path / LISTING) if (path / LISTING).is_file() else _in_folder(path)

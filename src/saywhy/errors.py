@@ -12,8 +12,11 @@ A message says the contract that was broken and the way out.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+MOST_OFFERED = 5
 
 
 class SaywhyError(Exception):
@@ -28,7 +31,9 @@ class ExtraMissing(UsageError):
     """A part needs a package that only an optional extra installs."""
 
     def __init__(self, package: str, extra: str, what: str) -> None:
-        super().__init__(f"{what} needs the package {package!r}: pip install 'saywhy[{extra}]'")
+        # The package's own name works from a clone and from a wheel; that of an extra only where saywhy is on an index.
+        name = package.partition(".")[0].replace("_", "-")
+        super().__init__(f"{what} needs the package {name!r}: pip install {name} (it is in saywhy's extra {extra!r})")
 
 
 class InputError(SaywhyError, ValueError):
@@ -60,13 +65,27 @@ def whole(what: str, value: object, low: int = 0, high: int = 2**63 - 1) -> int:
     return number
 
 
+def plain(name: str) -> str:
+    """A name as people compare it: case, underscores, hyphens and further spaces do not count."""
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """Names that hold it as a word, then as a part of one; where there are none, at most three that look like it."""
+    asked, known = plain(name), {n: plain(n) for n in names}
+    words = [n for n, p in known.items() if f" {asked} " in f" {re.sub(r'[^a-z0-9]+', ' ', p)} "]
+    holds = [n for n, p in known.items() if len(asked) > 2 and asked in p]
+    if found := list(dict.fromkeys([*words, *holds])):
+        return found[:MOST_OFFERED]
+    near = get_close_matches(asked, list(known.values()), n=3, cutoff=0.5)
+    return [n for n, p in known.items() if p in near][:3]
+
+
 def unknown(what: str, name: object, known: Iterable[str]) -> UsageError:
-    """A UsageError that names the nearest of the known names."""
+    """A UsageError that names the nearest of the known names: those that hold it, else those that look like it."""
     names = list(known)
-    near = get_close_matches(str(name).lower(), [n.lower() for n in names], n=3, cutoff=0.5)
-    close = [n for n in names if n.lower() in near]
-    if close:
-        hint = "did you mean " + " or ".join(repr(n) for n in close[:3]) + "?"
+    if close := _near(str(name), names):
+        hint = "did you mean " + " or ".join(repr(n) for n in close) + "?"
     else:
         shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
         hint = f"known: {shown}"

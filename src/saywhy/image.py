@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import io
 import math
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -111,11 +112,21 @@ def read(source: Source | Picture, how: Preprocess | None = None, *, max_pixels:
         raise UsageError(f"a picture is a path, bytes, a PIL image or an array, not {type(given).__name__}{way}")
     path = None if isinstance(source, bytes) else str(source)
     name = path if path is not None else "the given bytes"
+    if path is not None:
+        check_local(path)
     data = source if isinstance(source, bytes) else _file_bytes(Path(source))
     if not data:
         raise InputError(f"{name}: the file is empty (0 bytes)")
     pixels, notes = _decode(data, name, max_pixels, how)
     return _picture(pixels, path, hashlib.sha256(data).hexdigest(), notes, name)
+
+
+def check_local(path: str) -> None:
+    """Raises UsageError for what is named like a file and is none: an address, or "-"."""
+    if re.match(r"(https?|ftp|s3|gs|data|file):", path, re.IGNORECASE):
+        raise UsageError(f"{path}: an address; saywhy reads files and opens no connection: save the picture first")
+    if path == "-":
+        raise UsageError("-: pictures are not read from standard input; give a file (in Python, its bytes)")
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -156,7 +167,7 @@ def _decode(data: bytes, name: str, max_pixels: int, how: Preprocess) -> tuple[P
             raise InputError(f"{name}: too many pixels ({e}); make a smaller copy") from e
         except UnidentifiedImageError as e:
             heif = Path(name).suffix.lower() in BY_PILLOW_HEIF
-            way = "; HEIC needs: pip install 'saywhy[heif]'" if heif else ""
+            way = "; HEIC needs: pip install pillow-heif" if heif else ""
             raise InputError(f"{name}: not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...){way}") from e
         except Exception as e:  # Pillow's decoders raise nearly anything on broken files
             raise InputError(f"{name}: broken or truncated picture ({e})") from e

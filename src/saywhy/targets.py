@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from saywhy.errors import ModelError, UsageError, unknown
+from saywhy.errors import ModelError, UsageError, plain, unknown
 
 Class = int | str | np.integer[Any]
 Scalar = Callable[[Tensor], Tensor]
@@ -148,7 +148,9 @@ def class_index(name: object, classes: Sequence[str], count: int) -> int:
         raise UsageError(f"a class is an index or a name, not {name!r}")
     if isinstance(name, str):
         hits = [i for i, c in enumerate(classes) if c == name]
-        hits = hits or [i for i, c in enumerate(classes) if c.lower().strip() == name.lower().strip()]
+        hits = hits or [i for i, c in enumerate(classes) if plain(c) == plain(name)]
+        # Names that came with their WordNet ids: `zoo.class_names.Names`.
+        hits = hits or [i for i, wnid in enumerate(getattr(classes, "ids", ())) if wnid == name.strip().lower()]
         if len(hits) > 1:
             raise UsageError(f"{len(hits)} classes are called {name!r}: give the index, one of {hits[:5]}")
         if hits:

@@ -36,8 +36,8 @@ VERBS: dict[str, Callable[..., Any]] = {
 
 app = typer.Typer(
     name="saywhy",
-    add_completion=False,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="Explains the decisions of image classifiers, and checks every sentence before it says it.",
 )

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from saywhy.cli.options import fitted_parts, takes_model
+from saywhy.cli.options import check_folders, check_out, fitted_parts, takes_model
 from saywhy.cli.output import notes, progress, tell_skipped
-from saywhy.errors import UsageError, unknown
+from saywhy.errors import unknown
 
 if TYPE_CHECKING:
     from saywhy.audit.report import Report
@@ -37,7 +37,7 @@ def audit(
         str | None,
         typer.Option("--object", help="Names of the masks or boxes that are the object: a,b; else estimated."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Study the errors on labelled photos: what they have in common, and which classes lean on their surroundings."""
@@ -48,8 +48,8 @@ def audit(
 
     if method is not None and method not in METHODS:
         raise unknown("saliency method", method, METHODS)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"-o {out}: is a file, a folder was expected")
+    check_out(out)
+    check_folders(explainer=explainer)
     items = find_images(images)
     tell_skipped(images, quiet)
     clf = load()

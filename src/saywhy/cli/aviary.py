@@ -17,7 +17,7 @@ def aviary(
         Path | None, typer.Argument(help="Folder for the pictures; an interrupted run goes on where it ended.")
     ] = None,
     images: Annotated[int, typer.Option(help="Number of pictures.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed: same seed, same pictures on any machine.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed: same seed, same pictures on any machine.")] = 0,
     fault: Annotated[str | None, typer.Option(help="A planted fault, or FAULT-control for its clean twin.")] = None,
     size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 128,
     edition: Annotated[

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saywhy import files
-from saywhy.cli.options import fitted_parts, takes_model
+from saywhy.cli.options import check_folders, fitted_parts, takes_model
 from saywhy.cli.output import notes, progress, tell_skipped
 from saywhy.errors import UsageError
 
@@ -59,13 +59,14 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A .md, .tex or .json file, or a folder for all three.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Compare saliency methods by metrics, over photos or over birds whose right explanation is known; or judge the
     sentences on such birds."""
     from saywhy import evaluate as table
     from saywhy.cli import eval_request as request
+    from saywhy.collection import find_images
 
     limits = request.limits_of(fail_below or [])
     asked = request.Asked.of(methods, metrics, preset, aviary=aviary)
@@ -74,6 +75,9 @@ def evaluate(
     how = request.conventions(fill, masking, drop, steps or usual.steps)
     if aviary == bool(images):
         raise UsageError("give photos, or --aviary: one of the two")
+    check_folders(explainer=explainer)
+    items = find_images(images or [])
+    tell_skipped(images or [], quiet)
     with progress(quiet, 1) as tell:
 
         def told(done: int, total: int, text: str) -> None:
@@ -93,12 +97,8 @@ def evaluate(
                 perturbation_limit=perturbation_limit, seed=seed, progress=told,
             )  # fmt: skip
         else:
-            from saywhy.collection import find_images
-
-            tell_skipped(images or [], quiet)
-
             found = table.evaluate(
-                clf, find_images(images or []), names, asked.metrics, options=fitted.options, target=target,
+                clf, items, names, asked.metrics, options=fitted.options, target=target,
                 truth=[n.strip() for n in (truth or "").split(",") if n.strip()], limit=limit,
                 perturbation_limit=perturbation_limit or usual.perturbation_limit,
                 sanity_limit=sanity_limit or usual.sanity_limit, controls=usual.controls,

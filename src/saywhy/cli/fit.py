@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saywhy.cli.options import fitted_parts, takes_model
+from saywhy.cli.options import check_folders, check_out, fitted_parts, takes_model
 from saywhy.cli.output import notes, progress, tell_skipped
-from saywhy.errors import UsageError, unknown
+from saywhy.errors import unknown
 from saywhy.parts import PARTS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def fit(
     amp: Annotated[
         bool | None, typer.Option("--amp/--no-amp", help="bfloat16; by default on CUDA, where a preset asks the model.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Fit parts of an explainer to a model with a few hundred photos; an interrupted run goes on.
@@ -51,8 +51,8 @@ def fit(
 
     names = fittable([p.strip() for p in parts.split(",")])
     presets = _presets(preset, names)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"-o {out}: is a file, a folder was expected")
+    check_out(out)
+    check_folders(init=init)
     items = find_images(images)
     tell_skipped(images, quiet)
     with launched():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable, Collection
+from contextlib import redirect_stdout
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,10 +21,10 @@ if TYPE_CHECKING:
 
 MODEL_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "model": (str, "efficientnet-lite0", "efficientnet-lite0, aviary:NAME, timm:NAME, torchvision:NAME, "
-              "hf:ID-or-folder, onnx:FILE, http(s)://..., python.module:factory, or a model.toml."),
+              "hf:ID-or-folder, onnx:FILE, torchscript:FILE, http(s)://..., python.module:factory, or a model.toml."),
     "weights": (Path | None, None, "A weights file: safetensors, or torch with weights_only; 'random' for none."),
     "classes": (Path | None, None, "Class names: .txt, .csv, .json in any common form, or a folder of class folders."),
-    "size": (int | None, None, "Side of the model's input in pixels."),
+    "size": (str | None, None, "The model's input in pixels: 224, or HEIGHTxWIDTH as 224x384."),
     "resize": (int | None, None, "Short side before the centre crop; 0 scales the whole photo."),
     "mean": (str | None, None, "Mean of the normalisation: one number or three, of values in [0, 1]."),
     "std": (str | None, None, "Standard deviation of the normalisation, likewise."),
@@ -85,12 +88,23 @@ def _load(options: dict[str, Any]) -> Classifier:
     from saywhy.zoo import load_classifier
 
     given = {k: v for k, v in options.items() if v is not None}
+    if "size" in given:
+        given["size"] = _sides(given["size"])
     for key in ("mean", "std"):
         if key in given:
             given[key] = _numbers(key, given[key])
     if "bands" in given:
         given["bands"] = [int(v) if v.isdigit() else v for v in given["bands"].replace(",", " ").split()]
-    return load_classifier(given.pop("model"), **given)
+    # A model's own code may print while it is made; standard output is for the answer alone.
+    with redirect_stdout(sys.stderr):
+        return load_classifier(given.pop("model"), **given)
+
+
+def _sides(text: str) -> int | tuple[int, int]:
+    sides = [int(side) if side.isdigit() else 0 for side in text.lower().split("x")]
+    if len(sides) > 2 or not all(sides):
+        raise UsageError(f"--size takes one number or HEIGHTxWIDTH, such as 224 or 224x384; got {text!r}")
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def _numbers(name: str, text: str) -> list[float]:
@@ -108,3 +122,19 @@ def fitted_parts(folder: Path | None, clf: Classifier) -> Explainer:
     from saywhy.explainer import Explainer
 
     return Explainer(clf) if folder is None else Explainer.load(folder, clf)
+
+
+def check_out(out: Path) -> None:
+    """Raises UsageError where a folder for files cannot be: told before a model is loaded, not after hours."""
+    there = next(p for p in (out, *out.resolve().parents) if p.exists())
+    if not there.is_dir():
+        raise UsageError(f"-o {out}: {there} is a file, a folder was expected")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"-o {out}: {there} cannot be written into")
+
+
+def check_folders(**folders: Path | None) -> None:
+    """Raises UsageError where what is given to an option of this name is no folder."""
+    for option, folder in folders.items():
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"--{option} {folder}: {'is a file' if folder.exists() else 'no such folder'}")

@@ -219,7 +219,7 @@ def next_steps(explanation: Explanation) -> list[tuple[str, str]]:
     if surroundings_suffice(e):
         steps.append(("Try the same object before another background.", ""))
     if cut_regions(e):
-        steps.append(("Crop the photo closer around the object, or leave more room, and explain it again.", ""))
+        steps.append(("Crop the photo so that the whole object lies inside the frame, and explain it again.", ""))
     if e.saliency and e.saliency.status != "ok":
         steps.append(("Try another saliency method.", _again(e, method=_another_method(e))))
     exclusive = e.prediction.exclusive

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
+from saywhy.image import SUFFIXES
 from saywhy.wrappers import original
 from saywhy.zoo.bound import bind, check_one_input
-from saywhy.zoo.class_names import Names
+from saywhy.zoo.class_names import Names, twice
 from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
 from saywhy.zoo.hf import load_hf
 from saywhy.zoo.hub import NO_CLASSIFIER, load_timm, load_torchvision
@@ -23,7 +24,7 @@ from saywhy.zoo.inputs import fitted
 from saywhy.zoo.lite0 import load_lite0
 from saywhy.zoo.meaning import asked, averaged, check_said, last_of_module, meaning_of
 from saywhy.zoo.onnx_file import load_onnx
-from saywhy.zoo.own import load_aviary, load_factory
+from saywhy.zoo.own import load_aviary, load_factory, load_script
 from saywhy.zoo.remote import load_http
 
 __all__ = ["DEFAULT", "LOADERS", "Loader", "Model", "bind", "classifier_of", "imagenet_classes", "load_classifier"]
@@ -52,6 +53,9 @@ LOADERS: tuple[Loader, ...] = (
     Loader("torchvision:NAME", r"torchvision:(.*)", load_torchvision, "a network of torchvision, likewise"),
     Loader("hf:ID-or-folder", r"hf:(.*)", load_hf, "an image classifier of Hugging Face transformers", False),
     Loader("onnx:FILE", r"onnx:(.*)", load_onnx, "an ONNX file, as a black box", False),
+    Loader(
+        "torchscript:FILE", r"torchscript:(.*)", load_script, "a program of TorchScript, by its scores alone", False
+    ),
     Loader("http(s)://...", r"(https?://.*)", load_http, "a model server, as a black box", False),
     Loader("python.module:factory", r"([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)", load_factory, "a function of your own"),
 )
@@ -162,9 +166,25 @@ def _found(spec: object, options: Options) -> Found | Classifier:
             raise UsageError(f"{loader.form} takes no separate weights; leave `weights` out")
         if match:
             return loader.load(match[1], options)
-    hint = f"did you mean timm:{spec} or torchvision:{spec}? " if re.fullmatch(r"[\w.-]+", str(spec)) else ""
+    hint = _meant(str(spec))
     forms = ", ".join(row.form for row in LOADERS)
     raise UsageError(f"unknown model {str(spec)!r}; {hint}Known forms: {forms}, FILE.toml")
+
+
+def _meant(spec: str) -> str:
+    """What somebody may have meant by a text that names no model: a file or folder that is there, or a hub's name."""
+    path = Path(spec)
+    if (path / "config.json").is_file():
+        return f"the folder is there: did you mean hf:{spec}? "
+    if path.is_dir():
+        return f"the folder holds no config.json, which a model of Hugging Face has (hf:{spec}). "
+    if path.suffix.lower() == ".onnx":
+        return f"did you mean onnx:{spec}? "
+    if path.suffix.lower() in SUFFIXES:
+        return "it is named like a picture: the classifier comes first, then the picture. "
+    if path.is_file():
+        return f"the file is there: weights go into a network that you name (--model timm:NAME --weights {spec}). "
+    return f"did you mean timm:{spec} or torchvision:{spec}? " if re.fullmatch(r"[\w.-]+", spec) else ""
 
 
 def _name_of(net: object) -> str:
@@ -201,7 +221,8 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
     )
     clf = _understood(clf, found, options)
     if clf.classes is not None:
-        _ = clf.class_names  # a wrong number of names is told now, not at the first sentence
+        names = clf.class_names  # a wrong number of names is told now, not at the first sentence
+        clf = replace(clf, notes=(*clf.notes, shared), _points={}) if (shared := twice(names)) else clf
     return averaged(clf, options.average) if options.average else clf
 
 

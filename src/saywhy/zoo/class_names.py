@@ -34,9 +34,21 @@ FORMS = (
 
 
 class Names(tuple[str, ...]):
-    """Class names by index; `how` says in words where they come from and how they were read."""
+    """Class names by index; `how` says in words where they come from and how they were read, `ids` are their WordNet
+    ids, where the file has them."""
 
     how: str = ""
+    ids: tuple[str, ...] = ()
+
+
+def twice(names: Sequence[str]) -> str:
+    """Names that several classes share, in words; empty if none do."""
+    places: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        places.setdefault(name, []).append(index)
+    shared = [f"{n!r} ({', '.join(map(str, i))})" for n, i in places.items() if len(i) > 1]
+    more = f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN else ""
+    return f"several classes have one name: {', '.join(shared[:SHOWN])}{more}; ask for them by index" if shared else ""
 
 
 def read_classes(path: Path) -> Names:

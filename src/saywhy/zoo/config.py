@@ -16,7 +16,7 @@ from saywhy.classifier import Activation
 from saywhy.errors import UsageError, unknown
 from saywhy.framing import RESAMPLE
 from saywhy.image import Preprocess
-from saywhy.zoo.class_names import read_classes
+from saywhy.zoo.class_names import Names, read_classes
 
 CONFIG = "model.toml"
 INTERPOLATIONS = tuple(RESAMPLE)
@@ -236,10 +236,13 @@ _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
 # Class names.
 
 
-def imagenet_classes() -> tuple[str, ...]:
-    """The 1000 English names of ImageNet-1k in their usual order."""
+def imagenet_classes() -> Names:
+    """The 1000 English names of ImageNet-1k in their usual order, with their WordNet ids."""
     text = (resources.files("saywhy") / "data" / "imagenet_classes.txt").read_text(encoding="utf-8")
-    return tuple(text.splitlines())
+    ids = (resources.files("saywhy") / "data" / "imagenet_wnids.txt").read_text(encoding="utf-8")
+    names = Names(text.splitlines())
+    names.ids = tuple(ids.splitlines())
+    return names
 
 
 # --------------------------------------------------------------------------------------------------
@@ -313,7 +316,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 def head_size(net: nn.Module, state: Mapping[str, Tensor]) -> int | None:
     """The number of classes of a state dict that differs from the network in its head alone; None otherwise."""
-    own = net.state_dict()
+    own, state = net.state_dict(), unwrapped(net, state, "the weights")
     if own.keys() != state.keys():
         return None
     other = [k for k in own if own[k].shape != state[k].shape]
@@ -321,14 +324,32 @@ def head_size(net: nn.Module, state: Mapping[str, Tensor]) -> int | None:
     return sizes.pop() if len(sizes) == 1 and len(other) <= 4 else None
 
 
+def unwrapped(net: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> Mapping[str, Tensor]:
+    """What stands under the prefix that a training framework put before the network's own names (Lightning: `model.`);
+    what stands beside it (a loss, a metric) is not the network's. Unchanged where no prefix fits.
+
+    Raises:
+        UsageError: several prefixes fit, such as a copy of averaged weights.
+    """
+    own = net.state_dict().keys()
+    first = next(iter(own), "")
+    if not own or own <= state.keys():
+        return state
+    prefixes = [k.removesuffix(first) for k in state if k.endswith(f".{first}")]
+    fitting = [p for p in prefixes if all(p + name in state for name in own)]
+    if len(fitting) > 1:
+        raise UsageError(f"{path}: holds this network {len(fitting)} times, under {', '.join(fitting)}; save one alone")
+    return {k.removeprefix(p): v for p in fitting for k, v in state.items() if k.startswith(p)} or state
+
+
 def load_state(net: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Loads a state dict, all of it.
+    """Loads a state dict, all of it; its names may have a common prefix.
 
     Raises:
         UsageError: names or shapes do not match the network's.
     """
     try:
-        net.load_state_dict(state)
+        net.load_state_dict(unwrapped(net, state, path))
     except RuntimeError as e:
         first = "; ".join(line.strip() for line in str(e).splitlines()[1:3])[:400]
         raise UsageError(f"{path}: these weights are not of this network ({first})") from e

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError, unknown
 from saywhy.locking import seeded
 from saywhy.zoo.bound import check_one_input
-from saywhy.zoo.config import Found, Options, load_state, read_weights
+from saywhy.zoo.config import Found, Options, load_state, read_weights, said_of
 
 
 @contextmanager
@@ -76,6 +78,24 @@ def _factory(module_name: str, name: str) -> Callable[[], Any]:
     if not callable(factory):
         raise UsageError(f"{module_name}:{name} is a {type(factory).__name__}, not a function that returns a model")
     return factory  # type: ignore[no-any-return]
+
+
+def load_script(name: str, options: Options) -> Found:
+    """A program of TorchScript, of which only the scores are known.
+
+    Raises:
+        UsageError: no such file, or no program of TorchScript.
+    """
+    if not Path(name).is_file():
+        raise UsageError(f"torchscript:{name}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer torch calls it deprecated, and reads it all the same
+            net = torch.jit.load(name, map_location="cpu")  # type: ignore[no-untyped-call]
+    except Exception as e:
+        way = "for a file of weights, name the network: --model timm:NAME --weights FILE"
+        raise UsageError(f"torchscript:{name}: no program of TorchScript ({said_of(e)}); {way}") from e
+    return Found(net.eval(), f"torchscript:{Path(name).name}")
 
 
 def load_aviary(name: str, options: Options) -> Found:
