@@ -111,7 +111,7 @@ def test_files_are_written_and_named_after_the_photo(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     names = sorted(p.name for p in (place / "out").iterdir())
     stems = ["photo", "photo-2"]
-    assert names == sorted(f"{s}.{e}" for s in stems for e in ("txt", "json", "png", "html"))
+    assert names == sorted(["index.html", *(f"{s}.{e}" for s in stems for e in ("txt", "json", "png", "html"))])
     assert json.loads((place / "out" / "photo.json").read_text())["schema"] == SCHEMA
 
 

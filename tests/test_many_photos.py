@@ -129,7 +129,7 @@ def test_what_is_there_already_is_left_out_and_half_of_it_is_not(labelled: Path)
         (["photo.png", "--format", "jsonl", "-o", "out"], "printed as it comes"),
         (["photo.png", "-o", "names.txt/deeper"], "names.txt is a file"),
         (["photo.png", "--surroundings", "nowhere"], "no such folder"),
-        (["photo.png", "--explainer", "names.txt"], "is a file"),
+        (["photo.png", "--explainer", "names.txt"], "is one file"),
         (["https://example.org/cat.jpg"], "an address"),
         (["-"], "standard input"),
         (["missing.png"], "no such file"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saywhy.errors import UsageError
+from saywhy.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from saywhy.classifier import Classifier
@@ -134,7 +134,8 @@ def check_out(out: Path) -> None:
 
 
 def check_folders(**folders: Path | None) -> None:
-    """Raises UsageError where what is given to an option of this name is no folder."""
+    """Raises InputError where what is given to an option of this name is no folder."""
     for option, folder in folders.items():
         if folder is not None and not folder.is_dir():
-            raise UsageError(f"--{option} {folder}: {'is a file' if folder.exists() else 'no such folder'}")
+            what = "is one file, a folder was expected" if folder.exists() else "no such folder"
+            raise InputError(f"--{option} {folder}: {what}")
