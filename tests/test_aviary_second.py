@@ -31,6 +31,7 @@ from saywhy.errors import InputError, UsageError
 from saywhy.evaluate.look_effects import look_effects
 from saywhy.evaluate.part_effects import view
 from saywhy.train import aviary as training
+from saywhy.train.pictures import paint
 
 SECOND = world("2")
 TOLD = leaks.told_by_relation(SECOND)
@@ -511,13 +512,27 @@ def test_networks_of_128_pixels_learn_classes_and_relations_together(network):
         assert [a if a < 0 else r.answers[1 - a] for a, r in zip(row, SECOND.relations, strict=True)] == [
             -1 if t is None else t for t in told
         ]
-    asked = training.Tutored(net, len(SECOND.relations))
+    asked = training.Tutored(net, "2")
     labels = torch.cat([torch.arange(6)[:, None], torch.from_numpy(answers)], dim=1)
-    losses = training.asked_step(asked)((torch.randn(6, 3, 128, 128), labels, torch.zeros(6, 128, 128).long()))
+    shown = [paint(sample(training.SEED, k, edition="2").scene, 128)[1] for k in range(6)]
+    losses = training.asked_step(asked)((torch.randn(6, 3, 128, 128), labels, torch.from_numpy(np.stack(shown)).long()))
     losses["loss"].backward()
     assert {"loss", "accuracy", "relations"} <= set(losses)
     assert asked.answers.weight.grad.abs().sum() > 0
     assert net.head.weight.grad.abs().sum() > 0
+
+
+def test_the_answer_of_a_relation_is_asked_where_its_two_parts_lie():
+    asked = training.Tutored(untrained("cnn128", edition="2"), "2").requires_grad_(False)
+    cells, parts = torch.randn(1, 160, 2, 2), torch.zeros(1, 4, 4).long()
+    fleck, bead = (1 + ORDERS["2"].index(p) for p in ("fleck", "bead"))
+    parts[0, 0, 0], parts[0, 3, 2:] = fleck, torch.tensor([bead, bead])  # one pixel above left, two below right
+    weight, bias = asked.answers.weight, asked.answers.bias
+    seen = (cells[0, :, 0, 0] + 2 * cells[0, :, 1, 1]) / 3
+    told = asked.told(cells, parts)[0]
+    assert (SECOND.relations[0].part, SECOND.relations[0].other) == ("fleck", "bead")
+    assert float(told[0]) == pytest.approx(float(weight[0] @ seen + bias[0]), abs=1e-5)
+    assert told[1:].tolist() == pytest.approx(bias[1:].tolist())  # no part of theirs is there
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -31,13 +31,14 @@ class BirdCnn(nn.Module):
         )  # (N, 128, 8, 8)
         self.head = nn.Linear(128, classes)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """What the last layer sees (N, E)."""
-        return self.features(x).mean(dim=(2, 3))  # type: ignore[no-any-return]
+    def seen(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the last layer sees (N, E), and the cells (N, E, 8, 8) that it is made of."""
+        cells = self.features(x)
+        return cells.mean(dim=(2, 3)), cells
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, C)."""
-        return self.head(self.embed(x))  # type: ignore[no-any-return]
+        return self.head(self.seen(x)[0])  # type: ignore[no-any-return]
 
 
 class BirdCnn128(BirdCnn):
@@ -104,15 +105,16 @@ class BirdVit(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """What the last layer sees (N, E): the class token."""
+    def seen(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the last layer sees (N, E), the class token, and the other tokens as cells (N, E, 8, 8)."""
         tokens = self.features(x).flatten(2).transpose(1, 2)  # (N, 64, E)
         tokens = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.place
-        return self.norm(self.blocks(tokens))[:, 0]  # type: ignore[no-any-return]
+        tokens = self.norm(self.blocks(tokens))
+        return tokens[:, 0], tokens[:, 1:].transpose(1, 2).unflatten(2, (SIDE // 8, SIDE // 8))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, C)."""
-        return self.head(self.embed(x))  # type: ignore[no-any-return]
+        return self.head(self.seen(x)[0])  # type: ignore[no-any-return]
 
 
 class BirdVit128(BirdVit):

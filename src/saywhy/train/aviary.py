@@ -116,7 +116,7 @@ RECIPES: dict[str, Recipe] = {
         "cnn128",
         "a CNN for 128 x 128 pixels of the second edition, five pairs of whose species differ in a relation that no "
         "part tells alone; it starts from the first layers of the CNN",
-        images=9600, epochs=20, lr=4e-3, batch=64, start="cnn", edition="2", seed=SEED, amp=True,
+        images=9600, epochs=32, lr=4e-3, batch=64, start="cnn", edition="2", seed=SEED, amp=True,
     ),
     "vit-relations": Recipe(
         "vit128",
@@ -206,11 +206,25 @@ def label_losses(
 
 
 class Tutored(nn.Module):
-    """A network that is also asked for the answer of every relation of its birds, while it learns."""
+    """A network that is also asked for the answer of every relation of its birds, while it learns.
 
-    def __init__(self, net: BirdCnn | BirdVit, relations: int) -> None:
+    It is asked where the relation's two parts lie: of all cells they are two or three, and in the mean over all of them
+    small marks hardly count.
+    """
+
+    def __init__(self, net: BirdCnn | BirdVit, edition: str) -> None:
         super().__init__()
-        self.net, self.answers = net, nn.Linear(net.head.in_features, relations)
+        known = world(edition)
+        self.pairs = [tuple(1 + known.parts.index(p) for p in (r.part, r.other)) for r in known.relations]
+        self.net, self.answers = net, nn.Linear(net.head.in_features, len(self.pairs))
+
+    def told(self, cells: Tensor, parts: Tensor) -> Tensor:
+        """Logits (N, R) of the first answers from cells (N, E, h, w) and parts (N, H, W)."""
+        masks = torch.stack([(parts == a) | (parts == b) for a, b in self.pairs], dim=1).to(cells.dtype)  # (N, R, H, W)
+        where = F.adaptive_avg_pool2d(masks, (cells.shape[2], cells.shape[3]))
+        where = where / where.sum(dim=(2, 3), keepdim=True).clamp_min(1e-6)
+        seen = torch.einsum("nehw,nrhw->nre", cells, where)
+        return (seen * self.answers.weight).sum(dim=2) + self.answers.bias
 
 
 def answers_of(count: int, edition: str) -> NDArray[np.int64]:
@@ -233,12 +247,12 @@ def asked_step(asked: Tutored, teacher: nn.Module | None = None, labels: float =
         if asked.training:
             images, parts = varied(images, parts)
         images = images.contiguous(memory_format=torch.channels_last)
-        seen = net.embed(images)
+        seen, cells = net.seen(images)
         losses = label_losses(
             net.head(seen), images, truth[:, 0], training=asked.training, teacher=teacher, labels=labels
         )
         known = truth[:, 1:] >= 0
-        told = F.binary_cross_entropy_with_logits(asked.answers(seen)[known], truth[:, 1:][known].float())
+        told = F.binary_cross_entropy_with_logits(asked.told(cells, parts)[known], truth[:, 1:][known].float())
         return losses | {"loss": losses["loss"] + told, "relations": told}
 
     return step
@@ -300,7 +314,7 @@ def _trained(
     asked = None
     if recipe.edition != "1":
         assert isinstance(net, BirdCnn | BirdVit)
-        asked = Tutored(net, len(world(recipe.edition).relations))
+        asked = Tutored(net, recipe.edition)
         step = asked_step(asked, teacher, recipe.labels)
     else:
         step = segment_step(net) if recipe.network == "seg" else classify_step(net, teacher, recipe.labels)
@@ -427,14 +441,16 @@ def scene_scores(net: nn.Module, scenes: Sequence[Scene], side: int) -> Tensor:
     return torch.cat([net.eval()(x) for x in torch.split(images, 60)])
 
 
-def measured_relations(net: nn.Module, side: int, edition: str, *, birds: int = RELATED) -> dict[str, Any]:
+def measured_relations(
+    net: nn.Module, side: int, edition: str, *, birds: int = RELATED, seed: int = SEED
+) -> dict[str, Any]:
     """For each pair of species that a relation alone tells apart, on new birds: how often the bird's own species is
     named (of all, and of the two) as drawn and after both parts were moved and the relation kept, how often the other
     one after one part was moved and the relation changed, and the interaction of the moves in log-odds."""
     out: dict[str, Any] = {}
     for a, b, row in told_by_relation(world(edition)):
         pair = [world(edition).classes.index(s.name) for s in (a, b)]
-        found = [_moved(net, side, edition, pair, row, k, i) for k in (0, 1) for i in range(birds)]
+        found = [_moved(net, side, edition, pair, row, (seed, k, i)) for k in (0, 1) for i in range(birds)]
         names = dict.fromkeys(name for f in found for name in f)
         rows = {name: [f[name] for f in found if name in f] for name in names}
         out[f"{a.name} or {b.name}"] = {
@@ -445,11 +461,12 @@ def measured_relations(net: nn.Module, side: int, edition: str, *, birds: int = 
 
 
 def _moved(
-    net: nn.Module, side: int, edition: str, pair: list[int], row: Relation, own: int, number: int
+    net: nn.Module, side: int, edition: str, pair: list[int], row: Relation, which: tuple[int, int, int]
 ) -> dict[str, float]:
+    _, own, _ = which
     name = world(edition).classes[pair[own]]
-    scene = world(edition).scene(generator(_MOVES, SEED, own, number, pair[0]), name, side)
-    moves = moved_apart(scene, row, generator(_MOVES + 1, SEED, own, number, pair[0]))
+    scene = world(edition).scene(generator(_MOVES, *which, pair[0]), name, side)
+    moves = moved_apart(scene, row, generator(_MOVES + 1, *which, pair[0]))
     scores = dict(zip(("as drawn", *moves), scene_scores(net, [scene, *moves.values()], side), strict=True))
     odds = {k: float(s[pair[own]] - s[pair[1 - own]]) for k, s in scores.items()}
     out: dict[str, float] = {
