@@ -169,7 +169,7 @@ def test_a_region_is_cut_at_each_side_where_the_photo_goes_on(side: int) -> None
     box[side] = seen[side]
     cut = with_first(e, box=tuple(box))
     assert wording.cut_regions(cut) == ["1"]
-    assert "Crop the photo closer" in advice(cut) and "Crop the photo closer" not in advice(e)
+    assert "Crop the photo so that" in advice(cut) and "Crop the photo so that" not in advice(e)
     edges = [0, 0, e.image.width, e.image.height]
     whole = list(seen)
     whole[side] = edges[side]

@@ -65,7 +65,9 @@ def test_extras_are_those_with_code_and_the_documents_name_no_other():
 @pytest.mark.parametrize("extra", PARTS)
 def test_an_error_about_a_missing_package_names_an_extra_that_exists(extra):
     text = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*.py"))
-    named = set(re.findall(r'ExtraMissing\([^,]+, "([a-z]+)"', text)) | set(re.findall(r"saywhy\[([a-z]+)\]", text))
+    named = set(re.findall(r'ExtraMissing\([^,]+, "([a-z]+)"', text)) | set(
+        re.findall(r"saywhy's extra '([a-z]+)'", text)
+    )
     assert named <= set(EXTRAS) and extra in named
 
 

@@ -167,7 +167,7 @@ def _decode(data: bytes, name: str, max_pixels: int, how: Preprocess) -> tuple[P
             raise InputError(f"{name}: too many pixels ({e}); make a smaller copy") from e
         except UnidentifiedImageError as e:
             heif = Path(name).suffix.lower() in BY_PILLOW_HEIF
-            way = "; HEIC needs: pip install pillow-heif" if heif else ""
+            way = "; HEIC needs: pip install pillow-heif (in saywhy's extra 'heif')" if heif else ""
             raise InputError(f"{name}: not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...){way}") from e
         except Exception as e:  # Pillow's decoders raise nearly anything on broken files
             raise InputError(f"{name}: broken or truncated picture ({e})") from e
