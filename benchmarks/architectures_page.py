@@ -93,6 +93,16 @@ def details(rows: dict[str, Row]) -> str:
     return table(head, lines)
 
 
+def first_calls(found: dict[str, Any]) -> str:
+    """What the first call of a classifier costs beside a plain pass of two pictures, and what the second one does."""
+    head = ("network", "px", "time of the search, in plain passes", "its peak memory", "a plain pass's", "second call")
+    lines = []
+    for r in found["rows"]:
+        memory = (f"{r['first_mb']} MB", f"{r['plain_mb']} MB")
+        lines.append((r["network"], r["side"], r["time"], *memory, f"{r['second']:.1%} of a pass"))
+    return table(head, lines)
+
+
 def rest(rows: dict[str, Row]) -> str:
     told = [(n, r.get("refused") or r.get("error", "")) for n, r in sorted(rows.items()) if "layer" not in r]
     return table(("network", "what was said"), [(n, why.replace("\n", " ").replace("|", "/")) for n, why in told])
@@ -100,7 +110,8 @@ def rest(rows: dict[str, Row]) -> str:
 
 def main() -> None:
     rows = json.loads((HERE / "results" / "architectures.json").read_text())
-    parts = [HEAD, summary(rows), "## Each network", details(rows)]
+    costs = json.loads((HERE / "results" / "first_call.json").read_text())
+    parts = [HEAD, summary(rows), "## The first call", first_calls(costs), "## Each network", details(rows)]
     if len(known(rows)) < len(rows):
         parts += ["## Without a layer", rest(rows)]
     (HERE.parent / "docs" / "architectures.md").write_text("\n\n".join(p.strip() for p in parts) + "\n")

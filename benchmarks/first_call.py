@@ -20,7 +20,7 @@ from saywhy import Classifier
 from saywhy.image import Preprocess
 
 RESULTS = Path(__file__).parent / "results" / "first_call.json"
-NETWORKS = (("mobilenet_v3_small", 224), ("resnet50", 224), ("resnet50", 1024), ("vit_b_32", 224))
+NETWORKS = (("mobilenet_v3_small", 224), ("resnet50", 224), ("resnet50", 1024))
 
 
 def measured(name: str, side: int) -> dict[str, object]:
