@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from saywhy import load_classifier, saliency
-from saywhy.aviary import CLASSES, NULL_PARTS, PARTS, sample
+from saywhy.aviary import CLASSES, NULL_PARTS, PARTS, render, sample
 from saywhy.aviary.classifiers import (
     PIXEL_CLASSES,
     PREPROCESS,
@@ -26,17 +26,21 @@ from saywhy.aviary.classifiers import (
     preprocess_of,
     weights_folder,
 )
+from saywhy.aviary.leaks import told_by_relation
 from saywhy.aviary.sampling import Sample
 from saywhy.aviary.scene import Scene
 from saywhy.aviary.species import SPECIES
 from saywhy.aviary.truth import removals
 from saywhy.aviary.world import world
 from saywhy.errors import ModelError, UsageError
+from saywhy.image import read
 from saywhy.targets import RegionScores
+from saywhy.train.aviary import measured_relations
 from saywhy.train.pictures import paint
 
 SEED = 77  # not the one that the classifiers were trained with
 CLEAN = ("cnn", "vit")
+RELATED = ("cnn-relations",)
 
 
 def images_of(scenes: list[Scene]) -> Tensor:
@@ -62,7 +66,7 @@ def accuracy(net: nn.Module, samples: list[Sample], images: Tensor) -> float:
 
 
 def test_the_promised_classifiers_are_here_and_small() -> None:
-    assert {"cnn", "vit", "seg", "cnn-watermark", "cnn-context", "cnn-unit", "vit-context"} <= set(names())
+    assert {*CLEAN, *RELATED, "seg", "cnn-watermark", "cnn-context", "cnn-unit", "vit-context"} <= set(names())
     sizes = [(weights_folder() / f"{n}.safetensors").stat().st_size for n in names()]
     assert max(sizes) < 2 * 2**20
     assert sum(sizes) < 14 * 2**20
@@ -83,6 +87,21 @@ def test_each_classifier_has_a_card_that_fits_its_weights(name: str) -> None:
 @pytest.mark.parametrize("name", CLEAN)
 def test_the_clean_classifiers_know_new_birds(name: str) -> None:
     assert accuracy(load(name), *birds(360)) >= 0.95
+
+
+@pytest.mark.parametrize("name", RELATED)
+def test_classifiers_of_relations_know_new_birds_and_the_relation_rather_than_a_place(name: str) -> None:
+    clf, known = load_classifier(f"aviary:{name}"), world("2")
+    samples = [sample(SEED, i, edition="2") for i in range(120)]
+    shown = clf.prepare([read(render(s.scene).pixels) for s in samples])[0]
+    named = [clf.class_names[int(k)] for k in clf.probabilities(shown).argmax(1)]
+    assert np.mean([n == s.species for n, s in zip(named, samples, strict=True)]) >= 0.85
+    promised = card(name)["relations"]
+    assert set(promised) == {f"{a.name} or {b.name}" for a, b, _ in told_by_relation(known)}
+    again = measured_relations(load(name), 128, "2", birds=12, seed=SEED)
+    for pair, row in promised.items():
+        for move in ("both moved, relation kept", "one moved, relation changed"):
+            assert again[pair][move] == pytest.approx(row[move], abs=0.25), (pair, move)
 
 
 @pytest.mark.parametrize("name", CLEAN)
