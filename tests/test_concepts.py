@@ -600,7 +600,7 @@ def test_a_concept_is_found_where_it_is_and_one_that_is_not_there_is_absent(seei
     whole = clf.probabilities(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]
     assert float(whole[0] - found.after[red, 0]) > 0.4
     assert torch.allclose(found.after[green].float(), whole, atol=1e-5)
-    assert found.of(torch.stack([truth, ~truth])) == [("red patch", pytest.approx(1, abs=0.2)), None]
+    assert found.of(torch.stack([truth, ~truth])) == [("red patch", pytest.approx(1, abs=0.2), "given"), None]
 
 
 def test_patches_have_the_concept_that_is_nearest_on_average_and_small_ones_their_cells():
@@ -629,8 +629,10 @@ def test_an_explanation_says_which_concepts_of_each_candidate_are_there_and_name
     assert red["present"] and red["lost"] > 0.4 and red["place"] and red["box"]
     named = [c for c in e.concepts if c.name == "red patch"]
     assert len(named) == 1 and named[0].place == red["place"] and 0.5 <= named[0].name_confidence <= 1
+    assert named[0].name_route == "given"
     text, page = (saywhy.RENDERERS[name].function(e).decode() for name in ("text", "html"))
     assert f"red patch {red['id']} ({red['place']})" in text and "red patch" in page
+    assert "of it is of the concept that was given this name" in page and "certainty" not in page
     assert page.count("an example of") == len(e.pictures["concepts"]) > 0
     assert saywhy.Explanation.from_dict(e.to_dict()).parts == e.parts
     again = saywhy.RENDERERS["html"].function(e.model_copy(update={"pictures": {}})).decode()

@@ -197,6 +197,8 @@ def test_regions_of_other_pictures_are_called_as_they_were_shown(
             x, y, w, h = boxes[c.name]
             assert c.mask.array()[y : y + h, x : x + w].sum() >= 0.6 * c.mask.array().sum(), "it is that thing"
             assert c.name_confidence is not None and c.name_confidence >= again.parts["names"].least
+            assert c.name_route == "shown"
+            assert "certainty, as shown" in saywhy.RENDERERS["html"].function(e).decode()
             assert f"the {c.name}" in e.text or c.name in saywhy.RENDERERS["html"].function(e).decode()
     assert named >= 4
     assert (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path, PurePath
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
@@ -35,6 +35,7 @@ Place = Literal[
 ]
 Size = Literal["small", "large"]
 Shade = Literal["light", "dark"]
+Route = Literal["given", "shown"]
 Unit = Literal["probability", "log-odds"]
 SaliencyStatus = Literal["ok", "flat", "all_negative", "not_finite"]
 
@@ -152,9 +153,19 @@ class Beside(Record):
     region: str
 
 
+class RegionName(NamedTuple):
+    """What a region is called, how sure that is, and by which route."""
+
+    text: str
+    confidence: float
+    route: Route
+
+
 class ConceptRecord(Record):
     """A concept or region found in the image: what it looks like, where it is, what it counted.
 
+    Its `name`, if it has one, was `given` to a concept by a person, and `name_confidence` is the share of the region
+    that is of that concept; or it was learned from regions that were `shown`, and that is how certain it is.
     `look` is what the sentences say before "patch", made of `size`, of `shade` (where it differs from its surroundings
     in nothing but lightness) and of `colours`, the largest share first; `beside` tells it from another one of the same
     look and place. `appearance` is `colours` and `size` as words.
@@ -184,6 +195,7 @@ class ConceptRecord(Record):
     share: float | None = None
     confirmed: bool = True
     shade: Shade | None = None
+    name_route: Route | None = None
 
     @model_validator(mode="before")
     @classmethod

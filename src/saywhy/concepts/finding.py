@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saywhy.concepts.bank import ConceptBank, labelled
 from saywhy.concepts.relevance import Relevance, without
-from saywhy.explanation import place_word
+from saywhy.explanation import RegionName, place_word
 from saywhy.image import mask_box
 from saywhy.players import players
 from saywhy.seen import Seen
@@ -43,14 +43,14 @@ class ConceptsFound:
         own = self.labels[region]
         return torch.bincount(own[own >= 0], minlength=len(self.bank)) / max(1, len(own))
 
-    def of(self, regions: Tensor) -> list[tuple[str, float] | None]:
+    def of(self, regions: Tensor) -> list[RegionName | None]:
         """What people call the concept that most of each region (m, H, W) is of, and how much of it; None without."""
         return [self._name(self.shares(region)) for region in regions]
 
-    def _name(self, shares: Tensor) -> tuple[str, float] | None:
+    def _name(self, shares: Tensor) -> RegionName | None:
         j = int(shares.argmax())
-        name = self.bank.names.get(self.bank.ids[j])
-        return None if name is None or float(shares[j]) < OVERLAP else (name, float(shares[j]))
+        name, share = self.bank.names.get(self.bank.ids[j]), float(shares[j])
+        return None if name is None or share < OVERLAP else RegionName(name, share, "given")
 
 
 def find_concepts(bank: ConceptBank, seen: Seen, which: Sequence[int] | None = None) -> ConceptsFound:

@@ -16,6 +16,7 @@ from saywhy import files
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError
+from saywhy.explanation import RegionName
 from saywhy.language import Confirming
 from saywhy.names.closeup import Closeup, closeup
 from saywhy.names.shown import KnownNames
@@ -33,9 +34,10 @@ class Naming:
     known: KnownNames
     closeup: Closeup
 
-    def of(self, regions: Tensor) -> list[tuple[str, float] | None]:
-        """The name of each region (k, H, W) of the view and how sure it is; None where it is not sure enough."""
-        return self.known.told(self.closeup.of(regions)) if len(regions) else []
+    def of(self, regions: Tensor) -> list[RegionName | None]:
+        """The name of each region (k, H, W) of the view; None where it is not sure enough."""
+        told = self.known.told(self.closeup.of(regions)) if len(regions) else []
+        return [None if one is None else RegionName(*one, "shown") for one in told]
 
 
 def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:

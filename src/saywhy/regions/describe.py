@@ -24,7 +24,7 @@ ALIKE = 2  # factor between the least and the most of a group: beyond it a group
 
 def _region(e: Evidence, i: int) -> Region:
     words = e.regions[i]
-    name = words.name[0] if words.name else ""
+    name = words.name.text if words.name else ""
     return Region(words.id, "" if name else look(words.appearance, words.shade), words.place, words.beside, name)
 
 

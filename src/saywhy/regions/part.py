@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
-from saywhy.explanation import Unit, place_word
+from saywhy.explanation import RegionName, Unit, place_word
 from saywhy.intervene import CONFIRMING, play, seeded
 from saywhy.language import Confirming
 from saywhy.language.verify import runs_of, scores
@@ -177,8 +177,8 @@ def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> 
     return RegionsFound(of.regions, tuple(range(of.fors)), of.hidden.tree, game, evidence, of.mirrored)
 
 
-def _names(earlier: Mapping[str, Any], regions: Tensor) -> list[tuple[str, float] | None]:
-    """What each region is called and how sure that is, by the first part that knows."""
+def _names(earlier: Mapping[str, Any], regions: Tensor) -> list[RegionName | None]:
+    """What each region is called, by the first part that knows."""
     told = [earlier[part].of(regions) for part in NAMING if part in earlier]
     return [next(filter(None, found), None) for found in zip(*told, strict=True)] if told else [None] * len(regions)
 
@@ -203,7 +203,7 @@ def confirm(found: RegionsFound, seen: Seen, runs: tuple[Confirming, ...]) -> Co
 FACE = Face(find=find, propose=propose, confirm=confirm)
 
 
-def _evidence(seen: Seen, of: Chosen, names: Sequence[tuple[str, float] | None], asked: Request) -> Evidence:
+def _evidence(seen: Seen, of: Chosen, names: Sequence[RegionName | None], asked: Request) -> Evidence:
     hidden = of.hidden
     pixels = (seen.image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     words = []

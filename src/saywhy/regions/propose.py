@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from saywhy.explanation import PRESENT, Beside, ClassScore, Shade, Unit
+from saywhy.explanation import PRESENT, Beside, ClassScore, RegionName, Shade, Unit
 from saywhy.language.appearance import Appearance
 from saywhy.language.verify import Confirming, Measured, losses, runs_of
 from saywhy.parts import Act
@@ -19,7 +19,7 @@ PAIRED = 3  # regions whose pairs are tried
 @dataclass(frozen=True)
 class RegionWords:
     """A region's id, its share of the picture, how it looks and its place word; `beside` as in `claims.Region`; its
-    name and how sure it is, where one is known."""
+    name, where one is known."""
 
     id: str
     area: float
@@ -27,7 +27,7 @@ class RegionWords:
     place: str
     shade: Shade | None = None
     beside: Beside | None = None
-    name: tuple[str, float] | None = None
+    name: RegionName | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,7 @@ class Evidence:
     `nulls` are those of the leading fills, `most` is the largest change of the target's probability that hiding any of
     the `tried` parts of the picture made, `dropped` counts the parts that were tried beside the regions and did not
     hold. `mirror`: whether the mirrored picture is the same thing to the model, and has a say. `names` gives the name
-    of a class index. In the runs, `contrast` is target minus versus. `labels`: whether
-    classes exclude nothing.
+    of a class index. In the runs, `contrast` is target minus versus. `labels`: whether classes exclude nothing.
     """
 
     predicted: ClassScore

@@ -76,8 +76,9 @@ def _concepts(seen: Seen, found: RegionsFound) -> tuple[ConceptRecord, ...]:
         rows.append(
             ConceptRecord(
                 id=words.id,
-                name=words.name[0] if words.name else None,
-                name_confidence=words.name[1] if words.name else None,
+                name=words.name.text if words.name else None,
+                name_confidence=words.name.confidence if words.name else None,
+                name_route=words.name.route if words.name else None,
                 hypothesis=seen.target,
                 present=True,
                 look=look(words.appearance, words.shade),

@@ -70,10 +70,17 @@ def label_of(concept: ConceptRecord) -> str:
     return f"{clean(concept.name or f'{concept.look} patch')}, {concept.place}{beside}{unsure}"
 
 
+NAMED = {
+    "given": "{} of it is of the concept that was given this name",
+    "shown": "called so with {} certainty, as shown",
+}
+
+
 def name_sure(concept: ConceptRecord) -> list[str]:
-    """How sure a region's name is, if it has one."""
-    sure = concept.name_confidence
-    return [] if sure is None else [f"called so with {percent(sure)} certainty"]
+    """Where a region's name comes from and how sure it is, if it has one."""
+    if concept.name_route is None or concept.name_confidence is None:
+        return []
+    return [NAMED[concept.name_route].format(percent(concept.name_confidence))]
 
 
 def file_name(explanation: Explanation) -> str:
