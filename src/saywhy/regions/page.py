@@ -103,6 +103,7 @@ def _card(e: Explanation, layout: Layout, shape: Shape, names: dict[str, str]) -
         "score": None if mean is None else wording.percent(mean),
         "confirmed": c.confirmed,
         "effect": _reached(c.effect),
-        "look": ", ".join([*wording.name_sure(c), *(wording.clean(word) for word in c.appearance)]),
+        "look": ", ".join(wording.clean(word) for word in c.appearance),
+        "named": wording.name_sure(c),
         "runs": [run_row(r) for r in own],
     }

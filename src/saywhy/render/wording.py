@@ -72,15 +72,15 @@ def label_of(concept: ConceptRecord) -> str:
 
 NAMED = {
     "given": "{} of it is of the concept that was given this name",
-    "shown": "called so with {} certainty, as shown",
+    "shown": "It is called so with {} certainty, as shown",
 }
 
 
-def name_sure(concept: ConceptRecord) -> list[str]:
-    """Where a region's name comes from and how sure it is, if it has one."""
+def name_sure(concept: ConceptRecord) -> str:
+    """Where a region's name comes from and how sure it is, "" if it has none."""
     if concept.name_route is None or concept.name_confidence is None:
-        return []
-    return [NAMED[concept.name_route].format(percent(concept.name_confidence))]
+        return ""
+    return NAMED[concept.name_route].format(percent(concept.name_confidence))
 
 
 def file_name(explanation: Explanation) -> str:
