@@ -567,8 +567,10 @@ def test_evidence_is_told_as_a_factor_in_tenths_and_with_two_digits_from_ten_on(
 
 
 def test_certainty_is_never_infinite() -> None:
-    assert [verify.log_odds(p) for p in (0.0, 1e-18, 1.0)] == pytest.approx([-34.54, -34.54, 34.54], abs=1e-2)
-    assert verify.log_odds(0.5) == 0 and verify.in_unit(0.3, "probability") == 0.3
+    assert [verify.in_unit(p, "log-odds") for p in (0.0, 1e-18, 1.0)] == pytest.approx(
+        [-34.54, -34.54, 34.54], abs=1e-2
+    )
+    assert verify.in_unit(0.5, "log-odds") == 0 and verify.in_unit(0.3, "probability") == 0.3
 
 
 def test_what_the_model_says_is_told_with_the_classes_that_were_asked_about_once_each() -> None:

@@ -6,9 +6,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 
 SINGLE, DOUBLE = 1e-6, 1e-15  # probabilities nearer to 1 are not told apart in these formats
+
+
+def log_odds(p: ArrayLike, nearest: float = DOUBLE) -> NDArray[np.float64]:
+    """log(p / (1 - p)) of probabilities; those nearer to 0 or 1 than that are moved there."""
+    inside = np.clip(np.asarray(p, dtype=np.float64), nearest, 1 - nearest)
+    return np.asarray(np.log(inside / (1 - inside)))
 
 
 @contextmanager

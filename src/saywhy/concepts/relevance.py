@@ -20,11 +20,11 @@ from saywhy.concepts.discovery import Basis
 from saywhy.concepts.looking import Glimpse
 from saywhy.intervene import content_seed
 from saywhy.metrics.statistics import bootstrap
+from saywhy.precision import SINGLE, log_odds
 from saywhy.targets import Targets
 
 Reals = NDArray[np.float64]
 
-TINY = 1e-6  # probability below which no odds are told apart
 FALSE_DISCOVERIES = 0.05  # of what is said to count, over all classes and concepts
 CAVS, EXAMPLES = 20, 50  # directions that are learnt of a concept, examples of each side
 RIDGE = 0.1  # of the mean squared length of the examples
@@ -103,7 +103,8 @@ def take_out(
     whole, every = float(found.probabilities[c]), np.zeros((3, len(basis)))
     own = after(basis.vectors[which])
     other = after(elsewhere(basis.vectors[which], sample, content_seed(found.picture, seed)))
-    every[:, which.numpy()] = whole - own, _log_odds(whole) - _log_odds(own), _log_odds(whole) - _log_odds(other)
+    before, taken, random = (log_odds(p, SINGLE) for p in (whole, own, other))
+    every[:, which.numpy()] = whole - own, before - taken, before - random
     gradient = found.tap.grads(Targets(torch.tensor([c]), ()), found.point.path)[0].sum(dim=(1, 2)).cpu()
     return Taken(every[0], every[1], every[2], present.numpy(), gradient)
 
@@ -116,11 +117,6 @@ def elsewhere(directions: Tensor, sample: Tensor, seed: int) -> Tensor:
     apart = F.normalize(random - (random * own).sum(1, keepdim=True) * own, dim=1)
     scaled: Tensor = apart * directions.norm(dim=1, keepdim=True)
     return scaled
-
-
-def _log_odds(p: Any) -> Any:
-    p = np.clip(p, TINY, 1 - TINY)
-    return np.log(p / (1 - p))
 
 
 # --------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from saywhy.classifier import Classifier
 from saywhy.explanation import Unit
 from saywhy.image import Bools, Pixels, read
 from saywhy.metrics import spearman
+from saywhy.precision import log_odds
 
 CAUSE = 0.10  # effect from which a part is a cause that a text should name
 NOTHING = 0.02  # an effect up to here is none
@@ -125,8 +126,7 @@ class SceneTruth:
         p = self.answers[change]
         if unit == "probability":
             return p
-        p = p.clip(TINY, 1 - TINY)
-        return np.asarray(np.log(p / (1 - p)))
+        return log_odds(p, TINY)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from saywhy.explanation import Effect, Run, Unit
-from saywhy.precision import DOUBLE
+from saywhy.precision import log_odds
 
 Reals = NDArray[np.float64]
 Way = tuple[str, int]  # fill and seed: runs of the same way can be compared one by one
@@ -123,15 +123,9 @@ def interval(values: Sequence[float], unit: Unit = "probability") -> tuple[float
     return middle - half, middle + half
 
 
-def log_odds(p: float) -> float:
-    """log(p / (1 - p)), probabilities nearer to 0 or 1 than `DOUBLE` moved there."""
-    p = min(max(p, DOUBLE), 1 - DOUBLE)
-    return math.log(p / (1 - p))
-
-
 def in_unit(p: float, unit: Unit) -> float:
     """A probability as it is, or as log-odds."""
-    return p if unit == "probability" else log_odds(p)
+    return p if unit == "probability" else float(log_odds(p))
 
 
 def points(x: float) -> int:

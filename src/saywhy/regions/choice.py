@@ -17,7 +17,7 @@ from saywhy.explanation import Unit
 from saywhy.intervene import CONFIRMING, Masked, masked_probabilities
 from saywhy.language.verify import THRESHOLDS
 from saywhy.players import Bools, Reals, Tree
-from saywhy.precision import DOUBLE
+from saywhy.precision import log_odds
 from saywhy.regions.narrow import narrowed
 from saywhy.regions.noise import Noise
 from saywhy.regions.verdict import null, rule, tried
@@ -81,12 +81,7 @@ class Hidden:
 def fallen(whole: Reals, answers: Reals, target: int, unit: Unit = "probability") -> Reals:
     """The target's loss (m,) from the probabilities of the whole picture (C,) to others (m, C)."""
     before, after = whole[target], answers[:, target]
-    return np.asarray(before - after if unit == "probability" else _log_odds(before) - _log_odds(after))
-
-
-def _log_odds(p: Reals) -> Reals:
-    p = np.clip(p, DOUBLE, 1 - DOUBLE)
-    return np.asarray(np.log(p / (1 - p)))
+    return np.asarray(before - after if unit == "probability" else log_odds(before) - log_odds(after))
 
 
 def ask(clf: Classifier, image: Tensor, masks: Bools, fill: str, seed: int = 0) -> Reals:
