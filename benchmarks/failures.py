@@ -98,8 +98,9 @@ def scores(tables):
     out = {}
     for name in FAMILIES:
         hits, planted, named = total[name][name], total[name].total(), sum(c[name] for c in total.values())
-        f1 = 2 * hits / max(planted + named, 1)
-        out[name] = {"planted": planted, "named": named, "hits": hits, "f1": round(f1, 3)}
+        # Of a family that was not planted nothing is known but how often it was named.
+        f1 = round(2 * hits / (planted + named), 3) if planted else None
+        out[name] = {"planted": planted, "named": named, "hits": hits, "f1": f1}
     return {"confusion": {t: dict(c) for t, c in total.items()}, "families": out}
 
 
