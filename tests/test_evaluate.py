@@ -632,6 +632,17 @@ def test_eval_prints_markdown_into_a_pipe_and_writes_three_files(place: Path) ->
     assert len(rows[-1]["metrics"]["ad50"]["values"]) == 2
 
 
+def test_equal_runs_of_eval_write_equal_files_if_asked_to(place: Path) -> None:
+    words = ["eval", "photos", *MODEL, "--methods", "grad-cam,rise", "--metrics", "epg", "--quiet"]
+    runs = [CliRunner().invoke(cli.app, [*words, "--reproducible", "-o", out]) for out in ("one", "two")]
+    written = [{f.name: f.read_bytes() for f in (place / out).iterdir()} for out in ("one", "two")]
+    assert written[0] == written[1] and len(written[0]) == 3 and runs[0].stdout == runs[1].stdout
+    assert all(row["milliseconds"] is None for row in json.loads(written[0]["eval.json"])["rows"])
+    assert from_dict(json.loads(written[0]["eval.json"])).table() == runs[0].stdout
+    timed = json.loads(CliRunner().invoke(cli.app, [*words, "--json"]).stdout)
+    assert all(row["milliseconds"] is not None for row in timed["rows"])
+
+
 def test_eval_measures_a_metric_of_ones_own_by_its_row_alone(place: Path, toys: list[str]) -> None:
     words = ["eval", "photos", *MODEL, "--methods", "grad-cam", "--metrics", "on masked scores,localisation", "--json"]
     run = CliRunner().invoke(cli.app, words)

@@ -363,6 +363,22 @@ def test_the_verb_writes_its_folder_and_says_what_it_found(planted, tmp_path):
     assert again.exit_code == 1 and "broken.png" in again.output
 
 
+def test_equal_audits_write_equal_files_if_asked_to(tmp_path):
+    one, other = (sample(SEED, i) for i in (0, 1))
+    (tmp_path / "birds" / other.class_name).mkdir(parents=True)
+    written(tmp_path / "birds" / other.class_name, [one, other])
+    words = ["audit", str(tmp_path / "birds"), "--model", "aviary:cnn", "-q"]
+    for name in ("first", "second"):
+        run = CliRunner().invoke(app, [*words, "--reproducible", "-o", str(tmp_path / name)])
+        assert run.exit_code == 0, run.output
+    first, second = ({f.name: f.read_bytes() for f in (tmp_path / n).iterdir()} for n in ("first", "second"))
+    assert first == second and len(first) == 4
+    record = json.loads(first["failures.json"])
+    assert record["cost"]["seconds"] is None and len(record["failures"]) == 1
+    CliRunner().invoke(app, [*words, "-o", str(tmp_path / "timed")])
+    assert json.loads((tmp_path / "timed" / "failures.json").read_text())["cost"]["seconds"] >= 0
+
+
 def test_no_errors_at_all_is_said(clf, tmp_path):
     items = written(tmp_path, [sample(SEED, i) for i in range(4)])
     found = audit(clf, items, tmp_path / "run")

@@ -88,6 +88,33 @@ def test_every_form_gives_the_names_in_the_models_order_and_says_how_it_was_read
     assert found.how in clf.notes
 
 
+WITH_IDS = {
+    "lines": ("c.txt", lines(*(f"{w} {n}" for w, n in zip(IDS, NAMES, strict=True)))),
+    "index -> [id, name]": ("c.json", json.dumps({str(i): [w, NAMES[i]] for i, w in reversed(list(enumerate(IDS)))})),
+    "index -> [name, id] from 1": ("c.json", json.dumps({str(i + 1): [NAMES[i], w] for i, w in enumerate(IDS)})),
+    "pairs": ("c.json", json.dumps([[w, n] for w, n in zip(IDS, NAMES, strict=True)])),
+    "rows": ("c.json", json.dumps([{"name": n, "wnid": w} for w, n in zip(IDS, NAMES, strict=True)])),
+    "index -> row": ("c.json", json.dumps({str(i): {"id": w, "name": NAMES[i]} for i, w in enumerate(IDS)})),
+    "a table": ("c.csv", lines("wnid,name", *(f'{w},"{n}"' for w, n in zip(IDS, NAMES, strict=True)))),
+    "a table by index": ("c.csv", lines("index,name,wnid", *(f'{i},"{NAMES[i]}",{w}' for i, w in enumerate(IDS)))),
+}
+
+
+@pytest.mark.parametrize("form", WITH_IDS)
+def test_classes_of_a_file_with_wordnet_ids_are_found_by_them(tmp_path: Path, form: str) -> None:
+    name, text = WITH_IDS[form]
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    clf = load_classifier(lambda x: x.mean((2, 3)).repeat(1, 2) * 9, size=16, classes=tmp_path / name)
+    assert list(clf.class_names) == NAMES
+    assert [clf.class_index(w) for w in IDS] == list(range(6))
+    assert clf.class_index(IDS[3].upper()) == 3
+
+
+def test_a_file_without_wordnet_ids_has_none(tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text(lines(*NAMES))
+    assert read_classes(tmp_path / "c.txt").ids == ()
+
+
 DIGITS = {"0": 0, "1": 1, "10": 2, "11": 3, **{str(i): i + 2 for i in range(2, 10)}}  # as ImageFolder numbers 0 to 11
 
 

@@ -132,6 +132,11 @@ def test_what_is_there_already_is_left_out_and_half_of_it_is_not(labelled: Path)
         (["photo.png", "--explainer", "names.txt"], "is one file"),
         (["https://example.org/cat.jpg"], "an address"),
         (["-"], "standard input"),
+        (["eval", "photo.png", "-o", "names.txt/deeper"], "names.txt is a file"),
+        (["eval", "photo.png", "-o", "names.txt/eval.md"], "names.txt is a file"),
+        (["eval", "photo.png", "-o", "folder.json"], "is a folder"),
+        (["eval", "photo.png", "--explainer", "nowhere"], "no such folder"),
+        (["audit", "photo.png", "-o", "names.txt"], "is a file"),
         (["missing.png"], "no such file"),
         (["missing.png", "gone.png"], "no such file"),
         (["photo.png", "--size", "224x"], "HEIGHTxWIDTH"),
@@ -148,7 +153,9 @@ def test_what_is_wrong_is_told_before_a_model_is_loaded(
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr("saywhy.zoo.load_classifier", never)
-    done = CliRunner().invoke(cli.app, ["explain", *words])
+    (place / "folder.json").mkdir()
+    verb = [] if words[0] in cli.VERBS else ["explain"]
+    done = CliRunner().invoke(cli.app, [*verb, *words])
     assert says in said(done) and not isinstance(done.exception, AssertionError)
     assert not (place / "out").exists()
 

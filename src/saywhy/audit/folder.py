@@ -38,11 +38,13 @@ def audit(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     objects: Sequence[str] = (),
     seed: int = 0,
+    reproducible: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Studies the errors on labelled pictures and writes the folder `out`; the same call goes on where it ended.
 
-    Keywords and errors are those of `study`.
+    `reproducible` leaves out the seconds, so that equal runs write equal files. Other keywords and errors are those of
+    `study`.
 
     Raises:
         UsageError: the folder holds an audit of another model or of other settings, or one of a plain callable
@@ -69,6 +71,7 @@ def audit(
     report = study(
         clf, items, method=method, options=options, objects=objects, seed=seed, journal=journal, progress=progress
     )
+    report = report.untimed() if reproducible else report
     record = report.to_dict()
     files.write(folder / RECORD, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
     files.write(folder / TABLE, table(report))

@@ -148,11 +148,11 @@ class Unused(Record):
 
 
 class AuditCost(Record):
-    """Images sent through the network by this run, and its seconds."""
+    """Images sent through the network by this run, and its seconds; None where the record is to be reproducible."""
 
     forward_passes: int
     tail_passes: int
-    seconds: float
+    seconds: float | None
 
 
 class Report(Record):
@@ -184,6 +184,10 @@ class Report(Record):
     def flagged(self) -> tuple[ClassRecord, ...]:
         """Classes that are recognised by their surroundings."""
         return tuple(c for c in self.classes if c.flagged)
+
+    def untimed(self) -> Report:
+        """The same without the seconds, by which alone two equal runs differ."""
+        return self.model_copy(update={"cost": self.cost.model_copy(update={"seconds": None})})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -38,6 +38,9 @@ def audit(
         typer.Option("--object", help="Names of the masks or boxes that are the object: a,b; else estimated."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    reproducible: Annotated[
+        bool, typer.Option("--reproducible", help="Leave out the seconds: equal runs write equal files, byte for byte.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Study the errors on labelled photos: what they have in common, and which classes lean on their surroundings."""
@@ -57,7 +60,7 @@ def audit(
     with progress(quiet, 1) as tell:
         report = study(
             clf, items, out, method=method or fitted.method, options=fitted.options, seed=seed,
-            objects=[n.strip() for n in (objects or "").split(",") if n.strip()],
+            reproducible=reproducible, objects=[n.strip() for n in (objects or "").split(",") if n.strip()],
             progress=lambda done, total, what: tell(0, f"{what}: {done + 1} of {total}"),
         )  # fmt: skip
     _show(report)

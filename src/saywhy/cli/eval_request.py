@@ -1,18 +1,20 @@
-"""What `saywhy eval` asks for, checked before any model is loaded."""
+"""What `saywhy eval` asks for, checked before any model is loaded; and then what it measures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
+from saywhy.collection import Item
 from saywhy.errors import UsageError, unknown
-from saywhy.evaluate.aviary_benchmark import BIRD_COLUMNS, GAMES
+from saywhy.evaluate.aviary_benchmark import BIRD_COLUMNS, GAMES, PICTURES, evaluate_aviary
 from saywhy.evaluate.batches import Conventions
 from saywhy.evaluate.presets import AVIARY_PRESETS, WORDS, Preset, metrics_named, preset
-from saywhy.evaluate.result import direction
-from saywhy.evaluate.runner import column
-from saywhy.evaluate.sentence_table import SENTENCE_COLUMNS, WAYS
+from saywhy.evaluate.result import Evaluation, direction
+from saywhy.evaluate.runner import column, evaluate
+from saywhy.evaluate.sentence_table import SENTENCE_COLUMNS, WAYS, evaluate_sentences
+from saywhy.explainer import Explainer
 from saywhy.intervene import FILLS
 from saywhy.metrics.faithfulness import Drop
 from saywhy.metrics.masking import Masking
@@ -38,11 +40,11 @@ class Asked:
             UsageError: an unknown name.
         """
         if aviary:
-            return _on_birds(_names(methods), _names(metrics), name or next(iter(AVIARY_PRESETS)))
+            return _on_birds(names(methods), names(metrics), name or next(iter(AVIARY_PRESETS)))
         row = preset(name or "quick")
-        named = _names(metrics)
+        named = names(metrics)
         chosen = cls(
-            _names(methods) or row.methods, tuple(metrics_named(named or row.metrics)), row,
+            names(methods) or row.methods, tuple(metrics_named(named or row.metrics)), row,
             () if named else row.where_possible,
         )  # fmt: skip
         _check("method", chosen.methods, [*METHODS, *WORDS])
@@ -67,8 +69,59 @@ def _check(what: str, names: Sequence[str], known: Sequence[str]) -> None:
             raise unknown(what, name, known)
 
 
-def _names(text: str | None) -> tuple[str, ...]:
+def names(text: str | None) -> tuple[str, ...]:
+    """The names of a list a,b."""
     return tuple(n.strip() for n in (text or "").split(",") if n.strip())
+
+
+@dataclass(frozen=True)
+class Few:
+    """How many pictures at most: in all, for methods that ask the model hundreds of times, for metrics that do; None
+    where the preset says it."""
+
+    pictures: int | None = None
+    perturbation: int | None = None
+    sanity: int | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every table is measured with: the fitted parts, how many pictures, the seed, who is told."""
+
+    fitted: Explainer
+    few: Few
+    seed: int
+    tell: Callable[[int, int, str], None]
+
+    def _methods(self, asked: Asked) -> tuple[str, ...]:
+        """Those that are asked for, and those that fitted parts serve."""
+        return tuple(dict.fromkeys([*asked.methods, *self.fitted.options]))
+
+    def birds(self, asked: Asked) -> Evaluation:
+        """The table of birds: of sentences or of maps."""
+        how: dict[str, Any] = {"limit": self.few.pictures or PICTURES, "seed": self.seed, "progress": self.tell}
+        clf = self.fitted.clf
+        if asked.sentences:
+            return evaluate_sentences(clf, asked.methods, asked.metrics, explainer=self.fitted, **how)
+        return evaluate_aviary(
+            clf, self._methods(asked), asked.metrics, options=self.fitted.options,
+            perturbation_limit=self.few.perturbation, **how,
+        )  # fmt: skip
+
+    def photos(
+        self, asked: Asked, items: Sequence[Item], target: str, truth: Sequence[str], how: Conventions,
+        limits: Mapping[str, float],
+    ) -> Evaluation:  # fmt: skip
+        """The table of photos; a metric with a limit is measured on all of them or is an error."""
+        usual = asked.preset
+        return evaluate(
+            self.fitted.clf, items, self._methods(asked), asked.metrics, options=self.fitted.options, target=target,
+            truth=truth, limit=self.few.pictures, controls=usual.controls,
+            perturbation_limit=self.few.perturbation or usual.perturbation_limit,
+            sanity_limit=self.few.sanity or usual.sanity_limit,
+            where_possible=[m for m in asked.where_possible if m not in limits],
+            conventions=how, seed=self.seed, progress=self.tell,
+        )  # fmt: skip
 
 
 def limits_of(texts: Sequence[str]) -> dict[str, float]:

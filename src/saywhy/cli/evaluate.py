@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saywhy import files
-from saywhy.cli.options import check_folders, fitted_parts, takes_model
+from saywhy.cli.options import check_folders, check_out, fitted_parts, takes_model
 from saywhy.cli.output import notes, progress, tell_skipped
 from saywhy.errors import UsageError
 
@@ -60,53 +60,51 @@ def evaluate(
         Path | None, typer.Option("--out", "-o", help="A .md, .tex or .json file, or a folder for all three.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    reproducible: Annotated[
+        bool,
+        typer.Option("--reproducible", help="Leave out the milliseconds: equal runs write equal files, byte for byte."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Compare saliency methods by metrics, over photos or over birds whose right explanation is known; or judge the
     sentences on such birds."""
-    from saywhy import evaluate as table
     from saywhy.cli import eval_request as request
     from saywhy.collection import find_images
 
     limits = request.limits_of(fail_below or [])
     asked = request.Asked.of(methods, metrics, preset, aviary=aviary)
     request.check_limits(limits, asked.metrics)
-    usual = asked.preset
-    how = request.conventions(fill, masking, drop, steps or usual.steps)
+    how = request.conventions(fill, masking, drop, steps or asked.preset.steps)
     if aviary == bool(images):
         raise UsageError("give photos, or --aviary: one of the two")
     check_folders(explainer=explainer)
+    _check_table(out)
     items = find_images(images or [])
     tell_skipped(images or [], quiet)
+    few = request.Few(limit, perturbation_limit, sanity_limit)
     with progress(quiet, 1) as tell:
-
-        def told(done: int, total: int, text: str) -> None:
-            tell(0, f"{text} ({done + 1} of {total})")
-
-        clf = load()
-        fitted = fitted_parts(explainer, clf)
-        names = tuple(dict.fromkeys([*asked.methods, *fitted.options]))
-        if asked.sentences:
-            found = table.evaluate_sentences(
-                clf, asked.methods, asked.metrics, explainer=fitted, limit=limit or table.PICTURES, seed=seed,
-                progress=told,
-            )  # fmt: skip
-        elif aviary:
-            found = table.evaluate_aviary(
-                clf, names, asked.metrics, options=fitted.options, limit=limit or table.PICTURES,
-                perturbation_limit=perturbation_limit, seed=seed, progress=told,
-            )  # fmt: skip
-        else:
-            found = table.evaluate(
-                clf, items, names, asked.metrics, options=fitted.options, target=target,
-                truth=[n.strip() for n in (truth or "").split(",") if n.strip()], limit=limit,
-                perturbation_limit=perturbation_limit or usual.perturbation_limit,
-                sanity_limit=sanity_limit or usual.sanity_limit, controls=usual.controls,
-                where_possible=[m for m in asked.where_possible if m not in limits],
-                conventions=how, seed=seed, progress=told,
-            )  # fmt: skip
+        fitted = fitted_parts(explainer, load())
+        run = request.Run(fitted, few, seed, lambda done, total, text: tell(0, f"{text} ({done + 1} of {total})"))
+        found = run.birds(asked) if aviary else run.photos(asked, items, target, request.names(truth), how, limits)
+    found = found.untimed() if reproducible else found
     _show_table(found, as_json, out, quiet)
-    worse = found.worse_than(limits)
+    _end(found, found.worse_than(limits))
+
+
+def _check_table(out: Path | None) -> None:
+    """Raises UsageError where the file or the folder of a table cannot be."""
+    from saywhy.evaluate.result import SUFFIXES
+
+    if out is None:
+        return
+    single = out.suffix in SUFFIXES.values()
+    if single and out.is_dir():
+        raise UsageError(f"-o {out}: is a folder, and its name is that of a file")
+    check_out(out.parent if single else out)
+
+
+def _end(found: Evaluation, worse: list[str]) -> None:
+    """Says what could not be measured and what is worse than asked, and ends with 1 if anything is."""
     for text in [*(f"failed: {image}: {error}" for image, error in found.failures), *worse]:
         notes.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
     if found.failures or worse:

@@ -67,7 +67,8 @@ def cell(values: Values, *, seed: int = 0) -> Cell:
 class Row:
     """A method (or a control) with its cells by metric and what its maps cost, a picture.
 
-    `pictures` names those that were measured, in order; `degenerate` counts its maps that are no map.
+    `pictures` names those that were measured, in order; `degenerate` counts its maps that are no map; `milliseconds` is
+    None where the table is to be reproducible.
     """
 
     method: str
@@ -77,7 +78,7 @@ class Row:
     degenerate: Mapping[str, int]
     forward_passes: float
     tail_passes: float
-    milliseconds: float
+    milliseconds: float | None
 
     def to_dict(self, *, values: bool = False) -> dict[str, Any]:
         """JSON values."""
@@ -88,7 +89,7 @@ class Row:
             "degenerate": dict(self.degenerate),
             "forward_passes": round(self.forward_passes, 2),
             "tail_passes": round(self.tail_passes, 2),
-            "milliseconds": round(self.milliseconds, 2),
+            "milliseconds": None if self.milliseconds is None else round(self.milliseconds, 2),
             "metrics": {name: c.to_dict(values=values) for name, c in self.cells.items()},
             **({"files": list(self.pictures)} if values else {}),
         }
@@ -128,6 +129,10 @@ class Evaluation:
         if found is None:
             raise unknown("measured metric", name, [c.name for c in self.columns])
         return found
+
+    def untimed(self) -> Evaluation:
+        """The same without the milliseconds, by which alone two equal runs differ."""
+        return replace(self, rows=tuple(replace(row, milliseconds=None) for row in self.rows))
 
     def table(self, form: Form = "markdown") -> str:
         """The table with its conventions as text: "markdown", "latex" (booktabs) or "json".
@@ -208,8 +213,10 @@ def _row(values: Mapping[str, Any]) -> Row:
         )
         for name, c in values["metrics"].items()
     }  # fmt: skip
-    costs = (float(values[k]) for k in ("forward_passes", "tail_passes", "milliseconds"))
-    return Row(values["method"], values["control"], tuple(values["files"]), cells, values["degenerate"], *costs)
+    return Row(
+        values["method"], values["control"], tuple(values["files"]), cells, values["degenerate"],
+        values["forward_passes"], values["tail_passes"], values["milliseconds"],
+    )  # fmt: skip
 
 
 def on_pictures(row: Row, pictures: Sequence[str], *, seed: int = 0) -> Row:
@@ -271,7 +278,7 @@ def _cost(row: Row) -> list[str]:
     bad = sum(row.degenerate.values())
     return [
         str(len(row.pictures)), str(bad), f"{row.forward_passes:.4g}", f"{row.tail_passes:.4g}",
-        "–" if row.control else f"{row.milliseconds:.3g}",
+        "–" if row.control or row.milliseconds is None else f"{row.milliseconds:.3g}",
     ]  # fmt: skip
 
 

@@ -33,9 +33,12 @@ FORMS = (
 )
 
 
+Entry = str | Sequence[Any]  # a name, or a pair of it and its WordNet id
+
+
 class Names(tuple[str, ...]):
     """Class names by index; `how` says in words where they come from and how they were read, `ids` are their WordNet
-    ids, where the file has them."""
+    ids, where the file has them ("" for a class that has none)."""
 
     how: str = ""
     ids: tuple[str, ...] = ()
@@ -61,26 +64,36 @@ def read_classes(path: Path) -> Names:
         names, form = _folders(path), "its folders in the order of ImageFolder, which is the alphabet's"
     else:
         names, form = _of_file(path)
-    return _named([n.strip() for n in names], path, form)
+    return _named(names, path, form)
 
 
-def _named(names: Sequence[str], path: Path, form: str) -> Names:
+def _named(entries: Sequence[Entry], path: Path, form: str) -> Names:
+    ids, names = zip(*map(_apart, entries), strict=True) if entries else ((), ())
     if not names or not all(names):
         raise UsageError(f"{path}: needs one class name a line, and no empty line between them")
     first = ", ".join(f"{i} {n}" for i, n in enumerate(names[:SHOWN]))
     found = Names(names)
     found.how = f"{len(names)} class names from {path.name} ({form}): {first}" + (", ..." if len(names) > SHOWN else "")
+    found.ids = ids if any(ids) else ()
     return found
 
 
-def _folders(path: Path) -> list[str]:
-    names = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _apart(entry: Entry) -> tuple[str, str]:
+    """The WordNet id, if there is one, and the name beside it, which may come before it."""
+    if isinstance(entry, str):
+        return "", entry.strip()
+    first, second = (str(part).strip() for part in entry)
+    return (second, first) if WNID.fullmatch(second) else (first if WNID.fullmatch(first) else "", second)
+
+
+def _folders(path: Path) -> list[Entry]:
+    names: list[Entry] = [*sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))]
     if not names:
         raise UsageError(f"{path}: a folder without class folders; classes come from {FORMS}")
     return names
 
 
-def _of_file(path: Path) -> tuple[list[str], str]:
+def _of_file(path: Path) -> tuple[list[Entry], str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -104,7 +117,7 @@ def _of_file(path: Path) -> tuple[list[str], str]:
 # Values: JSON, and Python's literals.
 
 
-def _of_value(path: Path, value: Any) -> tuple[list[str], str]:
+def _of_value(path: Path, value: Any) -> tuple[list[Entry], str]:
     if isinstance(value, Mapping):
         key = next((k for k in INSIDE if isinstance(value.get(k), (Mapping, list)) and value[k]), None)
         if key is not None:
@@ -115,18 +128,18 @@ def _of_value(path: Path, value: Any) -> tuple[list[str], str]:
         if all(isinstance(v, str) for v in value):
             return value, "a list"
         if all(isinstance(v, Mapping) and _key(v, NAME_KEYS) for v in value):
-            names = [str(v[_key(v, NAME_KEYS)]) for v in value]
+            names = [_with_id(v) for v in value]
             if all(_key(v, INDEX_KEYS) for v in value):
                 return _ordered(path, [(v[_key(v, INDEX_KEYS)], n) for v, n in zip(value, names, strict=True)], "rows")
             return names, "a list of rows"
         if all(isinstance(v, list) and len(v) == 2 for v in value):
             if all(_whole(v[0]) for v in value):
                 return _ordered(path, value, "rows of index and name")
-            return [_second(v) for v in value], "a list of rows"
+            return value, "a list of rows"
     raise _unknown(path)
 
 
-def _of_mapping(path: Path, value: Mapping[str, Any]) -> tuple[list[str], str]:
+def _of_mapping(path: Path, value: Mapping[str, Any]) -> tuple[list[Entry], str]:
     """index -> name, index -> [wnid, name], index -> row, or name -> index (values that are whole numbers)."""
     if not value:
         raise _unknown(path)
@@ -136,17 +149,18 @@ def _of_mapping(path: Path, value: Mapping[str, Any]) -> tuple[list[str], str]:
         return _ordered(path, [(v, str(k)) for k, v in value.items()], "name -> index")
     if all(_whole(k) for k in value):
         if all(isinstance(v, list) and len(v) == 2 for v in value.values()):
-            return _ordered(path, [(k, _second(v)) for k, v in value.items()], "index -> [WordNet id, name]")
+            return _ordered(path, list(value.items()), "index -> [WordNet id, name]")
         if all(isinstance(v, Mapping) and _key(v, NAME_KEYS) for v in value.values()):
-            return _ordered(path, [(k, v[_key(v, NAME_KEYS)]) for k, v in value.items()], "index -> row")
+            return _ordered(path, [(k, _with_id(v)) for k, v in value.items()], "index -> row")
         if all(isinstance(v, (str, int, float)) for v in value.values()):
             return _ordered(path, [(k, v) for k, v in value.items()], "index -> name")
     raise _unknown(path)
 
 
-def _second(row: Sequence[Any]) -> str:
-    """The name beside a WordNet id, which may come first or last."""
-    return str(row[0] if WNID.fullmatch(str(row[1])) else row[1])
+def _with_id(row: Mapping[str, Any]) -> Entry:
+    """The name of a row, with its WordNet id if one stands beside it."""
+    name = str(row[_key(row, NAME_KEYS)])
+    return next(((v, name) for v in row.values() if isinstance(v, str) and WNID.fullmatch(v)), name)
 
 
 def _key(row: Mapping[str, Any], known: Sequence[str]) -> str:
@@ -157,9 +171,11 @@ def _whole(value: Any) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdigit())
 
 
-def _ordered(path: Path, rows: Sequence[Sequence[Any]], form: str) -> tuple[list[str], str]:
+def _ordered(path: Path, rows: Sequence[Sequence[Any]], form: str) -> tuple[list[Entry], str]:
     """Names by index; indices are 0 to n - 1, or 1 to n."""
-    by_index = {int(index): str(name) for index, name in rows}
+    by_index: dict[int, Entry] = {
+        int(i): entry if isinstance(entry, (list, tuple)) else str(entry) for i, entry in rows
+    }
     start = min(by_index)
     if len(by_index) != len(rows) or start not in (0, 1) or max(by_index) != start + len(rows) - 1:
         raise UsageError(
@@ -177,7 +193,7 @@ def _unknown(path: Path) -> UsageError:
 # Lines.
 
 
-def _of_lines(path: Path, lines: Sequence[str]) -> tuple[list[str], str]:
+def _of_lines(path: Path, lines: Sequence[str]) -> tuple[list[Entry], str]:
     """A name a line, with an index before or behind it, or a WordNet id before it."""
     lines = [line.strip() for line in lines]
     if not lines or not all(lines):
@@ -192,7 +208,7 @@ def _of_lines(path: Path, lines: Sequence[str]) -> tuple[list[str], str]:
                 return _ordered(path, pairs, f"lines of {form}")
     ids = [re.fullmatch(rf"({WNID.pattern})[\s,:]+(.+)", line) for line in lines]
     if all(ids):
-        return [row[2] for row in ids if row], "lines of WordNet id and name"
+        return [row.groups() for row in ids if row], "lines of WordNet id and name"
     return list(lines), "a name a line"
 
 
@@ -200,7 +216,7 @@ _INDEX_FIRST = re.compile(r"(?P<index>\d+)\s*[\s,:;=]\s*(?P<name>\S.*)")
 _INDEX_LAST = re.compile(r"(?P<name>.*\S)\s*[\s,:;=]\s*(?P<index>\d+)")
 
 
-def _of_table(path: Path, lines: Sequence[str]) -> tuple[list[str], str] | None:
+def _of_table(path: Path, lines: Sequence[str]) -> tuple[list[Entry], str] | None:
     """A table with a head that names its columns; None where there is none."""
     rows = list(csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
     head = [cell.strip().lower() for cell in rows[0]]
@@ -208,6 +224,9 @@ def _of_table(path: Path, lines: Sequence[str]) -> tuple[list[str], str] | None:
     index = next((head.index(k) for k in (*INDEX_KEYS, "idx", "class_id", "label_id") if k in head), None)
     if name is None or not all(len(row) == len(head) for row in rows):
         return None
+    named = [_with_id(dict(zip(head, row, strict=True))) for row in rows[1:]]
     if index is None or index == name or not all(_whole(row[index].strip()) for row in rows[1:]):
-        return [row[name] for row in rows[1:]], "a table"
-    return _ordered(path, [(row[index].strip(), row[name]) for row in rows[1:]], "a table of index and name")
+        return named, "a table"
+    return _ordered(
+        path, [(row[index].strip(), n) for row, n in zip(rows[1:], named, strict=True)], "a table of index and name"
+    )
