@@ -28,6 +28,7 @@ NAMES = [
     "UsageError",
     "__version__",
     "explain",
+    "explain_each",
     "load_classifier",
     "read",
     "RegionScores",

@@ -12,6 +12,7 @@ from saywhy.errors import SaywhyError as SaywhyError
 from saywhy.errors import UsageError as UsageError
 from saywhy.explainer import Explainer as Explainer
 from saywhy.explainer import explain as explain
+from saywhy.explainer import explain_each as explain_each
 from saywhy.explanation import Explanation as Explanation
 from saywhy.image import Preprocess as Preprocess
 from saywhy.image import read as read

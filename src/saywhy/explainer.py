@@ -158,6 +158,12 @@ class Explainer:
         """Explains one image; as `saywhy.explain`, whose other options may be given."""
         return explain(self.clf, source, target, versus, explainer=self, **how)
 
+    def explain_each(
+        self, source: Source | Picture | Tensor, targets: Sequence[Class], versus: Class | None = None, **how: Any
+    ) -> tuple[Explanation, ...]:
+        """Explains several classes of one image; as `saywhy.explain_each`."""
+        return explain_each(self.clf, source, targets, versus, explainer=self, **how)
+
 
 def fittable(parts: Sequence[str] | None = None) -> list[str]:
     """These parts, or all that learn from pictures alone; an error names those that do not learn."""
@@ -236,6 +242,8 @@ def explain(
     """
     if unit not in ("probability", "log-odds"):
         raise UsageError(f"unit is 'probability' or 'log-odds', not {unit!r}")
+    if isinstance(target, (list, tuple)):
+        raise UsageError("one class is explained at a time; for several: saywhy.explain_each(clf, photo, [...])")
     fitted = explainer or Explainer(clf)  # type: ignore[arg-type]  # it loads what is no Classifier yet
     clf = fitted.clf if explainer is None else classifier_of(clf)
     _check_owner(fitted, clf)
@@ -251,6 +259,46 @@ def explain(
     said = tell([*_told(seen), *(found for c in confirmed.values() for found in c.said)])
     skipped, seconds = sum(c.skipped for c in confirmed.values()), time.perf_counter() - start
     return to_explanation(seen, confirmed, said, skipped, runs, meter=meter, seconds=seconds, seed=seed)
+
+
+def explain_each(
+    clf: Model,
+    source: Source | Picture | Tensor,
+    targets: Sequence[Class],
+    versus: Class | None = None,
+    *,
+    explainer: Explainer | None = None,
+    surroundings: str | Path | Sequence[str | Path] | None = None,
+    seed: int = 0,
+    **how: Any,
+) -> tuple[Explanation, ...]:
+    """Explains several classes of one image, one Explanation each, in their order.
+
+    What hiding a part does is asked once for all of them, so that the second class costs little: each is what
+    `saywhy.explain` says of it alone, but for its `cost`. Keywords are those of `saywhy.explain`.
+
+    Raises:
+        UsageError: no class, one that is named twice or that is `versus` too, and as `saywhy.explain`.
+        InputError, ModelError: as `saywhy.explain`.
+    """
+    if isinstance(targets, str) or not isinstance(targets, Sequence) or not targets:
+        raise UsageError(f'targets are several classes in a list, such as ["cat", "dog"]; got {targets!r}')
+    fitted = explainer or Explainer(clf)  # type: ignore[arg-type]  # it loads what is no Classifier yet
+    fitted = fitted if surroundings is None else fitted.given(seed, surroundings=surroundings)
+    clf = fitted.clf if explainer is None else classifier_of(clf)
+    check_classes(clf, targets, versus)
+    picture = clf.read(source)
+    with remembering():
+        return tuple(explain(clf, picture, t, versus, explainer=fitted, seed=seed, **how) for t in targets)
+
+
+def check_classes(clf: Classifier, targets: Sequence[Class | None], versus: Class | None = None) -> None:
+    """Raises UsageError for a class that there is not, that is asked for twice, or that is compared with itself."""
+    named = [clf.class_index(t) for t in targets if t not in (None, "predicted")]
+    if len(set(named)) < len(named):
+        raise UsageError(f"the class {clf.class_names[max(named, key=named.count)]!r} is asked for twice")
+    if versus is not None and (other := clf.class_index(versus)) in named:
+        raise UsageError(f"target and versus are both {clf.class_names[other]!r}; name another class for versus")
 
 
 def _told(seen: Seen) -> list[Found]:

@@ -85,7 +85,7 @@ class Few:
 
 
 @dataclass(frozen=True)
-class Run:
+class Measuring:
     """What every table is measured with: the fitted parts, how many pictures, the seed, who is told."""
 
     fitted: Explainer

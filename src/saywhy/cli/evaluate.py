@@ -84,7 +84,7 @@ def evaluate(
     few = request.Few(limit, perturbation_limit, sanity_limit)
     with progress(quiet, 1) as tell:
         fitted = fitted_parts(explainer, load())
-        run = request.Run(fitted, few, seed, lambda done, total, text: tell(0, f"{text} ({done + 1} of {total})"))
+        run = request.Measuring(fitted, few, seed, lambda done, total, text: tell(0, f"{text} ({done + 1} of {total})"))
         found = run.birds(asked) if aviary else run.photos(asked, items, target, request.names(truth), how, limits)
     found = found.untimed() if reproducible else found
     _show_table(found, as_json, out, quiet)

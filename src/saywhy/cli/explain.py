@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
+from itertools import count, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import saywhy
-from saywhy import files
 from saywhy.cli.options import as_said, check_folders, check_out, fitted_parts, takes_model
 from saywhy.cli.output import notes, progress, tell_skipped
+from saywhy.cli.writer import Query, Writer, queries
 from saywhy.errors import InputError, SaywhyError, UsageError, unknown
-from saywhy.render.index_page import Row, index_page
 
 if TYPE_CHECKING:
     from saywhy.classifier import Classifier
     from saywhy.collection import Item
-    from saywhy.explanation import Explanation, Unit
+    from saywhy.explanation import Explanation
 
-
-INDEX = "index"
 WRITTEN = ("format", "out", "quiet", "skip_existing")  # options that say how an answer is written, and change none
 
 
@@ -34,7 +32,8 @@ def explain(
     load: Callable[[], Any],
     images: Annotated[list[str], typer.Argument(help="Photos: files, globs, folders, or an images.jsonl.")],
     target: Annotated[
-        str | None, typer.Option(help="The class to explain: index or name; default: the predicted.")
+        list[str] | None,
+        typer.Option(help="The class to explain: index or name; default: the predicted. May be given several times."),
     ] = None,
     versus: Annotated[str | None, typer.Option(help="The class to compare it with; default: the runner-up.")] = None,
     method: Annotated[str | None, typer.Option(help="The saliency method of the map.")] = None,
@@ -61,7 +60,8 @@ def explain(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Explain why the model gives a photo its class: regions, what each counted, and checked sentences."""
-    from saywhy.collection import find_images, stems
+    from saywhy.collection import find_images
+    from saywhy.explainer import check_classes
     from saywhy.saliency import METHODS
 
     formats = _formats(format, out)
@@ -72,54 +72,71 @@ def explain(
     items = find_images(images)
     check_folders(explainer=explainer, surroundings=surroundings)
     tell_skipped(images, quiet)
-    # Of one photo alone there is no index, and its name is its own.
-    names = stems([*([Path(INDEX)] if len(items) > 1 else []), *(item.path for item in items)])[-len(items) :]
-    writer = _Writer(out, formats, names, [item.class_name for item in items])
-    waiting = [n for n in range(len(items)) if not (skip_existing and writer.is_there(n))]
-    if not quiet and len(waiting) < len(items):
-        notes.print(f"skipped: {len(items) - len(waiting)} photos whose files are there")
-    missing = [n for n in waiting if not items[n].path.exists()]
+    writer = Writer(out, formats, queries(items, target or [None]))
+    waiting = [q for q in writer.queries if not (skip_existing and writer.is_there(q))]
+    if not quiet and len(waiting) < len(writer.queries):
+        notes.print(f"skipped: {len(writer.queries) - len(waiting)} photos whose files are there")
+    missing = [q for q in waiting if not q.item.path.exists()]
     if len(missing) == len(waiting):  # then there is nothing to load a model for
-        for n in missing:
-            writer.failed(n, items[n].path, InputError(f"{items[n].path}: no such file"))
-        _end(writer, quiet)
-        return
-    clf = load()
-    fitted = fitted_parts(explainer, clf)
-    if surroundings is not None:
-        fitted = fitted.given(seed, surroundings=surroundings)
-    for name in (target, versus):
-        if name not in (None, "predicted"):
-            clf.class_index(name)
-    asked = as_said(ctx, WRITTEN)
+        for q in missing:
+            writer.failed(q, InputError(f"{q.item.path}: no such file"))
+    else:
+        clf = load()
+        fitted = fitted_parts(explainer, clf)
+        if surroundings is not None:
+            fitted = fitted.given(seed, surroundings=surroundings)
+        check_classes(clf, target or [], versus)
+        how = {"method": method, "regions": regions, "unit": unit, "explainer": fitted, "fast": fast, "seed": seed}
+        _answer_all(clf, waiting, writer, versus, how, as_said(ctx, WRITTEN), reproducible=reproducible, quiet=quiet)
+    writer.close(quiet)
+    if writer.failures:
+        raise typer.Exit(1)
+
+
+def _answer_all(
+    clf: Classifier,
+    waiting: list[Query],
+    writer: Writer,
+    versus: str | None,
+    how: dict[str, Any],
+    asked: dict[str, tuple[str, ...]],
+    *,
+    reproducible: bool,
+    quiet: bool,
+) -> None:
+    """Explains one question after the other and writes each at once; those about one photo share what was asked."""
+    from saywhy.intervene import remembering
+
+    done = count()
     try:
-        with progress(quiet, len(items)) as tell:
-            for n in waiting:
-                item = items[n]
-                try:
-                    with redirect_stdout(sys.stderr):  # a model's own code may print while it is asked
-                        other = versus if target or versus else _true_class(clf, item)
-                        found = saywhy.explain(
-                            clf, item.path, target, other, method=method, regions=regions, unit=cast("Unit", unit),
-                            explainer=fitted, fast=fast, seed=seed,
-                            progress=lambda step, n=n, item=item: tell(n, f"{item.path.name}: {step}"),  # type: ignore[misc]
-                        )  # fmt: skip
-                    writer.write(n, (found.untimed() if reproducible else found).asked_by(asked))
-                except UsageError:
-                    raise
-                except SaywhyError as e:
-                    writer.failed(n, item.path, e)
+        with progress(quiet, len(waiting)) as tell:
+            for _, same in groupby(waiting, key=lambda q: q.item.path):
+                with remembering():
+                    for q in same:
+                        step = partial(_told, tell, next(done), q)
+                        try:
+                            found = _answered(clf, q, versus, how | {"progress": step})
+                            own = asked if q.target is None else {**asked, "--target": (q.target,)}
+                            writer.write(q, (found.untimed() if reproducible else found).asked_by(own))
+                        except UsageError:
+                            raise
+                        except SaywhyError as e:
+                            writer.failed(q, e)
     except KeyboardInterrupt:
         notes.print("interrupted: what was done is kept", style="red")
         writer.close(quiet)
         raise typer.Exit(130) from None
-    _end(writer, quiet)
 
 
-def _end(writer: _Writer, quiet: bool) -> None:
-    writer.close(quiet)
-    if writer.failures:
-        raise typer.Exit(1)
+def _told(tell: Callable[[int, str], None], done: int, q: Query, step: str) -> None:
+    about = q.item.path.name if q.target is None else f"{q.item.path.name}, {q.target}"
+    tell(done, f"{about}: {step}")
+
+
+def _answered(clf: Classifier, q: Query, versus: str | None, how: dict[str, Any]) -> Explanation:
+    with redirect_stdout(sys.stderr):  # a model's own code may print while it is asked
+        other = versus if q.target or versus else _true_class(clf, q.item)
+        return saywhy.explain(clf, q.item.path, q.target, other, **how)
 
 
 def _true_class(clf: Classifier, item: Item) -> int | None:
@@ -152,83 +169,3 @@ def _formats(given: str | None, out: Path | None) -> list[str]:
     if out is not None:
         check_out(out)
     return formats
-
-
-class _Writer:
-    """Writes or prints explanations as they come; a file is there whole or not at all."""
-
-    def __init__(self, out: Path | None, formats: list[str], names: list[str], labels: list[str | None]) -> None:
-        self.out, self.formats, self.names, self.labels = out, formats, names, labels
-        self.rows: list[Row] = []
-        self.failures: list[str] = []
-        self.records: list[dict[str, Any]] = []
-        self.files: list[Path] = []
-        self.printed = 0
-
-    def write(self, number: int, found: Explanation) -> None:
-        from saywhy.render import RENDERERS
-
-        self._listed(number, found)
-        if self.out is None and self.formats != ["text"]:
-            self._told(found.to_dict())
-            return
-        text = RENDERERS["text"].function(found).decode()
-        if self.out is not None:
-            for name in self.formats:
-                row = RENDERERS[name]
-                self.files.append(files.write(self.out / (self.names[number] + row.suffix), row.function(found)))
-        print(("\n" if self.printed else "") + text.rstrip("\n"), flush=True)
-        self.printed += 1
-
-    def failed(self, number: int, path: Path, error: SaywhyError) -> None:
-        message = str(error)
-        self.failures.append(message if str(path) in message else f"{path}: {message}")
-        self.rows.append(Row(str(path), label=self.labels[number], failed=message))
-        self._told({"image": str(path), "error": message})
-
-    def is_there(self, number: int) -> bool:
-        """Whether all files of a photo are there; then it is listed as its record says, if that can be read."""
-        assert self.out is not None
-        files = [self.out / (self.names[number] + self._suffix(name)) for name in self.formats]
-        if not all(file.is_file() for file in files):
-            return False
-        record = self.out / f"{self.names[number]}.json"
-        if record in files:
-            from saywhy.explanation import Explanation
-
-            try:
-                self._listed(number, Explanation.from_dict(json.loads(record.read_text(encoding="utf-8"))))
-            except ValueError:  # half a record, or one of another version: it is made again
-                return False
-        return True
-
-    def _suffix(self, name: str) -> str:
-        from saywhy.render import RENDERERS
-
-        return RENDERERS[name].suffix
-
-    def _listed(self, number: int, found: Explanation) -> None:
-        page = f"{self.names[number]}.html" if "html" in self.formats else ""
-        path, answer = found.image.path or self.names[number], found.prediction
-        self.rows.append(Row(path, page, self.labels[number], answer.class_name, answer.probability))
-
-    def _told(self, record: dict[str, Any]) -> None:
-        """One record, or one failure: a line at once, or kept for the list."""
-        if self.formats == ["jsonl"]:
-            print(json.dumps(record, ensure_ascii=False, allow_nan=False), flush=True)
-        else:
-            self.records.append(record)
-
-    def close(self, quiet: bool) -> None:
-        from saywhy.explanation import json_document
-
-        if self.out is None and self.formats == ["json"]:
-            sys.stdout.write(json_document(self.records))
-        if self.out is not None and len(self.names) > 1 and "html" in self.formats:
-            self.files.insert(0, files.write(self.out / f"{INDEX}.html", index_page(self.rows)))
-        for message in self.failures:
-            notes.print(f"failed: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-        if self.files and not quiet:
-            page = next((f for f in self.files if f.suffix == ".html"), self.files[0])
-            also = f" and {len(self.files) - 1} more files" if len(self.files) > 1 else ""
-            notes.print(f"look at {page}{also}", markup=False, highlight=False, soft_wrap=True)

@@ -81,7 +81,7 @@ def _is_said(ctx: typer.Context, name: str) -> bool:
 def _words(value: object) -> tuple[str, ...]:
     if value is True:
         return ()
-    return tuple(map(str, value)) if isinstance(value, tuple) else (str(value),)
+    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else (str(value),)
 
 
 def _load(options: dict[str, Any]) -> Classifier:

@@ -1,4 +1,4 @@
-"""The page of a run over many photos: one row a photo, errors and sure answers first."""
+"""The page of a run over many photos: one row for each answer, errors and sure answers first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from saywhy.render.pages import templates
 
 @dataclass(frozen=True)
 class Row:
-    """A photo of a run: its path, the file of its page, its label where it has one, and the answer; or what failed."""
+    """A photo of a run: its path, the file of its page, its label where it has one, the answer, and the class that was
+    asked about where one was; or what failed."""
 
     path: str
     page: str = ""
@@ -20,6 +21,7 @@ class Row:
     answer: str = ""
     probability: float = 0.0
     failed: str = ""
+    asked: str = ""
 
     @property
     def wrong(self) -> bool:
@@ -38,12 +40,15 @@ def index_page(rows: Sequence[Row]) -> bytes:
             "answer": wording.clean(row.answer),
             "percent": "" if row.failed else wording.percent(row.probability),
             "wrong": row.wrong,
+            "asked": wording.clean(row.asked),
             "failed": wording.clean(row.failed),
         }
         for row in sorted(rows, key=_order)
     ]
-    labelled, wrong = sum(row.label is not None for row in rows), sum(row.wrong for row in rows)
-    content = {"rows": shown, "labelled": labelled, "wrong": wrong}
+    photos, labelled = {row.path for row in rows}, {row.path for row in rows if row.label is not None}
+    wrong = {row.path for row in rows if row.wrong}
+    counts = {"photos": len(photos), "labelled": len(labelled), "wrong": len(wrong)}
+    content = {"rows": shown, "asked": any(row.asked for row in rows), **counts}
     return templates("failures.css").get_template("index.html").render(content).encode()
 
 
