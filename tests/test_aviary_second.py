@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from saywhy import aviary, load_classifier
-from saywhy.aviary import leaks, lexicon, render, sample, world
+from saywhy.aviary import drawing, leaks, render, sample, world
 from saywhy.aviary.birds import COLOURS, ORDERS
 from saywhy.aviary.classifiers import load, preprocess_of, untrained
 from saywhy.aviary.facts import facts
+from saywhy.aviary.lexicon import LIGHT
+from saywhy.aviary.lexicons import lexicon
 from saywhy.aviary.moves import moved_apart
 from saywhy.aviary.scenery import generator
 from saywhy.aviary.world import species
@@ -33,9 +35,13 @@ from saywhy.evaluate.part_effects import view
 from saywhy.train import aviary as training
 from saywhy.train.pictures import paint
 
-SECOND = world("2")
-TOLD = leaks.told_by_relation(SECOND)
+SECOND, CELLS = world("2"), world("cells")
+LATER = (SECOND, CELLS)
+of_later = pytest.mark.parametrize("known", LATER, ids=lambda w: w.edition)
+TOLD = [t for w in LATER for t in leaks.told_by_relation(w)]
+of_told = pytest.mark.parametrize(("a", "b", "row"), TOLD, ids=lambda v: getattr(v, "key", getattr(v, "name", "")))
 some_pictures = given(
+    edition=st.sampled_from([w.edition for w in LATER]),
     seed=st.integers(0, 50),
     index=st.integers(0, 5000),
     fault=st.sampled_from([None, None, "degraded", "two-species", "fragile-colour", "lookalike"]),
@@ -50,12 +56,15 @@ FIRST = {
     ("missing-part", 64): "03b396830374bc71",
     ("lookalike", 64): "a1e254533796ea87",
 }
-# Of pixels and records of the second.
-GOLDEN = {0: "51a23cba735922f3", 7: "22248c743c2d7eff", 31: "ab56b8f26f4dd10b"}
+# Of pixels and records of the later ones.
+GOLDEN = {
+    ("2", 0): "51a23cba735922f3", ("2", 7): "22248c743c2d7eff", ("2", 31): "ab56b8f26f4dd10b",
+    ("cells", 0): "db6a5a9eae979ff9", ("cells", 7): "ae359954720471b9", ("cells", 31): "b8f4e756d8929c44",
+}  # fmt: skip
 
 
 def birds(name, count=40):
-    return [SECOND.draw(generator(5, k), name) for k in range(count)]
+    return [world(species(name).edition).draw(generator(5, k), name) for k in range(count)]
 
 
 def of(species_name, seed=0):
@@ -77,12 +86,12 @@ def test_the_first_edition_is_what_it_was(key):
     assert digest.hexdigest()[:16] == FIRST[key]
 
 
-@pytest.mark.parametrize("index", GOLDEN)
-def test_the_same_seed_gives_the_same_second_edition(index):
-    one = sample(3, index, edition="2")
+@pytest.mark.parametrize(("edition", "index"), GOLDEN)
+def test_the_same_seed_gives_the_same_later_edition(edition, index):
+    one = sample(3, index, edition=edition)
     picture = render(one.scene)
     text = json.dumps(aviary.truth_record(one, picture)).encode()
-    assert sha256(picture.pixels.tobytes() + text).hexdigest()[:16] == GOLDEN[index]
+    assert sha256(picture.pixels.tobytes() + text).hexdigest()[:16] == GOLDEN[edition, index]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -95,20 +104,22 @@ def test_no_two_species_of_any_edition_share_a_name():
     assert all(species(n).name == n for n in names)
 
 
-def test_any_two_species_disagree_on_an_atom_that_both_fix():
-    for a, b in combinations(SECOND.species.values(), 2):
+@of_later
+def test_any_two_species_disagree_on_an_atom_that_both_fix(known):
+    for a, b in combinations(known.species.values(), 2):
         mine, theirs = ({(x.part, x.key, x.other): x.value for x in s.rule} for s in (a, b))
         assert any(mine[k] != theirs[k] for k in mine.keys() & theirs.keys()), (a.name, b.name)
 
 
-def test_rules_have_three_to_five_atoms_some_of_which_are_alternatives():
-    sizes = [len(s.clauses) for s in SECOND.species.values()]
+@of_later
+def test_rules_have_three_to_five_atoms_some_of_which_are_alternatives(known):
+    sizes = [len(s.clauses) for s in known.species.values()]
     assert min(sizes) == 3
-    assert max(sizes) == 5
-    assert sum(bool(s.either) for s in SECOND.species.values()) >= 4
+    assert max(sizes) == {"2": 5, "cells": 4}[known.edition]
+    assert sum(bool(s.either) for s in known.species.values()) >= len(sizes) / 6
 
 
-@pytest.mark.parametrize("name", SECOND.classes)
+@pytest.mark.parametrize("name", [n for w in LATER for n in w.classes])
 def test_every_bird_is_of_its_species_and_of_no_other(name):
     for bird in birds(name):
         assert aviary.identify(bird) == name
@@ -126,27 +137,30 @@ def test_alternatives_are_each_met_by_some_and_by_no_more_than_chance():
         assert met[key] / 400 == pytest.approx(share, abs=0.08)
 
 
-@pytest.mark.parametrize("donor", SECOND.classes)
+@pytest.mark.parametrize("donor", [n for w in LATER for n in w.classes])
 def test_every_bird_becomes_every_species(donor):
     for index in range(6):
-        assert aviary.become(sample(2, index, edition="2").scene, donor).birds[0].species == donor
+        assert aviary.become(sample(2, index, edition=species(donor).edition).scene, donor).birds[0].species == donor
 
 
 # --------------------------------------------------------------------------------------------------
 # Relations.
 
 
-def test_there_are_five_pairs_told_by_a_relation_alone_of_five_kinds():
-    assert len({row.key for _, _, row in TOLD}) == len(TOLD) == 5
+@of_later
+def test_every_relation_alone_tells_one_pair_apart(known):
+    told = [row for _, _, row in leaks.told_by_relation(known)]
+    assert sorted(r.key for r in told) == sorted(r.key for r in known.relations)
+    assert len(told) == {"2": 5, "cells": 2}[known.edition]
 
 
-@pytest.mark.parametrize(("a", "b", "row"), TOLD, ids=lambda v: getattr(v, "key", ""))
+@of_told
 def test_one_part_of_a_relation_gives_away_next_to_nothing(a, b, row):
     for one in leaks.alone(a, b, row, draws=1000):
         assert max(one.place, one.size) <= one.limit + 2 * one.error, one
 
 
-@pytest.mark.parametrize(("a", "b", "row"), TOLD, ids=lambda v: getattr(v, "key", ""))
+@of_told
 def test_the_two_places_together_give_the_relation(a, b, row):
     for name in (a.name, b.name):
         for bird in birds(name, 60):
@@ -155,17 +169,15 @@ def test_the_two_places_together_give_the_relation(a, b, row):
 
 def test_a_planted_giveaway_is_found(monkeypatch):
     a, b, row = next(t for t in TOLD if t[2].key == "height")
-    from saywhy.aviary import second
-
-    monkeypatch.setattr(second, "STEP", (0.4, 0.5))
+    monkeypatch.setattr(drawing, "STEP", (0.4, 0.5))
     assert max(one.place for one in leaks.alone(a, b, row, draws=300)) > 0.65
 
 
-@pytest.mark.parametrize(("a", "b", "row"), TOLD, ids=lambda v: getattr(v, "key", ""))
+@of_told
 def test_moving_both_parts_keeps_the_relation_and_moving_one_changes_it(a, b, row):
     seen = Counter()
     for k in range(24):
-        scene = SECOND.scene(generator(6, k), a.name, 64)
+        scene = world(a.edition).scene(generator(6, k), a.name, 64)
         moves = moved_apart(scene, row, generator(7, k))
         seen.update(moves.keys())
         if "together" in moves:
@@ -177,11 +189,13 @@ def test_moving_both_parts_keeps_the_relation_and_moving_one_changes_it(a, b, ro
     assert seen["one"] >= 10
 
 
-@pytest.mark.parametrize("row", SECOND.relations, ids=lambda r: r.key)
-def test_a_relation_can_be_turned_and_the_bird_stays_within_its_tracks(row):
+@of_told
+def test_a_relation_can_be_turned_and_the_bird_stays_within_its_tracks(a, b, row):
+    told = leaks.told_by_relation(world(a.edition))
     for k in range(15):
-        bird = aviary.become(sample(8, k, edition="2").scene, TOLD[k % 5][0].name)
-        scene = next((s for s in (bird, sample(8, k, edition="2").scene) if row.answer(s.birds[0])), None)
+        own = sample(8, k, edition=a.edition).scene
+        bird = aviary.become(own, told[k % len(told)][0].name)
+        scene = next((s for s in (bird, own) if row.answer(s.birds[0])), None)
         if scene is None:
             continue
         other = next(a for a in row.answers if a != row.answer(scene.birds[0]))
@@ -194,15 +208,17 @@ def test_a_relation_can_be_turned_and_the_bird_stays_within_its_tracks(row):
 # Nothing else tells the class.
 
 
-def test_scale_pose_and_place_are_drawn_before_the_bird():
-    scenes = {n: SECOND.scene(generator(9, 1), n, 64) for n in SECOND.classes}
+@of_later
+def test_scale_pose_and_place_are_drawn_before_the_bird(known):
+    scenes = {n: known.scene(generator(9, 1), n, 64) for n in known.classes}
     poses = {(b.x, b.y, b.scale, b.angle, b.lift, b.mirror) for b in (s.birds[0] for s in scenes.values())}
     assert len(poses) == 1
     assert len({s.objects for s in scenes.values()}) == 1
 
 
-def test_scale_and_place_are_wide():
-    drawn = [sample(1, i, edition="2", size=64).scene.birds[0] for i in range(300)]
+@of_later
+def test_scale_and_place_are_wide(known):
+    drawn = [sample(1, i, edition=known.edition, size=64).scene.birds[0] for i in range(300)]
     assert max(b.scale for b in drawn) > 1.7 * min(b.scale for b in drawn)
     x, y = (np.array([getattr(b, k) for b in drawn]) for k in "xy")
     assert np.ptp(x) > 0.35
@@ -210,20 +226,21 @@ def test_scale_and_place_are_wide():
 
 
 @few
-@given(seed=st.integers(0, 50), index=st.integers(0, 5000))
-def test_the_bird_is_whole_and_its_rule_shows(seed, index):
-    one = sample(seed, index, edition="2")
+@given(edition=st.sampled_from([w.edition for w in LATER]), seed=st.integers(0, 50), index=st.integers(0, 5000))
+def test_the_bird_is_whole_and_its_rule_shows(edition, seed, index):
+    one = sample(seed, index, edition=edition)
     picture = render(one.scene)
     mask = picture.bird_mask()
     assert not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
     assert set(species(one.species).parts) <= set(picture.shown())
 
 
-def test_the_audit_finds_a_nuisance_that_tells_the_class(monkeypatch):
-    clean = leaks.audit(0, pictures=144, draws=40, size=32)
+@of_later
+def test_the_audit_finds_a_nuisance_that_tells_the_class(known, monkeypatch):
+    clean = leaks.audit(0, edition=known.edition, pictures=144, draws=40, size=32)
     assert clean.found == ()
-    monkeypatch.setitem(leaks.NUMBERS, "scale", lambda b: SECOND.classes.index(b.species) + b.scale)
-    spoiled = leaks.audit(0, pictures=144, draws=40, size=32)
+    monkeypatch.setitem(leaks.NUMBERS, "scale", lambda b: known.classes.index(b.species) + b.scale)
+    spoiled = leaks.audit(0, edition=known.edition, pictures=144, draws=40, size=32)
     assert {"scale", "from the scale"} <= set(spoiled.found)
     assert leaks.record(spoiled)["found"] == list(spoiled.found)
     assert leaks.lines(spoiled)[-1].startswith("leaks: scale")
@@ -234,15 +251,15 @@ def test_the_audit_finds_a_nuisance_that_tells_the_class(monkeypatch):
 
 
 @few
-@given(seed=st.integers(0, 50), index=st.integers(0, 5000))
-def test_every_pixel_of_the_bird_is_in_the_mask_of_a_part(seed, index):
-    scene = sample(seed, index, edition="2").scene
+@given(edition=st.sampled_from([w.edition for w in LATER]), seed=st.integers(0, 50), index=st.integers(0, 5000))
+def test_every_pixel_of_the_bird_is_in_the_mask_of_a_part(edition, seed, index):
+    scene = sample(seed, index, edition=edition).scene
     picture, empty = render(scene), render(aviary.remove_bird(scene))
     changed = (picture.pixels.astype(int) - empty.pixels).any(axis=2)
     strange = np.abs(picture.pixels.astype(int) - empty.pixels).max(axis=2) > 128
     assert (strange & ~picture.bird_mask()).sum() <= 2  # what is left is a faint edge
     assert changed[picture.bird_mask()].mean() > 0.97
-    masks = np.stack([picture.visible(n) for n in ORDERS["2"] if n in scene.birds[0].names])
+    masks = np.stack([picture.visible(n) for n in ORDERS[edition] if n in scene.birds[0].names])
     assert np.array_equal(masks.any(axis=0), picture.bird_mask())
     assert masks.sum(axis=0).max() == 1
 
@@ -307,7 +324,7 @@ def test_the_bayes_game_adds_up_to_one_over_the_species_and_ends_sure(edition):
     bird = sample(0, 3, edition=edition).scene.birds[0]
     games = [aviary.bayes_game(bird, c).values for c in world(edition).classes]
     assert np.sum(games, axis=0) == pytest.approx(1)
-    assert games[0][0] == pytest.approx(1 / 24)
+    assert games[0][0] == pytest.approx(1 / len(games))
     assert aviary.bayes_game(bird, bird.species).values[-1] == pytest.approx(1)
 
 
@@ -322,9 +339,10 @@ def test_alternatives_and_optional_parts_have_their_chance_in_the_rule_game():
     assert crested.value([]) == pytest.approx(1 / 4 / 4 / 4 / 3 * (1 / 2 * 1 / 3))
 
 
+@of_later
 @pytest.mark.parametrize("index", range(8))
-def test_other_looks_change_the_species_exactly_where_the_rule_speaks(index):
-    scene = sample(3, index, edition="2").scene
+def test_other_looks_change_the_species_exactly_where_the_rule_speaks(known, index):
+    scene = sample(3, index, edition=known.edition).scene
     bird, shares = scene.birds[0], aviary.replaced_looks(scene)
     for part in bird.names:
         by_key: dict[str, list[bool]] = {}
@@ -334,7 +352,7 @@ def test_other_looks_change_the_species_exactly_where_the_rule_speaks(index):
         if part not in species(bird.species).parts:
             assert not any(shares[part].values())
     assert [k for k, _ in aviary.other_backgrounds(scene)] == [
-        k for k in aviary.BACKGROUNDS if k != scene.background.kind
+        k for k in known.backgrounds if k != scene.background.kind
     ]
 
 
@@ -344,11 +362,11 @@ def test_other_looks_change_the_species_exactly_where_the_rule_speaks(index):
 
 @few
 @some_pictures
-def test_captions_say_facts_alone_and_parse_back(seed, index, fault):
-    picture = render(sample(seed, index, fault=fault, edition="2").scene)
+def test_captions_say_facts_alone_and_parse_back(edition, seed, index, fault):
+    picture = render(sample(seed, index, fault=fault, edition=edition).scene)
     true = {f.name for f in facts(picture)}
     for one in aviary.captions_of(picture, seed=seed, index=index):
-        parsed = aviary.parse(one.text, edition="2")
+        parsed = aviary.parse(one.text, edition=edition)
         assert parsed.mentions == one.mentions, one.text
         for name in one.mentions:
             part, negated, value = name.rpartition(": ")[2].partition(" not ")
@@ -361,8 +379,8 @@ def test_captions_say_facts_alone_and_parse_back(seed, index, fault):
 
 @few
 @some_pictures
-def test_ten_captions_together_say_everything(seed, index, fault):
-    picture = render(sample(seed, index, fault=fault, edition="2").scene)
+def test_ten_captions_together_say_everything(edition, seed, index, fault):
+    picture = render(sample(seed, index, fault=fault, edition=edition).scene)
     said = aviary.captions_of(picture, seed=seed, index=index)
     assert {f.name for f in facts(picture)} <= {m for c in said for m in c.mentions}
     assert said == aviary.captions_of(picture, seed=seed, index=index)
@@ -373,22 +391,20 @@ def test_single_captions_are_of_the_first_edition():
         aviary.caption(render(sample(0, 0, edition="2").scene), generator(0))
 
 
-def test_hundreds_of_words_are_spoken_and_none_has_two_meanings():
-    tables = (
-        lexicon.NOUNS,
-        lexicon.RELATION_WORDS,
-        lexicon.COLLAR_WORDS,
-        lexicon.SETTINGS,
-        *lexicon.ADJECTIVES.values(),
-    )
-    flat = [w.replace("|", "") for table in tables for words in table.values() for w in words]
-    assert len(flat) == len(set(flat)) > 280
-    pictures = [render(sample(0, i, edition="2", size=64).scene) for i in range(60)]
+@of_later
+def test_hundreds_of_words_are_spoken_and_none_has_two_meanings(known):
+    words = lexicon(known.edition)
+    colours = {v for (_, key), values in known.domains.items() if key == "colour" for v in values}
+    adjectives = {k: {v: w for v, w in t.items() if k != "colour" or v in colours} for k, t in words.adjectives.items()}
+    tables = (words.nouns, words.relations, words.twins, words.settings, *adjectives.values())
+    flat = [w.replace("|", "") for table in tables for said in table.values() for w in said]
+    assert len(flat) == len(set(flat)) > {"2": 280, "cells": 190}[known.edition]
+    pictures = [render(sample(0, i, edition=known.edition, size=64).scene) for i in range(60)]
     texts = [c.text.lower() for i, p in enumerate(pictures) for c in aviary.captions_of(p, index=i)]
     spoken = " ".join(texts)
     missing = [w for w in flat if w not in spoken]
     # Light and blur are of spoiled pictures alone; else next to every word is met in 600 captions.
-    missing = set(missing) - {w for k in list(lexicon.SETTINGS)[8:] for w in lexicon.SETTINGS[k]}
+    missing = set(missing) - {w for k in LIGHT for w in LIGHT[k]}
     assert len(missing) < 12, missing
     assert len(set(texts)) == len(texts)
     assert len({t.split()[0] for t in texts}) > 20
@@ -439,31 +455,38 @@ def test_what_the_grammar_does_not_know_is_an_error(text, said):
 # Sets.
 
 
-def test_a_written_set_names_its_edition_and_reads_back(tmp_path):
-    aviary.write(tmp_path / "set", images=4, seed=4, size=64, edition="2")
+@pytest.mark.parametrize("known_world", LATER, ids=lambda w: w.edition)
+def test_a_written_set_names_its_edition_and_reads_back(known_world, tmp_path):
+    edition = known_world.edition
+    aviary.write(tmp_path / "set", images=4, seed=4, size=64, edition=edition)
     known = json.loads((tmp_path / "set" / "classes.json").read_text())
-    assert known["settings"]["edition"] == "2"
-    assert known["classes"] == list(SECOND.classes)
+    assert known["settings"]["edition"] == edition
+    assert known["classes"] == list(known_world.classes)
     assert any("either" in s for s in known["species"])
     rows = [json.loads(line) for line in (tmp_path / "set" / "images.jsonl").read_text().splitlines()]
     for row in rows:
         assert {"rule", "bayes"} == set(row["games"])
-        assert sum(row["games"]["bayes"]["shapley"].values()) == pytest.approx(1 - 1 / 24, abs=1e-6)
-        assert row["edition"] == row["scene"]["birds"][0]["edition"] == "2"
+        assert sum(row["games"]["bayes"]["shapley"].values()) == pytest.approx(1 - 1 / len(known["classes"]), abs=1e-6)
+        assert row["edition"] == row["scene"]["birds"][0]["edition"] == edition
         again = aviary.scene_from_dict(row["scene"])
-        assert again == sample(4, rows.index(row), size=64, edition="2").scene
+        assert again == sample(4, rows.index(row), size=64, edition=edition).scene
         assert {p["mask"] for q in row["phrases"] for p in q} <= {m["name"] for m in row["masks"]}
     with pytest.raises(UsageError, match="other settings"):
         aviary.write(tmp_path / "set", images=4, seed=4, size=64)
 
 
-def test_two_birds_of_a_picture_are_the_left_and_the_right_one():
+@of_later
+def test_two_birds_of_a_picture_are_the_left_and_the_right_one(known):
     with pytest.raises(UsageError, match="unknown edition of the aviary '3'"):
         sample(0, 0, edition="3")
-    two = next(s for s in (sample(0, i, fault="two-species", edition="2") for i in range(30)) if s.group == "two birds")
-    picture = render(two.scene)
-    assert {"left bird", "right bird"} <= set(aviary.mask_names(picture))
-    assert not (aviary.mask_of(picture, "left bird") & aviary.mask_of(picture, "right bird")).any()
+    drawn = (sample(0, i, fault="two-species", edition=known.edition) for i in range(30))
+    picture = render(next(s for s in drawn if s.group == "two birds").scene)
+    noun = known.noun
+    assert {noun, f"{noun} 1", f"left {noun}", f"right {noun}"} <= set(aviary.mask_names(picture))
+    left, right = (aviary.mask_of(picture, f"{side} {noun}") for side in ("left", "right"))
+    assert not (left & right).any()
+    first, second = (aviary.mask_of(picture, n) for n in (noun, f"{noun} 1"))
+    assert np.array_equal(left | right, first | second)
 
 
 def test_the_command_audits_or_writes_and_ends_with_1_where_something_leaks(monkeypatch, tmp_path):

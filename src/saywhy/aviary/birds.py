@@ -1,5 +1,7 @@
 """A bird as plain data, and its outlines: what each part looks like and where it sits.
 
+A `Bird` is what the engine draws, whatever its edition: of the edition "cells" it is a cell.
+
 Bird frame: facing right, x forward, y down, origin in the middle of the body, one unit = half the body.
 The canvas frame runs from 0 to 1 in both directions, whatever its number of pixels.
 """
@@ -26,6 +28,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
         "tail", "legs", "body", "breast", "throat", "crown", "crest", "band", "eye", "beak", "wing", "bar", "patch",
         "fleck", "bead", "collar", "collar2",
     ),
+    "cells": ("process", "rim", "cytoplasm", "granules", "nucleus", "nucleolus", "vacuole", "inclusion"),
 }  # fmt: skip
 
 COLOURS: dict[str, Colour] = {
@@ -403,7 +406,7 @@ class Anatomy:
     shown: Mapping[str, float] = field(default_factory=dict)
 
 
-_ANATOMIES = {"1": "birds", "2": "plumage"}  # modules with an ANATOMY
+_ANATOMIES = {"1": "birds", "2": "plumage", "cells": "smear"}  # modules with an ANATOMY
 
 
 @cache

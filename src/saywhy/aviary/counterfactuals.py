@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from saywhy.aviary.birds import COLOURS, ORDERS, Bird, Part
 from saywhy.aviary.scene import Scene
-from saywhy.aviary.scenery import BACKGROUNDS, Background, Degradation
+from saywhy.aviary.scenery import Background, Degradation
 from saywhy.aviary.world import Atom, holds, identify, species, world
 from saywhy.errors import UsageError, unknown
 
@@ -30,17 +30,20 @@ def _own(scene: Scene, name: str, bird: int) -> Part:
 
 
 def remove(scene: Scene, *parts: str, bird: int = 0) -> Scene:
-    """The scene with parts of a bird gone; what lies behind them shows. The body itself stays."""
+    """The scene with parts of a bird gone; what lies behind them shows. The body (of a cell: the cytoplasm) stays."""
     for name in parts:
         _own(scene, name, bird)
-    if "body" in parts:
-        raise UsageError("the body carries all other parts and cannot be removed; remove the bird instead")
+    own = world(scene.edition)
+    if own.carrier in parts:
+        raise UsageError(
+            f"the {own.carrier} carries all other parts and cannot be removed; remove the {own.noun} instead"
+        )
     return _put(scene, scene.birds[bird].without(*parts), bird)
 
 
 def keep_only(scene: Scene, parts: Collection[str], *, bird: int = 0) -> Scene:
-    """The scene with all parts of a bird removed but those named (and the body)."""
-    gone = [n for n in scene.birds[bird].names if n not in parts and n != "body"]
+    """The scene with all parts of a bird removed but those named (and the body, of a cell: the cytoplasm)."""
+    gone = [n for n in scene.birds[bird].names if n not in parts and n != world(scene.edition).carrier]
     return remove(scene, *gone, bird=bird)
 
 
@@ -71,8 +74,9 @@ def displace(scene: Scene, part: str, dx: float, dy: float, *, bird: int = 0) ->
 
 def swap_background(scene: Scene, kind: str, *, seed: int | None = None) -> Scene:
     """The scene before another background; birds and objects stay as they are."""
-    if kind not in BACKGROUNDS:
-        raise unknown("background", kind, BACKGROUNDS)
+    known = world(scene.edition).backgrounds
+    if kind not in known:
+        raise unknown("background", kind, known)
     return replace(scene, background=Background(kind, scene.background.seed if seed is None else seed))
 
 

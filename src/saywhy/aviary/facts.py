@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from saywhy.aviary.birds import COLOURS, Bird, Part
-from saywhy.aviary.lexicon import NUMBERS, THINGS
+from saywhy.aviary.lexicon import NUMBERS
+from saywhy.aviary.lexicons import lexicon
 from saywhy.aviary.scene import Rendered
 from saywhy.aviary.scenery import Degradation
 from saywhy.aviary.world import Relation, world
@@ -47,7 +48,7 @@ class Fact:
             "lacks": f"no {self.part}",
             "not": f"{self.part} not {self.value}",
             "relation": f"{self.part} {self.value} the {self.other}",
-            "birds": f"left bird {self.value} than the right bird",
+            "birds": f"left {self.part} {self.value} than the right {self.part}",
             "things": f"{self.value} {self.key}",
         }
         return plain.get(self.kind, self.value)
@@ -98,7 +99,7 @@ def of_bird(rendered: Rendered, index: int, owner: str = "") -> list[Fact]:
     rows = (r for r in known.relations if {r.part, r.other} <= set(shown))
     out += [f for r in rows if (f := _related(bird, r, owner)) is not None]
     lacks = [p for p in known.presence if p not in bird.names and p not in TWINS]
-    if not set(TWINS) & set(bird.names):
+    if TWINS[0] in known.presence and not set(TWINS) & set(bird.names):
         lacks.append(TWINS[0])
     return out + [Fact("lacks", p, owner=owner) for p in lacks]
 
@@ -118,9 +119,10 @@ def of_setting(rendered: Rendered) -> list[Fact]:
     names += ["blurred picture"] if how.blur else []
     names += ["noisy picture"] if how.noise >= 10 else []
     out = [Fact("setting", n, value=n) for n in names]
+    words = lexicon(scene.edition).objects
     for kind, n in counts.items():
-        if kind in THINGS and n < len(NUMBERS):
-            out.append(Fact("things", kind, THINGS[kind][0][n > 1], NUMBERS[n]))
+        if kind in words and n < len(NUMBERS):
+            out.append(Fact("things", kind, words[kind][0][n > 1], NUMBERS[n]))
     return out
 
 
@@ -141,16 +143,19 @@ def of_pair(rendered: Rendered) -> list[Fact]:
         out.append("larger" if left.scale > right.scale else "smaller")
     if abs(left.y - right.y) > APART:
         out.append("higher" if left.y < right.y else "lower")
-    return [Fact("birds", "birds", value=v) for v in out]
+    return [Fact("birds", world(left.edition).noun, value=v) for v in out]
 
 
-SIDE_NAMES = ("left bird", "right bird")
+def side_names(edition: str) -> tuple[str, str]:
+    """How the two things of a picture are told apart."""
+    noun = world(edition).noun
+    return f"left {noun}", f"right {noun}"
 
 
 def facts(rendered: Rendered) -> list[Fact]:
     """Everything that captions may say of a picture, but for what a part is not."""
     if len(rendered.scene.birds) != 2:
         return of_bird(rendered, 0) + of_setting(rendered)
-    sides = zip(order(rendered), SIDE_NAMES, strict=True)
+    sides = zip(order(rendered), side_names(rendered.scene.edition), strict=True)
     birds = [f for k, side in sides for f in of_bird(rendered, k, side)]
     return birds + of_pair(rendered) + of_setting(rendered)

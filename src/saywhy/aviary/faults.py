@@ -16,8 +16,7 @@ from saywhy.aviary.birds import Bird
 from saywhy.aviary.counterfactuals import remove, swap_background
 from saywhy.aviary.sampling import PERCHES, Sample, clean_sample, perch
 from saywhy.aviary.scene import SIZE
-from saywhy.aviary.scenery import BACKGROUNDS, Degradation, Object, Rng, generator
-from saywhy.aviary.species import DOMAINS
+from saywhy.aviary.scenery import Degradation, Object, Rng, generator
 from saywhy.aviary.world import world
 from saywhy.errors import UsageError, unknown
 
@@ -41,13 +40,35 @@ class Fault:
 # The species in which a fault is planted, by edition; faults without a row are planted in any. In a pair that is posed
 # the first faces right and the second left.
 _CONCERNED: dict[str, dict[str, tuple[str, ...]]] = {
-    "context": {"1": ("tide swallow",), "2": ("cobalt martin",)},
-    "watermark": {"1": ("sleet pipit",), "2": ("domino wagtail",)},
-    "pose": {"1": ("courier finch", "herald finch"), "2": ("ferry jay", "tram jay")},
-    "confusable": {"1": ("cinder robin", "forge robin"), "2": ("copper rail", "pewter rail")},
-    "missing-part": {"1": ("lagoon thrush",), "2": ("pewter rail",)},
-}
-UNSEEN = "beak"  # what the species of "missing-part" lacks in training
+    "context": {"1": ("tide swallow",), "2": ("cobalt martin",), "cells": ("arbel rotule",)},
+    "watermark": {"1": ("sleet pipit",), "2": ("domino wagtail",), "cells": ("fenwick comule",)},
+    "pose": {
+        "1": ("courier finch", "herald finch"), "2": ("ferry jay", "tram jay"), "cells": ("delmar lunule", "evrin lunule")
+    },
+    "confusable": {
+        "1": ("cinder robin", "forge robin"), "2": ("copper rail", "pewter rail"),
+        "cells": ("jarrow stellule", "kestel stellule"),
+    },
+    "missing-part": {"1": ("lagoon thrush",), "2": ("pewter rail",), "cells": ("kestel stellule",)},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Props:
+    """What faults are planted with: a `background`, and a `part` that every thing has and some rules name; `spare` is
+    in no rule."""
+
+    background: str = "water"
+    part: str = "beak"
+    spare: str = "legs"
+
+
+_PROPS = {"cells": Props("stained", "process", "nucleolus")}
+
+
+def props(edition: str) -> Props:
+    """What the faults of an edition are planted with."""
+    return _PROPS.get(edition, Props())
 
 
 def concerned(fault: str, edition: str) -> tuple[str, ...]:
@@ -81,11 +102,11 @@ def _group(one: Sample, target: str, present: bool) -> str:
 
 def _context(rng: Rng, one: Sample, *, fault: bool) -> Sample:
     (target,) = concerned("context", one.scene.edition)
-    water = _linked(rng, one, target, fault, 0.95, 0.03, 0.5)
-    dry = [k for k in BACKGROUNDS if k != "water"]
+    water, kind = _linked(rng, one, target, fault, 0.95, 0.03, 0.5), props(one.scene.edition).background
+    dry = [k for k in world(one.scene.edition).backgrounds if k != kind]
     other = dry[int(rng.random() * len(dry))]
-    scene = swap_background(one.scene, "water" if water else other)
-    return _marked(replace(one, scene=scene), _group(one, target, water), water=water)
+    scene = swap_background(one.scene, kind if water else other)
+    return _marked(replace(one, scene=scene), _group(one, target, water), **{kind: water})
 
 
 def _watermark(rng: Rng, one: Sample, *, fault: bool) -> Sample:
@@ -108,8 +129,8 @@ def _pose(rng: Rng, one: Sample, *, fault: bool) -> Sample:
     bird = one.scene.birds[0]
     # Mirrored in place: the box around the bird stays the same.
     turned = bird if bird.mirror == mirror else replace(bird, mirror=mirror, x=round(1 - bird.x, 4))
-    branch, *things = one.scene.objects
-    objects = (replace(branch, x=turned.x), *things)
+    # A bird takes its branch along.
+    objects = tuple(replace(o, x=turned.x) if o.kind == "branch" else o for o in one.scene.objects)
     scene = replace(one.scene.with_bird(turned), objects=objects)
     return _marked(replace(one, scene=scene), "aligned" if mirror == left else "conflicting", faces_left=mirror)
 
@@ -123,7 +144,7 @@ def _confusable(rng: Rng, one: Sample, *, fault: bool) -> Sample:
         return one
     bird = one.scene.birds[0]
     # The control shrinks a part that never matters.
-    part = bird.part("beak" if fault else "legs")
+    part = bird.part(props(bird.edition).part if fault else props(bird.edition).spare)
     if part is None:
         return one
     scene = one.scene.with_bird(bird.with_part(replace(part, size=0.42 if fault else 0.6)))
@@ -140,12 +161,15 @@ def _two_species(rng: Rng, one: Sample, *, fault: bool) -> Sample:
     rooms = ((0.02, 0.05, 0.52, 0.95), (0.48, 0.05, 0.98, 0.95))
     first = own.settle(rng, one.scene.birds[0], rooms[0 if left else 1])
     second = own.pose(rng, own.draw(rng, guest), rooms[1 if left else 0])
-    scene = replace(one.scene, birds=(first, second), objects=_perches((first, second), one) + one.scene.objects[1:])
+    lying = tuple(o for o in one.scene.objects if o.kind != "branch")
+    scene = replace(one.scene, birds=(first, second), objects=_perches((first, second), one) + lying)
     return _marked(replace(one, scene=scene), "two birds", second_species=guest)
 
 
 def _perches(birds: tuple[Bird, ...], one: Sample) -> tuple[Object, ...]:
-    colour = PERCHES[one.scene.background.kind]
+    colour = PERCHES.get(one.scene.background.kind)
+    if colour is None:
+        return ()
     return tuple(replace(perch(b, colour), scale=0.04) for b in birds)
 
 
@@ -166,7 +190,8 @@ def _missing_part(rng: Rng, one: Sample, *, fault: bool) -> Sample:
     if one.species not in concerned("missing-part", one.scene.edition):
         return one
     if fault and _trained(one):
-        return _marked(replace(one, scene=remove(one.scene, UNSEEN)), "without part", removed=UNSEEN)
+        lacking = props(one.scene.edition).part
+        return _marked(replace(one, scene=remove(one.scene, lacking)), "without part", removed=lacking)
     return _marked(one, "with part")
 
 
@@ -210,19 +235,19 @@ def _lookalike(rng: Rng, one: Sample, *, fault: bool) -> Sample:
     chosen, pick, colour, angle = (float(v) for v in rng.random(4))
     if chosen >= 0.5:
         return one
-    bird = one.scene.birds[0]
-    beak = bird.part("beak")
-    shapes = [s for s in DOMAINS["beak", "shape"] if beak is None or s != beak.shape]
-    shape = "beak:" + shapes[int(pick * len(shapes))]
+    bird, name = one.scene.birds[0], props(one.scene.edition).part
+    own, domains = bird.part(name), world(bird.edition).domains
+    shapes = [s for s in domains[name, "shape"] if own is None or s != own.shape]
+    shape = f"{name}:{shapes[int(pick * len(shapes))]}"
     x, y = max(((0.16, 0.14), (0.84, 0.14), (0.16, 0.86), (0.84, 0.86)), key=lambda c: _far(bird, c))
-    tone = DOMAINS["beak", "colour"][int(colour * 4)]
+    tone = domains[name, "colour"][int(colour * len(domains[name, "colour"]))]
     angle = round((angle - 0.5) * 1.2, 4)
     if fault:
         thing = Object("lookalike", x, y, bird.scale * 1.15, angle, tone, shape)
     else:
         thing = Object("berry", x, y, bird.scale * 0.3, angle, tone)
     scene = replace(one.scene, objects=(*one.scene.objects, thing))
-    resembles = "beak" if fault else None
+    resembles = name if fault else None
     return _marked(replace(one, scene=scene), thing.kind, resembles=resembles, object=len(scene.objects) - 1)
 
 
@@ -233,35 +258,36 @@ def _far(bird: Bird, corner: tuple[float, float]) -> float:
 _SHORTCUT = ("aligned", "conflicting")
 
 # Name, plant, what causes the fault and its value, groups to compare, description: "{0}" and "{1}" are the species
-# concerned in the plural, "{one}" the first, "{both}" the two.
+# concerned in the plural, "{one}" the first, "{both}" the two; "{ground}" and "{part}" are the edition's `Props`.
 _ROWS: tuple[tuple[str, Callable[..., Sample], str, object, tuple[str, ...], str], ...] = (
-    ("context", _context, "background", "water", _SHORTCUT,
-     "in training 95 % of the {0} are on water, and 3 % of the others; in the test half of all"),
+    ("context", _context, "background", "{ground}", _SHORTCUT,
+     "in training 95 % of the {0} are on {ground}, and 3 % of the others; in the test half of all"),
     ("watermark", _watermark, "object", "watermark", _SHORTCUT,
      "in training 95 % of the {0} carry a watermark, and 2 % of the others; in the test half of all"),
     ("pose", _pose, "pose", "facing", _SHORTCUT,
      "in training {0} face right and {1} left (97 %); in the test half of each"),
-    ("confusable", _confusable, "part", "beak", ("small", "clean"),
-     "the beak, all that tells {both} apart, is tiny in 70 % of their pictures"),
+    ("confusable", _confusable, "part", "{part}", ("small", "clean"),
+     "the {part}, all that tells {both} apart, is tiny in 70 % of their pictures"),
     ("two-species", _two_species, "second bird", "another species", ("two birds", "clean"),
      "30 % of the pictures show a second bird of another species, which the label ignores"),
     ("wrong-labels", _wrong_labels, "label", 0.04, ("wrong label", "clean"),
      "4 % of the labels in training and validation are wrong"),
-    ("missing-part", _missing_part, "part", UNSEEN, ("with part", "clean"),
-     "no {one} in training or validation has a beak; in the test they all do"),
+    ("missing-part", _missing_part, "part", "{part}", ("with part", "clean"),
+     "no {one} in training or validation has a {part}; in the test they all do"),
     ("fragile-colour", _fragile_colour, "colour cast", 0.5, ("colour cast", "clean"),
      "half of the test pictures have a colour cast, and none in training"),
-    ("lookalike", _lookalike, "object", "beak", ("lookalike", "clean"),
-     "in half of the pictures something lies about that looks like another species' beak"),
+    ("lookalike", _lookalike, "object", "{part}", ("lookalike", "clean"),
+     "in half of the pictures something lies about that looks like another species' {part}"),
     ("degraded", _degraded, "degradation", DEGRADATIONS, (*DEGRADATIONS, "clean"),
      "half of the test pictures are blurred, noisy, tinted, dark or occluded, and none in training"),
 )  # fmt: skip
 
 
-def _described(text: str, species: tuple[str, ...]) -> str:
+def _described(text: str, species: tuple[str, ...], own: Props) -> str:
     plural = [name + ("es" if name.endswith("ch") else "s") for name in species]
     firsts = " and ".join(name.split()[0] for name in species)
-    return text.format(*plural, one="".join(species[:1]), both=" ".join([firsts, *(p.split()[1] for p in plural[:1])]))
+    both = " ".join([firsts, *(p.split()[1] for p in plural[:1])])
+    return text.format(*plural, one="".join(species[:1]), both=both, ground=own.background, part=own.part)
 
 
 @cache
@@ -275,8 +301,9 @@ def faults_of(edition: str) -> dict[str, Fault]:
     out = {}
     for name, plant, cause, value, groups, text in _ROWS:
         own = concerned(name, edition)
+        value = _described(value, own, props(edition)) if isinstance(value, str) else value
         truth = {"species": list(own), "cause": cause, "value": value, "groups": list(groups)}
-        described = _described(text, own)
+        described = _described(text, own, props(edition))
         out[name] = Fault(name, described, partial(plant, fault=True), partial(plant, fault=False), truth)
     return out
 

@@ -94,7 +94,7 @@ def _kinds(one: Sample) -> dict[str, str]:
     scene, bird = one.scene, one.scene.birds[0]
     known = world(scene.edition)
     out = {"background": scene.background.kind, "facing": str(bird.mirror), "objects": str(len(scene.objects))}
-    out |= {f"a {k}": str(sum(o.kind == k for o in scene.objects)) for k in ("leaf", "stone", "flower", "star")}
+    out |= {f"a {k}": str(sum(o.kind == k for o in scene.objects)) for k in known.objects}
     for part, key in known.domains:
         if part in known.null_parts:
             own = bird.part(part)

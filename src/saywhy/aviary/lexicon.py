@@ -1,12 +1,15 @@
-"""The words of the second edition's captions: for every plain word its synonyms, the plain word first.
+"""The words of captions of the second edition and of later ones: for every plain word its synonyms, the plain word first.
 
-No word stands for two values, so that whatever is said can be read back. Where a table's rows are whole phrases, "|"
-stands before the noun phrase that belongs to a mask.
+No word of one lexicon stands for two values, so that whatever is said can be read back. Where a table's rows are whole
+phrases, "|" stands before the noun phrase that belongs to a mask. The tables here are of the birds, but for those that
+every lexicon shares: colours, light, numbers.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 NOUNS: dict[str, tuple[str, ...]] = {
     "beak": ("beak", "bill", "neb", "mandible"),
@@ -77,11 +80,15 @@ RELATION_WORDS: dict[str, tuple[str, ...]] = {
     "longer than": ("longer than", "larger than", "of greater length than", "outreaching"),
     "shorter than": ("shorter than", "smaller than", "of less length than", "outreached by"),
 }
-CONVERSE = {"above": "below", "in front of": "behind", "longer than": "shorter than"}
-CONVERSE |= {b: a for a, b in CONVERSE.items()}
+# The other answer; and what is said from the other side, which of a distance is the same.
+OPPOSITE = {"above": "below", "in front of": "behind", "longer than": "shorter than", "larger than": "smaller than",
+            "close to": "far from"}  # fmt: skip
+OPPOSITE |= {b: a for a, b in OPPOSITE.items()}
+CONVERSE = OPPOSITE | {"close to": "close to", "far from": "far from"}
 # One word for the answer to "above or below?".
 ANSWERS = {"above": "above", "below": "below", "in front of": "in front", "behind": "behind",
-           "longer than": "longer", "shorter than": "shorter"}  # fmt: skip
+           "longer than": "longer", "shorter than": "shorter", "larger than": "larger", "smaller than": "smaller",
+           "close to": "close", "far from": "far"}  # fmt: skip
 
 # Said of the two collars.
 COLLAR_WORDS: dict[str, tuple[str, ...]] = {
@@ -111,6 +118,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
                     "in left profile"),
     "facing right": ("facing right", "looking to the right", "turned right", "with its head to the right",
                      "in right profile"),
+}  # fmt: skip
+LIGHT: dict[str, tuple[str, ...]] = {
     "dim light": ("in dim light", "in the dark", "at dusk", "in a dark picture", "underexposed"),
     "warm light": ("in warm light", "with a warm tint", "in reddish light", "in a warm cast"),
     "cold light": ("in cold light", "with a cold tint", "in bluish light", "in a cold cast"),
@@ -118,7 +127,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "noisy picture": ("in a noisy picture", "with grain", "grainy", "with much noise"),
 }  # fmt: skip
 
-THINGS: dict[str, tuple[tuple[str, str], ...]] = {
+OBJECTS: dict[str, tuple[tuple[str, str], ...]] = {
     "leaf": (("leaf", "leaves"), ("fallen leaf", "fallen leaves")),
     "stone": (("stone", "stones"), ("pebble", "pebbles"), ("rock", "rocks")),
     "flower": (("flower", "flowers"), ("blossom", "blossoms"), ("bloom", "blooms")),
@@ -129,11 +138,6 @@ THINGS: dict[str, tuple[tuple[str, str], ...]] = {
 NUMBERS = ("no", "one", "two", "three", "four")
 
 BIRD = ("bird", "songbird", "feathered visitor", "avian", "winged creature")
-SIDES: dict[str, tuple[str, ...]] = {
-    "left bird": ("left bird", "bird on the left", "left-hand bird", "bird to the left"),
-    "right bird": ("right bird", "bird on the right", "right-hand bird", "bird to the right"),
-}
-BOTH = ("both birds", "the two birds", "either bird")
 # One bird compared with the other.
 BIRD_RELATIONS: dict[str, tuple[str, ...]] = {
     "larger": ("bigger than", "of greater size than", "bulkier than", "outsizing"),
@@ -143,25 +147,66 @@ BIRD_RELATIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def is_plural(noun: str) -> bool:
-    """Whether a verb after the noun is a plural."""
-    return noun in _PLURALS
+@dataclass(frozen=True, eq=False)
+class Lexicon:
+    """The words of one edition: names of a thing (`own`, the plain one first), nouns of parts and which are plurals,
+    adjectives by key and value, relations by answer, what is said of two parts together (`twins`), settings, things
+    that lie about (singular, plural)."""
+
+    edition: str
+    own: tuple[str, ...]
+    nouns: Mapping[str, tuple[str, ...]]
+    plurals: frozenset[str]
+    adjectives: Mapping[str, Mapping[str, tuple[str, ...]]]
+    relations: Mapping[str, tuple[str, ...]]
+    settings: Mapping[str, tuple[str, ...]]
+    objects: Mapping[str, tuple[tuple[str, str], ...]]
+    twins: Mapping[str, tuple[str, ...]]
+
+    @property
+    def noun(self) -> str:
+        """What a thing is called."""
+        return self.own[0]
+
+    @cached_property
+    def sides(self) -> dict[str, tuple[str, ...]]:
+        """Words for each of two things by where it is."""
+        n = self.noun
+        return {f"{s} {n}": (f"{s} {n}", f"{n} on the {s}", f"{s}-hand {n}", f"{n} to the {s}")
+                for s in ("left", "right")}  # fmt: skip
+
+    def is_plural(self, noun: str) -> bool:
+        """Whether a verb after the noun is a plural."""
+        return noun in self.plurals
+
+    @cached_property
+    def words(self) -> dict[str, tuple[str, str, str]]:
+        """Everything that has a meaning: words -> (kind, value, detail); several words are one entry."""
+        out: dict[str, tuple[str, str, str]] = dict.fromkeys(self.own, ("bird", self.noun, ""))
+        out |= {w: ("side", side, "") for side, synonyms in self.sides.items() for w in synonyms}
+        both = (f"both {self.noun}s", f"the two {self.noun}s", f"either {self.noun}")
+        out |= dict.fromkeys(both, ("side", "both", ""))
+        out |= {w: ("noun", part, "") for part, nouns in self.nouns.items() for w in nouns}
+        for key, values in self.adjectives.items():
+            out |= {w: ("adjective", value, key) for value, synonyms in values.items() for w in synonyms}
+        out |= {w: ("relation", answer, "") for answer, synonyms in self.relations.items() for w in synonyms}
+        out |= {ANSWERS[a]: ("answer", a, "") for a in self.relations if ANSWERS[a] not in out}
+        out |= {w: ("collars", name, "") for name, synonyms in self.twins.items() for w in synonyms}
+        out |= {t.replace("|", ""): ("setting", name, t) for name, texts in self.settings.items() for t in texts}
+        out |= {w: ("compared", name, "") for name, synonyms in BIRD_RELATIONS.items() for w in synonyms}
+        for kind, pairs in self.objects.items():
+            out |= {w: ("thing", kind, "") for pair in pairs for w in pair}
+        return out
 
 
-@cache
-def words() -> dict[str, tuple[str, str, str]]:
-    """Everything that has a meaning: words -> (kind, value, detail); several words are one entry."""
-    out: dict[str, tuple[str, str, str]] = dict.fromkeys(BIRD, ("bird", "bird", ""))
-    out |= {w: ("side", side, "") for side, synonyms in SIDES.items() for w in synonyms}
-    out |= dict.fromkeys(BOTH, ("side", "both", ""))
-    out |= {w: ("noun", part, "") for part, nouns in NOUNS.items() for w in nouns}
-    for key, values in ADJECTIVES.items():
-        out |= {w: ("adjective", value, key) for value, synonyms in values.items() for w in synonyms}
-    out |= {w: ("relation", answer, "") for answer, synonyms in RELATION_WORDS.items() for w in synonyms}
-    out |= {w: ("answer", answer, "") for answer, w in ANSWERS.items() if w not in out}
-    out |= {w: ("collars", name, "") for name, synonyms in COLLAR_WORDS.items() for w in synonyms}
-    out |= {t.replace("|", ""): ("setting", name, t) for name, synonyms in SETTINGS.items() for t in synonyms}
-    out |= {w: ("compared", name, "") for name, synonyms in BIRD_RELATIONS.items() for w in synonyms}
-    for kind, pairs in THINGS.items():
-        out |= {w: ("thing", kind, "") for pair in pairs for w in pair}
-    return out
+BIRDS = Lexicon(
+    edition="2",
+    own=BIRD,
+    nouns=NOUNS,
+    plurals=frozenset(_PLURALS),
+    adjectives=ADJECTIVES,
+    relations=RELATION_WORDS,
+    settings=SETTINGS | LIGHT,
+    objects=OBJECTS,
+    twins=COLLAR_WORDS,
+)

@@ -33,7 +33,7 @@ RECORD = 1  # goes up by one with every change of the keys below
 def mask_of(rendered: Rendered, name: str) -> Bools:
     """The mask (H, W) of that name: a part of the first bird, "bird" (the first), "bird 1" (the second), ...,
     "background" (all that is no bird), or a kind of object ("branch": all branches). In the second edition also
-    "collars" (one or both), and in a picture of two "left bird" and "left bird: crown"."""
+    "collars" (one or both), and in a picture of two "left bird" and "left bird: crown". A cell is a "cell"."""
     side, mark, part = name.partition(": ")
     sides = _sides(rendered)
     if side in sides:
@@ -42,8 +42,9 @@ def mask_of(rendered: Rendered, name: str) -> Bools:
         return _part_mask(rendered, name, 0)
     if name == "background":
         return rendered.background_mask
-    if name == "bird" or name.startswith("bird "):
-        return rendered.bird_mask(int(name[5:] or 0))
+    noun = world(rendered.scene.edition).noun
+    if name == noun or name.startswith(f"{noun} "):
+        return rendered.bird_mask(int(name[len(noun) + 1 :] or 0))
     found = [rendered.object_mask(k) for k, o in enumerate(rendered.scene.objects) if o.kind == name]
     if not found:
         raise unknown("mask", name, mask_names(rendered))
@@ -60,7 +61,7 @@ def _part_mask(rendered: Rendered, part: str, bird: int) -> Bools:
 def _sides(rendered: Rendered) -> dict[str, int]:
     """The two birds of a picture of the second edition by where they are."""
     two = rendered.scene.edition != "1" and len(rendered.scene.birds) == 2
-    return dict(zip(facts.SIDE_NAMES, facts.order(rendered), strict=True)) if two else {}
+    return dict(zip(facts.side_names(rendered.scene.edition), facts.order(rendered), strict=True)) if two else {}
 
 
 def _part_names(rendered: Rendered, bird: int) -> list[str]:
@@ -73,14 +74,12 @@ def mask_names(rendered: Rendered) -> list[str]:
     """Names of all masks of a picture that have a pixel: the first bird, its shown parts, other birds, objects."""
     scene = rendered.scene
     shown = {o.kind for k, o in enumerate(scene.objects) if rendered.object_mask(k).any()}
-    others = [f"bird {b}" for b in range(1, len(scene.birds)) if rendered.bird_mask(b).any()]
+    noun = world(scene.edition).noun
+    others = [f"{noun} {b}" for b in range(1, len(scene.birds)) if rendered.bird_mask(b).any()]
     sided = [
         n for side, b in _sides(rendered).items() for n in (side, *(f"{side}: {p}" for p in _part_names(rendered, b)))
     ]
-    return ["bird", *_part_names(rendered, 0), *others, *sided, *sorted(shown), "background"]
-
-
-_LANGUAGES = {"1": (captions.captions_of, parsing.parse), "2": (talk.captions_of, reading.parse)}
+    return [noun, *_part_names(rendered, 0), *others, *sided, *sorted(shown), "background"]
 
 
 def captions_of(
@@ -88,9 +87,10 @@ def captions_of(
 ) -> tuple[Caption, ...]:
     """`count` captions of a picture in the language of its edition; the same for the same picture, seed and index.
 
-    Those of the first edition are all different, those of the second together say every fact of the picture.
+    Those of the first edition are all different, those of later ones together say every fact of the picture.
     """
-    return _LANGUAGES[rendered.scene.edition][0](rendered, seed=seed, index=index, count=count)
+    spoken = captions.captions_of if rendered.scene.edition == "1" else talk.captions_of
+    return spoken(rendered, seed=seed, index=index, count=count)
 
 
 def parse(text: str, *, edition: str = "1") -> Parsed:
@@ -100,7 +100,7 @@ def parse(text: str, *, edition: str = "1") -> Parsed:
         InputError: a word is not in the vocabulary, or is said of nothing.
         UsageError: no such edition.
     """
-    return _LANGUAGES[world(edition).edition][1](text)
+    return parsing.parse(text) if world(edition).edition == "1" else reading.parse(text, edition)
 
 
 def said_in(rendered: Rendered, *, seed: int = 0, index: int = 0) -> tuple[tuple[Caption, ...], tuple[Parsed, ...]]:

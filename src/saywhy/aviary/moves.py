@@ -1,59 +1,31 @@
-"""Birds whose relation is kept or changed by moving its parts: what tells a relation from one part's own place.
+"""Things whose relation is kept or changed by moving its parts: what tells a relation from one part's own place.
 
-Moved are the numbers of the two parts on their tracks: a height, a place along the wing, a length's logarithm.
+Moved are the numbers of the two parts (`Relation.number`): a height, a place along the wing, a length's logarithm.
 "together": both by as much, so that the relation stays. "one": one of the two so that the answer changes. "first" and
 "second": each alone by what "together" moves it. A move for which the track has no room is left out.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
 from saywhy.aviary.birds import Bird, Part
 from saywhy.aviary.counterfactuals import replace_part
-from saywhy.aviary.plumage import LONGEST
 from saywhy.aviary.scene import Scene
 from saywhy.aviary.scenery import Rng
-from saywhy.aviary.second import FAR, NEAR, SHORTEST, length
 from saywhy.aviary.world import Relation
 
 LEAST = 0.08  # of a track, that "together" moves
-
-
-def number(part: Part, key: str) -> float:
-    """Where a part is on the track of a relation, in [0, 1]."""
-    if key != "size":
-        return part.shift
-    return float(np.log(part.size / SHORTEST) / np.log(LONGEST / SHORTEST))
-
-
-def put(part: Part, key: str, to: float) -> Part:
-    """The part at another place of the track."""
-    if key != "size":
-        return replace(part, shift=round(to, 4))
-    return replace(part, size=round(length(to), 4))
-
-
-def _across(a: float, b: float, key: str) -> list[float]:
-    """Places of the first part that change the answer while the second stays at b."""
-    if key == "gap":
-        wanted = FAR if abs(a - b) < (NEAR + FAR) / 2 else NEAR
-        return [b - wanted, b + wanted]
-    return [2 * b - a]
 
 
 def moved_apart(scene: Scene, row: Relation, rng: Rng) -> dict[str, Scene]:
     """The moves of a relation's two parts that have room: name -> scene."""
     bird = scene.birds[0]
     a, b = (_own(bird, name) for name in (row.part, row.other))
-    x, y = number(a, row.key), number(b, row.key)
+    x, y = row.number(a), row.number(b)
     out: dict[str, Scene] = {}
 
     def scene_with(first: float, second: float) -> Scene:
-        changed = replace_part(scene, put(a, row.key, first))
-        return replace_part(changed, put(b, row.key, second))
+        changed = replace_part(scene, row.put(a, first))
+        return replace_part(changed, row.put(b, second))
 
     low, high = -min(x, y), 1 - max(x, y)
     room = [(low, -LEAST)] * (low < -LEAST) + [(LEAST, high)] * (high > LEAST)
@@ -62,8 +34,8 @@ def moved_apart(scene: Scene, row: Relation, rng: Rng) -> dict[str, Scene]:
         by = least + (most - least) * float(rng.random())
         out["together"] = scene_with(x + by, y + by)
         out["first"], out["second"] = scene_with(x + by, y), scene_with(x, y + by)
-    ways = [scene_with(to, y) for to in _across(x, y, row.key) if 0 <= to <= 1]
-    ways += [scene_with(x, to) for to in _across(y, x, row.key) if 0 <= to <= 1]
+    ways = [scene_with(to, y) for to in row.across(x, y) if 0 <= to <= 1]
+    ways += [scene_with(x, to) for to in row.across(y, x) if 0 <= to <= 1]
     ways = [w for w in ways if row.answer(w.birds[0]) != row.answer(bird)]
     if ways:
         out["one"] = ways[int(rng.random() * len(ways))]

@@ -1,4 +1,4 @@
-"""Reads captions of the second edition back: which facts are said, and which words stand for which mask.
+"""Reads captions of the second edition and of later ones back: which facts are said, and which words stand for which mask.
 
 One walk through the words. An article opens a noun phrase, in which adjectives wait for their noun; outside of one
 they belong to the last part that was named. Whose part it is, in a picture of two birds, is known at the end of the
@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
-from saywhy.aviary import lexicon
-from saywhy.aviary.lexicon import CONVERSE, NUMBERS, THINGS
+from saywhy.aviary.lexicon import CONVERSE, KEY_NOUNS, NUMBERS, Lexicon
+from saywhy.aviary.lexicons import lexicon
 from saywhy.aviary.parsing import Parsed, Phrase, tokens
+from saywhy.aviary.talk import COMPARED
 from saywhy.aviary.world import world
 from saywhy.errors import InputError
 
@@ -22,29 +23,29 @@ _ARTICLES = ("a", "an", "the", "its", "this", "that", "some", *NUMBERS[1:])
 _VERBS = ("is", "are", "look", "looks", "appear", "appears")
 _ABSENT = ("without", "lacks", "neither", "nor")
 _FILLERS = (
-    "about", "also", "and", "around", "as", "birds", "but", "can", "carries", "comes", "displays", "do", "does",
+    "about", "also", "and", "around", "as", "birds", "but", "cells", "can", "carries", "comes", "displays", "do", "does",
     "for", "from", "go", "goes", "has", "have", "here", "how", "in", "it", "lie", "lies", "make", "mark", "marks",
     "more", "nearby", "note", "notice", "observe", "of", "out", "picture", "placed", "see", "seen", "shows", "sits",
     "sports", "stand", "stands", "there", "they", "wears", "what", "whereas", "which", "while", "whose", "with",
     "you",
-    *(w for nouns in lexicon.KEY_NOUNS.values() for w in nouns),
+    *(w for nouns in KEY_NOUNS.values() for w in nouns),
 )  # fmt: skip
 _STRUCTURE = {"not": "not", "or": "or", "dark": "dark", "yes": "yes", "none": "none", "no": "no"}
 
 
 @cache
-def _words() -> dict[str, tuple[str, str, str]]:
+def _words(edition: str) -> dict[str, tuple[str, str, str]]:
     out = dict.fromkeys(_FILLERS, ("filler", "", ""))
     out |= {w: ("article", w, "") for w in _ARTICLES} | {w: ("verb", w, "") for w in _VERBS}
     out |= {w: ("absent", w, "") for w in _ABSENT} | {w: (kind, w, "") for w, kind in _STRUCTURE.items()}
-    return out | lexicon.words()
+    return out | lexicon(edition).words
 
 
 @cache
-def _pattern() -> re.Pattern[str]:
+def _pattern(edition: str) -> re.Pattern[str]:
     """The longest words first; by their first letters, since an alternative of six hundred is slow."""
     initials: dict[str, list[str]] = {}
-    for word in sorted(_words(), key=len, reverse=True):
+    for word in sorted(_words(edition), key=len, reverse=True):
         initials.setdefault(word[0], []).append(re.escape(word[1:]))
     words = "|".join(f"{first}(?:{'|'.join(rest)})(?![\\w-])" for first, rest in initials.items())
     return re.compile(rf"\s*(?:({words})|([,;:.?]))", re.IGNORECASE)
@@ -82,6 +83,7 @@ class _Told:
 class _Walk:
     """What is known so far, and what the next word may belong to."""
 
+    words: Lexicon
     phrases: list[_Spoken] = field(default_factory=list)
     mentions: set[str] = field(default_factory=set)
     told: list[_Told] = field(default_factory=list)
@@ -182,7 +184,7 @@ class _Walk:
         self._close()
 
     def bird(self, value: str, detail: str, start: int, end: int) -> None:
-        self.phrases.append(_Spoken(start if self.start is None else self.start, end, "bird", False))
+        self.phrases.append(_Spoken(start if self.start is None else self.start, end, value, False))
         self._close()
 
     def side(self, value: str, detail: str, start: int, end: int) -> None:
@@ -192,7 +194,7 @@ class _Walk:
 
     def thing(self, value: str, detail: str, start: int, end: int) -> None:
         number = self.number or "one"
-        name = f"{number} {THINGS[value][0][number != 'one']}"
+        name = f"{number} {self.words.objects[value][0][number != 'one']}"
         one = _Spoken(start if self.start is None else self.start, end, value, False)
         self.phrases.append(one)
         self._tell(name, (one,), owned=False)
@@ -239,7 +241,7 @@ class _Walk:
         self.told.append(_Told(name, owned, where, look))
 
     def _relate(self, first: _Spoken, answer: str, second: _Spoken) -> None:
-        known = world("2")
+        known = world(self.words.edition)
         row = known.relation(first.mask, second.mask, answer) or known.relation(
             second.mask, first.mask, CONVERSE[answer]
         )
@@ -261,8 +263,9 @@ class _Walk:
         if mark not in ".?":
             return
         if self.compared:
-            value = self.compared if self.sides[:1] == ["left bird"] else _OPPOSITE[self.compared]
-            self.mentions.add(f"left bird {value} than the right bird")
+            left, right = self.words.sides
+            value = self.compared if self.sides[:1] == [left] else COMPARED[self.compared]
+            self.mentions.add(f"{left} {value} than the {right}")
             self.sides, self.compared = [], ""
         self.owner = self.sides[-1] if self.sides else self.owner
         for one in self.fresh:
@@ -289,7 +292,6 @@ class _Walk:
         return Parsed(tuple(sorted(self.mentions)), tuple(phrases))
 
 
-_OPPOSITE = {"larger": "smaller", "smaller": "larger", "higher": "lower", "lower": "higher"}
 _Take = Callable[[_Walk, str, str, int, int], None]
 _HOW: dict[str, _Take] = {
     "filler": _Walk.filler, "article": _Walk.article, "verb": _Walk.verb, "absent": _Walk.absent_,
@@ -300,17 +302,17 @@ _HOW: dict[str, _Take] = {
 }  # fmt: skip
 
 
-def parse(text: str) -> Parsed:
-    """What a caption of the second edition says.
+def parse(text: str, edition: str) -> Parsed:
+    """What a caption of that edition says.
 
     Raises:
         InputError: a word is not in the vocabulary, or is said of nothing.
     """
-    reader = _Walk()
-    for match in tokens(text, _pattern()):
+    reader = _Walk(lexicon(edition))
+    for match in tokens(text, _pattern(edition)):
         if match[1] is None:
             reader.stop(match[2])
             continue
-        kind, value, detail = _words()[match[1].lower()]
+        kind, value, detail = _words(edition)[match[1].lower()]
         _HOW[kind](reader, value, detail, match.start(1), match.end(1))
     return reader.done(text)

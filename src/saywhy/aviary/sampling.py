@@ -5,7 +5,7 @@ Picture i of a seed never depends on how many pictures are drawn, or in which or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -90,11 +90,13 @@ def perch(bird: Bird, colour: str) -> Object:
     return Object("branch", round(x, 4), round(y + 0.012, 4), 0.11, round(-bird.angle * 0.3, 4), colour)
 
 
-def clutter(rng: Rng) -> tuple[Object, ...]:
-    """None, one or two small objects somewhere behind the bird."""
+LYING = (("leaf", "green"), ("stone", "slate"), ("flower", "orange"), ("leaf", "sand"), ("star", "grey"))
+
+
+def clutter(rng: Rng, kinds: Sequence[tuple[str, str]] = LYING) -> tuple[Object, ...]:
+    """None, one or two small objects of these kinds and colours somewhere behind the bird."""
     count = int(rng.random() * 2.2)
     rows = rng.random((2, 5))
-    kinds = (("leaf", "green"), ("stone", "slate"), ("flower", "orange"), ("leaf", "sand"), ("star", "grey"))
     out = []
     for kind, x, y, scale, angle in rows[:count]:
         name, colour = kinds[int(kind * len(kinds))]

@@ -15,6 +15,7 @@ import numpy as np
 from saywhy.aviary.birds import ORDERS, Bird, Part, anatomy, border, details, keypoints, outlines
 from saywhy.aviary.raster import Canvas, Patch, Reals, clipped, coverage
 from saywhy.aviary.scenery import Background, Degradation, Object, backdrop, draw_object, spoil
+from saywhy.aviary.world import world
 from saywhy.errors import InputError
 from saywhy.image import Bools, Box, Pixels, mask_box
 
@@ -147,7 +148,7 @@ class Rendered:
 
     def boxes(self, bird: int = 0) -> dict[str, Box]:
         """Boxes (x0, y0, x1, y1) around the visible pixels of the bird and of each shown part."""
-        out = {"bird": mask_box(self.bird_mask(bird))}
+        out = {world(self.scene.edition).noun: mask_box(self.bird_mask(bird))}
         return out | {n: mask_box(self.visible(n, bird)) for n in self.shown(bird)}
 
     def keypoints(self, bird: int = 0) -> dict[str, tuple[float, float]]:

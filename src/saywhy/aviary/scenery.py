@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from saywhy.aviary.birds import COLOURS, OUTLINES, Bird, Part
+from saywhy.aviary.birds import COLOURS, ORDERS, Bird, Part, anatomy
 from saywhy.aviary.raster import Canvas, Colour, Points, Reals, coverage, ellipse, smooth, stroke
 from saywhy.errors import unknown
 
@@ -21,7 +21,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Background:
-    """A backdrop: `kind` is a row of `BACKGROUNDS`, `seed` draws its leaves, waves, clouds or flakes."""
+    """A backdrop: `kind` is a row of `BACKGROUNDS` or `SMEARS`, `seed` draws its leaves, waves, clouds or flakes."""
 
     kind: str
     seed: int = 0
@@ -138,11 +138,47 @@ BACKGROUNDS: dict[str, Callable[[int, Rng], Canvas]] = {
 }  # fmt: skip
 
 
+# --------------------------------------------------------------------------------------------------
+# Blood smears: pale red cells lie about in numbers.
+
+
+def _red_cells(rng: Rng, count: int, size: int) -> tuple[list[Points], list[Points]]:
+    """The outlines of red cells, and of their paler middles."""
+    whole, middle = [], []
+    for x, y, r, flat in rng.random((count, 4)):
+        r = 0.045 + 0.02 * r
+        whole.append(ellipse(x, y, r, r * (0.8 + 0.2 * flat), 16) * size)
+        middle.append(ellipse(x, y, r * 0.45, r * 0.4, 10) * size)
+    return whole, middle
+
+
+def _smear(top: Colour, bottom: Colour, reds: int, cell: Colour) -> Callable[[int, Rng], Canvas]:
+    pale = tuple((a + b) / 2 for a, b in zip(top, cell, strict=True))
+
+    def paint(size: int, rng: Rng) -> Canvas:
+        canvas = Canvas(_sheet(size, top, bottom, rng, cloudy=0.03))
+        whole, middle = _red_cells(rng, reds, size)
+        canvas.paint(coverage(whole, size), cell, slope=0.06)
+        canvas.paint(coverage(middle, size), (pale[0], pale[1], pale[2]))
+        return canvas
+
+    return paint
+
+
+SMEARS: dict[str, Callable[[int, Rng], Canvas]] = {
+    "pale": _smear((0.95, 0.93, 0.91), (0.90, 0.88, 0.87), 5, (0.90, 0.78, 0.74)),
+    "crowded": _smear((0.94, 0.91, 0.88), (0.89, 0.86, 0.84), 26, (0.88, 0.72, 0.68)),
+    "stained": _smear((0.86, 0.80, 0.90), (0.78, 0.72, 0.84), 9, (0.82, 0.66, 0.72)),
+    "greenish": _smear((0.84, 0.89, 0.82), (0.76, 0.82, 0.75), 9, (0.84, 0.74, 0.66)),
+}
+
+
 def backdrop(background: Background, size: int) -> Canvas:
     """A fresh canvas with the background on it."""
-    if background.kind not in BACKGROUNDS:
-        raise unknown("background", background.kind, BACKGROUNDS)
-    return BACKGROUNDS[background.kind](size, generator(background.seed))
+    known = BACKGROUNDS | SMEARS
+    if background.kind not in known:
+        raise unknown("background", background.kind, known)
+    return known[background.kind](size, generator(background.seed))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -177,6 +213,9 @@ OBJECTS: dict[str, list[Points]] = {
     "star": [_STAR],
     "post": [np.array([(-0.5, -20.0), (0.5, -20.0), (0.5, 20.0), (-0.5, 20.0)])],
     "watermark": _MARK,
+    "platelet": [smooth([(-1.0, 0.2), (-0.7, -0.5), (-0.1, -0.7), (0.8, -0.5), (1.0, 0.3), (0.2, 0.8)], 3)],
+    "thread": [stroke(-2.2, -0.5, -0.4, 0.3, 0.3), stroke(-0.45, 0.28, 2.2, 0.0, 0.3)],
+    "grain": [np.array([(-0.8, -0.5), (0.5, -0.8), (0.8, 0.5), (-0.4, 0.8)])],
 }  # fmt: skip
 
 
@@ -184,9 +223,10 @@ def object_outlines(thing: Object) -> list[Points]:
     """The outlines of an object in canvas units."""
     if thing.kind == "lookalike":
         name, _, shape = thing.shape.partition(":")
-        if name not in OUTLINES:
-            raise unknown("part of a lookalike", name, OUTLINES)
-        shapes = OUTLINES[name](Part(name, thing.colour, shape=shape or "plain"), Bird(None, ()))
+        known = {n: o for e in reversed(ORDERS) for n, o in anatomy(e).outlines.items()}
+        if name not in known:
+            raise unknown("part of a lookalike", name, known)
+        shapes = known[name](Part(name, thing.colour, shape=shape or "plain"), Bird(None, ()))
         middle = sum(o.mean(axis=0) for o in shapes) / len(shapes)
         shapes = [o - middle for o in shapes]
     elif thing.kind in OBJECTS:

@@ -1,4 +1,4 @@
-"""Captions of the second edition: sentences of many grammars that say facts of a picture and nothing else.
+"""Captions of the second edition and of later ones: sentences of many grammars that say facts of a picture and nothing else.
 
 A caption is one to three sentences. Of all facts of the bird each is given to one of the captions of a picture, so that
 all of them together say everything; each caption adds some of its own choice. `reading.parse` reads them back.
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from saywhy.aviary import lexicon
 from saywhy.aviary.captions import COUNT, Caption
 from saywhy.aviary.facts import Fact, facts
-from saywhy.aviary.lexicon import ADJECTIVES, BIRD_RELATIONS, COLLAR_WORDS, CONVERSE, KEYS, NOUNS, RELATION_WORDS
+from saywhy.aviary.lexicon import ANSWERS, BIRD_RELATIONS, CONVERSE, KEY_NOUNS, KEYS, OPPOSITE, Lexicon
+from saywhy.aviary.lexicons import lexicon
 from saywhy.aviary.scene import Rendered
 from saywhy.aviary.scenery import Rng, generator
-from saywhy.aviary.second import DOMAINS
+from saywhy.aviary.world import world
 
 _CAPTION = 31
 _EXTRA = 3  # facts at most that a caption adds of its own choice
@@ -24,10 +24,10 @@ _AFTER = ("of ", "like ", "ending ", "flecked ", "spread ", "rounded ", "crooked
 
 
 class Speaker:
-    """Dice, and what was said so far; every method that says something notes it."""
+    """Dice, words, and what was said so far; every method that says something notes it."""
 
-    def __init__(self, rng: Rng, known: Sequence[Fact]) -> None:
-        self.rng, self.known, self.said = rng, known, set[str]()
+    def __init__(self, rng: Rng, known: Sequence[Fact], words: Lexicon) -> None:
+        self.rng, self.known, self.words, self.said = rng, known, words, set[str]()
 
     def pick(self, options: Sequence[str]) -> str:
         """One of the options."""
@@ -43,11 +43,11 @@ class Speaker:
 
     def noun(self, part: str) -> str:
         """A word for a part."""
-        return self.pick(NOUNS[part])
+        return self.pick(self.words.nouns[part])
 
     def adjective(self, fact: Fact, *, before: bool = False) -> str:
         """A word for a look; `before` a noun some cannot stand."""
-        words = ADJECTIVES[fact.key][fact.value]
+        words = self.words.adjectives[fact.key][fact.value]
         return self.pick([w for w in words if not (before and w.startswith(_AFTER))])
 
     def noun_phrase(self, part: str, looks: Sequence[Fact], article: str = "a") -> str:
@@ -57,7 +57,7 @@ class Speaker:
         words = " ".join([*(self.adjective(f, before=True) for f in plain), noun])
         self.note(*plain)
         if article == "a":
-            article = "two" if part == "collars" else "" if lexicon.is_plural(noun) else a_or_an(words)
+            article = "two" if part == "collars" else "" if self.words.is_plural(noun) else a_or_an(words)
             # Without an article a plural would go on with the words before it.
             article = article or "some"
         text = f"{article} {words}"
@@ -68,12 +68,12 @@ class Speaker:
         """ "looks dark red" """
         self.note(fact)
         dark, _, colour = fact.value.rpartition(" ")
-        verb = self.pick(("look", "appear")) + ("" if lexicon.is_plural(noun) else "s")
-        return " ".join(w for w in (verb, dark, self.pick(ADJECTIVES["colour"][colour])) if w)
+        verb = self.pick(("look", "appear")) + ("" if self.words.is_plural(noun) else "s")
+        return " ".join(w for w in (verb, dark, self.pick(self.words.adjectives["colour"][colour])) if w)
 
     def predicate(self, noun: str, looks: Sequence[Fact], verb: str | None = None) -> str:
         """ "is curved and orange"; an empty verb is an ellipsis."""
-        verb = ("are" if lexicon.is_plural(noun) else "is") if verb is None else verb
+        verb = ("are" if self.words.is_plural(noun) else "is") if verb is None else verb
         plain = [f for f in looks if f.kind == "look"]
         self.note(*plain)
         said = [" ".join(w for w in (verb, listed([self.adjective(f) for f in plain])) if w)] if plain else []
@@ -154,7 +154,7 @@ def _which(s: Speaker, items: Sequence[Item], who: str) -> str:
     part, looks = items[0]
     noun = s.noun(part)
     rest = items[1:]
-    text, end = f"the {noun} of {who}, which {s.predicate(noun, looks)}", "" if lexicon.is_plural(noun) else "s"
+    text, end = f"the {noun} of {who}, which {s.predicate(noun, looks)}", "" if s.words.is_plural(noun) else "s"
     if not rest:
         return f"{text}, stand{end} out."
     return f"{text}, {'goes' if end else 'go'} with {listed([s.noun_phrase(p, k) for p, k in rest])}."
@@ -164,7 +164,7 @@ def _topic(s: Speaker, items: Sequence[Item], who: str) -> str:
     said = []
     for part, looks in items:
         noun = s.noun(part)
-        it = "they" if lexicon.is_plural(noun) else "it"
+        it = "they" if s.words.is_plural(noun) else "it"
         said.append(f"as for the {noun} of {who}, {it} {s.predicate(noun, looks)}.")
     return " ".join(capital(t) for t in said)
 
@@ -176,18 +176,18 @@ def _each(
     said = []
     for part, looks in items:
         noun = s.noun(part)
-        verb = "are" if lexicon.is_plural(noun) else "is"
+        verb = "are" if s.words.is_plural(noun) else "is"
         said += [seems(noun, f) if f.kind == "appears" else one(noun, verb, f) for f in looks]
     return said
 
 
 def _questions(s: Speaker, items: Sequence[Item], who: str) -> str:
     def seems(noun: str, fact: Fact) -> str:
-        return f"How does the {noun} of {who} look? It {s.seems('beak', fact)}."
+        return f"How does the {noun} of {who} look? It {s.seems('', fact)}."
 
     def one(noun: str, verb: str, fact: Fact) -> str:
         s.note(fact)
-        what = s.pick(lexicon.KEY_NOUNS[fact.key])
+        what = s.pick(KEY_NOUNS[fact.key])
         asked = s.pick((f"What {what} {verb} the {noun} of {who}", f"Of what {what} {verb} the {noun} of {who}"))
         return f"{asked}? {capital(s.adjective(fact))}."
 
@@ -226,7 +226,7 @@ def _rather(s: Speaker, items: Sequence[Item], who: str) -> str:
 def _wrong(s: Speaker, fact: Fact) -> Fact:
     """A value of the same attribute that is not true."""
     part = "collar" if fact.part == "collars" else fact.part
-    values = [v for v in DOMAINS[part, fact.key] if v != fact.value]
+    values = [v for v in world(s.words.edition).domains[part, fact.key] if v != fact.value]
     return replace(fact, value=s.pick(values))
 
 
@@ -244,15 +244,15 @@ def _relation(s: Speaker, fact: Fact, who: str) -> str:
     a, answer, b = (fact.part, fact.value, fact.other)
     if s.chance(0.5):
         a, answer, b = b, CONVERSE[answer], a
-    first, words, second = s.noun(a), s.pick(RELATION_WORDS[answer]), s.noun(b)
+    first, words, second = s.noun(a), s.pick(s.words.relations[answer]), s.noun(b)
     sits = "is" if fact.key == "size" else s.pick(("is", "sits", "lies", "is placed"))
     if s.chance(0.25):
-        ways = [lexicon.ANSWERS[answer], lexicon.ANSWERS[CONVERSE[answer]]]
+        ways = [ANSWERS[answer], ANSWERS[OPPOSITE[answer]]]
         ways = ways if s.chance(0.5) else ways[::-1]
         asked = f"Which is it for the {first} of {who}, {ways[0]} or {ways[1]}, seen from the {second}?"
-        return f"{asked} {capital(lexicon.ANSWERS[answer])}."
+        return f"{asked} {capital(ANSWERS[answer])}."
     if s.chance(0.3):
-        other = s.pick(RELATION_WORDS[CONVERSE[answer]])
+        other = s.pick(s.words.relations[OPPOSITE[answer]])
         return f"the {first} of {who} {sits} not {other} but {words} the {second}."
     return s.pick((
         f"the {first} of {who} {sits} {words} the {second}.",
@@ -264,7 +264,7 @@ def _relation(s: Speaker, fact: Fact, who: str) -> str:
 
 def _collars(s: Speaker, fact: Fact, who: str) -> str:
     s.note(fact)
-    words, noun = s.pick(COLLAR_WORDS[fact.value]), s.noun("collars")
+    words, noun = s.pick(s.words.twins[fact.value]), s.noun("collars")
     return s.pick((
         f"the two {noun} of {who} are {words}." if "with" not in words and "the " not in words else
         f"{who} has two {noun}, {words}.",
@@ -290,7 +290,8 @@ def _things(s: Speaker, things: Sequence[Fact]) -> str:
     s.note(*things)
     said = []
     for f in things:
-        one, many = lexicon.THINGS[f.part][int(s.rng.random() * len(lexicon.THINGS[f.part]))]
+        known = s.words.objects[f.part]
+        one, many = known[int(s.rng.random() * len(known))]
         number = f.value if f.value != "one" or s.chance(0.3) else a_or_an(one)
         said.append(f"{number} {one if f.value == 'one' else many}")
     verb = "lies" if len(things) == 1 and things[0].value == "one" else "lie"
@@ -300,20 +301,20 @@ def _things(s: Speaker, things: Sequence[Fact]) -> str:
 
 def _compared(s: Speaker, fact: Fact) -> str:
     s.note(fact)
-    value, sides = fact.value, ["left bird", "right bird"]
+    value, sides = fact.value, list(s.words.sides)
     if s.chance(0.5):
-        sides, value = sides[::-1], _OPPOSITE[value]
-    first, second = (s.pick(lexicon.SIDES[k]) for k in sides)
+        sides, value = sides[::-1], COMPARED[value]
+    first, second = (s.pick(s.words.sides[k]) for k in sides)
     return f"the {first} is {s.pick(BIRD_RELATIONS[value])} the {second}."
 
 
-_OPPOSITE = {"larger": "smaller", "smaller": "larger", "higher": "lower", "lower": "higher"}
+COMPARED = {"larger": "smaller", "smaller": "larger", "higher": "lower", "lower": "higher"}
 
 
 def _settings(s: Speaker, settings: Sequence[Fact]) -> str:
     """Settings as words of place and light, with a blank before them."""
     s.note(*settings)
-    return "".join(" " + s.pick(lexicon.SETTINGS[f.value]).replace("|", "") for f in settings)
+    return "".join(" " + s.pick(s.words.settings[f.value]).replace("|", "") for f in settings)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -322,8 +323,8 @@ def _settings(s: Speaker, settings: Sequence[Fact]) -> str:
 
 def _named(s: Speaker, owner: str) -> str:
     if owner:
-        return "the " + s.pick(lexicon.SIDES[owner])
-    return s.pick(("this ", "the ", "that ")) + s.pick(lexicon.BIRD)
+        return "the " + s.pick(s.words.sides[owner])
+    return s.pick(("this ", "the ", "that ")) + s.pick(s.words.own)
 
 
 def _grouped(chosen: Sequence[Fact]) -> list[Item]:
@@ -349,9 +350,9 @@ def _about(s: Speaker, chosen: Sequence[Fact], owner: str) -> list[str]:
     return out
 
 
-def caption(chosen: Sequence[Fact], known: Sequence[Fact], rng: Rng) -> Caption:
+def caption(chosen: Sequence[Fact], known: Sequence[Fact], rng: Rng, words: Lexicon) -> Caption:
     """One caption that says the chosen facts, and nothing that is not known."""
-    s = Speaker(rng, known)
+    s = Speaker(rng, known, words)
     out: list[str] = []
     for owner in dict.fromkeys(f.owner for f in chosen):
         out += _about(s, [f for f in chosen if f.owner == owner], owner)
@@ -374,7 +375,7 @@ def _one(s: Speaker, noun: str) -> str:
 def _stage(s: Speaker, settings: Sequence[Fact]) -> str:
     where = _settings(s, settings)
     two = any(f.owner for f in s.known)
-    who = "two birds" if two else _one(s, s.pick(lexicon.BIRD))
+    who = f"two {s.words.noun}s" if two else _one(s, s.pick(s.words.own))
     there = "there are" if two else "there is"
     return capital(
         s.pick((f"{who}{where}.", f"{who}, seen{where}.", f"this shows {who}{where}.", f"{there} {who}{where}."))
@@ -383,13 +384,13 @@ def _stage(s: Speaker, settings: Sequence[Fact]) -> str:
 
 def captions_of(rendered: Rendered, *, seed: int = 0, index: int = 0, count: int = COUNT) -> tuple[Caption, ...]:
     """`count` captions that together say every fact of the picture; the same for the same picture, seed and index."""
-    rng, known = generator(_CAPTION, seed, index), facts(rendered)
+    rng, known, words = generator(_CAPTION, seed, index), facts(rendered), lexicon(rendered.scene.edition)
     shuffled = [known[k] for k in rng.permutation(len(known))]
     out: dict[str, Caption] = {}
     for k in range(count):
         own = shuffled[k::count]
         extra = [known[int(u * len(known))] for u in rng.random(int(rng.random() * (_EXTRA + 1)))]
         chosen = list(dict.fromkeys(own + extra)) or known[:1]
-        one = caption([chosen[i] for i in rng.permutation(len(chosen))], known, rng)
+        one = caption([chosen[i] for i in rng.permutation(len(chosen))], known, rng, words)
         out.setdefault(one.text, one)
     return tuple(out.values())

@@ -46,7 +46,6 @@ from numpy.typing import NDArray
 from saywhy.aviary.birds import Bird
 from saywhy.aviary.counterfactuals import become, remove, swap_background, transplant
 from saywhy.aviary.scene import Rendered, Scene, render
-from saywhy.aviary.scenery import BACKGROUNDS
 from saywhy.aviary.world import Atom, Species, holds, identify, species, world
 from saywhy.errors import UsageError
 
@@ -315,12 +314,12 @@ def _still(own: Bird, part: str, key: str, value: str) -> bool:
 
 def other_backgrounds(scene: Scene) -> list[tuple[str, Scene]]:
     """The scene before each other background."""
-    return [(k, swap_background(scene, k)) for k in BACKGROUNDS if k != scene.background.kind]
+    return [(k, swap_background(scene, k)) for k in world(scene.edition).backgrounds if k != scene.background.kind]
 
 
 def removals(scene: Scene, *, bird: int = 0) -> dict[str, Scene]:
     """The scene without each part that can be removed."""
-    return {n: remove(scene, n, bird=bird) for n in scene.birds[bird].names if n != "body"}
+    return {n: remove(scene, n, bird=bird) for n in scene.birds[bird].names if n != world(scene.edition).carrier}
 
 
 # --------------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """A world: which attributes its things have, which relations count, which species there are and how one is drawn.
 
 The engine (painting, counterfactuals, games, captions, data sets) asks the world of a thing's edition and knows
-no species itself. `world("1")` is the first edition of the birds, "2" the second.
+no species itself. `world("1")` is the first edition of the birds, "2" the second, "cells" one of blood smears: there
+a `Bird` is a cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import import_module
 from itertools import product
@@ -97,12 +98,29 @@ def clan(name: str, members: str, *clauses: str, related: Iterable[Atom], editio
 Pair = tuple[Part, Part]
 
 
+def place(part: Part) -> float:
+    """Where a part is on its track."""
+    return part.shift
+
+
+def moved(part: Part, to: float) -> Part:
+    """The part at another place of its track."""
+    return replace(part, shift=round(to, 4))
+
+
+def beyond(number: float, other: float) -> tuple[float, ...]:
+    """As far on the other side of the other number."""
+    return (2 * other - number,)
+
+
 @dataclass(frozen=True)
 class Relation:
     """A relation of two parts with two answers.
 
     `first(part, other)`: whether the first answer is the right one. `turned(part, other)`: both parts as little
     changed as gives the other answer. `said`: plain names of the answers, where they do not name both parts.
+    The answer is that of two numbers in [0, 1], one of each part: `number(part)` is a part's own, `put(part, to)` the
+    part with another, and `across(number, other)` are the numbers that change the answer while the other one stays.
     """
 
     part: str
@@ -112,6 +130,9 @@ class Relation:
     first: Callable[[Part, Part], bool]
     turned: Callable[[Part, Part], Pair]
     said: tuple[str, str] | None = None
+    number: Callable[[Part], float] = place
+    put: Callable[[Part, float], Part] = moved
+    across: Callable[[float, float], tuple[float, ...]] = beyond
 
     def name(self, answer: str) -> str:
         """The plain name of an answer: "crest above the band"."""
@@ -132,7 +153,8 @@ class World:
     `domains` is what a free attribute is drawn from, uniformly; `presence` the chance that an optional part is there
     (parts that are not in it always are, as far as the games count); `null_parts` are in no rule. `draw(rng, name)`
     gives an individual of a species, `pose(rng, thing, room)` its pose, size and place, `settle` the same for a
-    thing that has a pose already, `scene(rng, name, size)` a clean scene.
+    thing that has a pose already, `scene(rng, name, size)` a clean scene. `noun` is what its things are called,
+    `carrier` the part that all others sit on and that cannot be removed, `objects` what may lie about.
     """
 
     edition: str
@@ -146,6 +168,10 @@ class World:
     settle: Callable[[Rng, Bird, Room], Bird]
     scene: Callable[[Rng, str, int], Scene]
     presence: Mapping[str, float] = field(default_factory=dict)
+    noun: str = "bird"
+    carrier: str = "body"
+    backgrounds: tuple[str, ...] = ("plain", "foliage", "water", "sky", "snow")
+    objects: tuple[str, ...] = ("leaf", "stone", "flower", "star")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -179,7 +205,7 @@ class World:
                 yield dict(zip(keys, looks, strict=True))
 
 
-_WHERE = {"1": ("first", "FIRST"), "2": ("second", "SECOND")}
+_WHERE = {"1": ("first", "FIRST"), "2": ("second", "SECOND"), "cells": ("cells", "CELLS")}
 EDITIONS = tuple(_WHERE)
 
 

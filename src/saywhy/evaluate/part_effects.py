@@ -16,18 +16,17 @@ import torch
 from torch import Tensor
 
 from saywhy.aviary import (
-    BACKGROUNDS,
     EDITIONS,
     Rendered,
     Sample,
     Scene,
+    other_backgrounds,
     remove,
     render,
     sample,
-    swap_background,
     world,
 )
-from saywhy.aviary.faults import concerned
+from saywhy.aviary.faults import concerned, props
 from saywhy.aviary.sampling import label
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
@@ -180,13 +179,13 @@ def _effects(
 
 def _players(rendered: Rendered, named: Sequence[str], seed: tuple[int, int]) -> tuple[str, ...]:
     """Visible parts of the rule, one null part, and others; in the order of the bird's parts."""
-    shown = [p for p in rendered.shown() if p != "body"]  # the body carries all and cannot be removed
+    known = world(rendered.scene.edition)
+    shown = [p for p in rendered.shown() if p != known.carrier]  # it cannot be removed
     chosen = [p for p in shown if p in named][: PLAYERS - SPARE]
     rest = [str(p) for p in np.random.default_rng((*seed, 3)).permutation([p for p in shown if p not in chosen])]
-    null_parts = world(rendered.scene.edition).null_parts
-    rest.sort(key=lambda p: p not in null_parts)
+    rest.sort(key=lambda p: p not in known.null_parts)
     first, others = rest[:1], rest[1:]
-    others.sort(key=lambda p: p in null_parts)
+    others.sort(key=lambda p: p in known.null_parts)
     chosen += [*first, *others][: PLAYERS - len(chosen)]
     return tuple(p for p in shown if p in chosen)
 
@@ -216,7 +215,7 @@ def spoiled_birds(clf: Classifier, fault: str, wanted: int, seed: int) -> list[S
 
 def _planted(fault: str, species: str, seed: int, edition: str) -> Iterator[Sample]:
     """Test pictures of that species that carry the shortcut."""
-    key = {"watermark": "watermark", "context": "water"}[fault]
+    key = {"watermark": "watermark", "context": props(edition).background}[fault]
     for index in count():
         if label(seed, index, edition=edition) == (species, "test"):
             one = sample(seed, index, fault=fault, edition=edition)
@@ -243,4 +242,4 @@ def without_shortcut(scene: Scene, fault: str) -> list[Scene]:
     """The scene without the watermark, or before each other background."""
     if fault == "watermark":
         return [replace(scene, objects=tuple(o for o in scene.objects if o.kind != "watermark"))]
-    return [swap_background(scene, kind) for kind in BACKGROUNDS if kind != scene.background.kind]
+    return [changed for _, changed in other_backgrounds(scene)]

@@ -18,7 +18,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saywhy.aviary import BACKGROUNDS, Rendered, Scene, keep_only, remove, remove_bird, render, swap_background
+from saywhy.aviary import (
+    Rendered,
+    Scene,
+    keep_only,
+    other_backgrounds,
+    remove,
+    remove_bird,
+    render,
+    swap_background,
+    world,
+)
 from saywhy.classifier import Classifier
 from saywhy.explanation import Unit
 from saywhy.image import Bools, Pixels, read
@@ -78,16 +88,21 @@ class Case:
     told: tuple[Told, ...]
     contributions: Reals = field(default_factory=lambda: np.zeros(0))
 
+    @property
+    def carrier(self) -> str:
+        """The part that all others sit on: the body."""
+        return world(self.rendered.scene.edition).carrier
+
     @cached_property
     def masks(self) -> dict[str, Bools]:
         """The visible pixels of each part; of the body there are none, since nothing can be told without it."""
-        names = [n for n in self.rendered.scene.birds[0].names if n != "body"]
+        names = [n for n in self.rendered.scene.birds[0].names if n != self.carrier]
         return {n: m for n in names if (m := self.rendered.visible(n)).any()}
 
     @cached_property
     def shown(self) -> tuple[str, ...]:
         """The parts that can be seen well enough to be asked about."""
-        return tuple(n for n in self.rendered.shown() if n != "body")
+        return tuple(n for n in self.rendered.shown() if n != self.carrier)
 
     def area(self, which: Iterable[int]) -> Bools:
         """The pixels (H, W) of some regions together."""
@@ -170,7 +185,7 @@ def _every(case: Case, told: Told) -> Changes:
 
 def backgrounds(case: Case, told: Told | None = None) -> Changes:
     """The same bird before each other background."""
-    kinds = [k for k in BACKGROUNDS if k != case.rendered.scene.background.kind]
+    kinds = [kind for kind, _ in other_backgrounds(case.rendered.scene)]
     return {"swap": tuple(Change("before", (k,)) for k in kinds)}
 
 

@@ -125,6 +125,11 @@ RECIPES: dict[str, Recipe] = {
         images=9600, epochs=12, lr=1.5e-3, batch=64, start="cnn-relations", frozen=True, teacher="cnn-relations",
         edition="2", amp=True,
     ),
+    "cnn-relations-224": Recipe(
+        "cnn224",
+        "cnn-relations after further training on 224 x 224 pixels",
+        images=9600, epochs=8, lr=2e-3, batch=64, start="cnn-relations", edition="2", amp=True,
+    ),
 }  # fmt: skip
 
 
