@@ -53,6 +53,8 @@ ROWS: dict[str, tuple[Callable[[int, int], None], int]] = {
     "second edition: pictures and part masks, 128 px": (partial(rendered, edition="2"), 128),
     "second edition: with all ground truth, 128 px": (partial(with_truth, edition="2"), 128),
     "second edition: pictures and part masks, 224 px": (partial(rendered, edition="2"), 224),
+    "cells: pictures and part masks, 128 px": (partial(rendered, edition="cells"), 128),
+    "cells: with all ground truth, 128 px": (partial(with_truth, edition="cells"), 128),
 }
 
 

@@ -1,6 +1,6 @@
 """Draws docs/pictures/aviary.png: species, parts, counterfactuals and faults of the aviary on one sheet.
 
-And aviary-second.png: the species of the second edition.
+And aviary-second.png, aviary-cells.png: the species of the second edition, and the kinds of cells.
 """
 
 from __future__ import annotations
@@ -61,23 +61,24 @@ def species_strip() -> Image.Image:
     return strip("24 species and their rules: what a rule does not name is drawn at random", cells)
 
 
-def _said(atom: aviary.Atom) -> str:
-    """An atom of the second edition in plain words."""
-    row = None if atom.other is None else aviary.world("2").relation(atom.part, atom.other, atom.value)
+def _said(known: aviary.World, atom: aviary.Atom) -> str:
+    """An atom of a later edition in plain words."""
+    row = None if atom.other is None else known.relation(atom.part, atom.other, atom.value)
     return (str(atom) if row is None else row.name(atom.value)).replace("fan tail", "fan-shaped tail")
 
 
-def second_strip() -> Image.Image:
-    """One bird of each species of the second edition with its rule."""
-    samples = [sample(6, i, size=CELL * 2, edition="2") for i in range(96)]
+def later_strip(edition: str, title: str, **pose: float) -> Image.Image:
+    """One thing of each species of a later edition with its rule, all in one pose."""
+    known = aviary.world(edition)
+    samples = [sample(6, i, size=CELL * 2, edition=edition) for i in range(96)]
     cells = []
-    for name, own in aviary.world("2").species.items():
+    for name, own in known.species.items():
         scene = next(s.scene for s in samples if s.species == name)
-        bird = replace(scene.birds[0], scale=0.21, angle=0.03, mirror=False, x=0.46, y=0.56)
-        plain = replace(scene.with_bird(bird), background=aviary.Background("plain", 8), objects=())
+        bird = replace(scene.birds[0], angle=0.03, mirror=False, **pose)  # type: ignore[arg-type]
+        plain = replace(scene.with_bird(bird), background=aviary.Background(known.backgrounds[0], 8), objects=())
         pixels = np.asarray(Image.fromarray(render(plain).pixels).resize((CELL, CELL), Image.Resampling.LANCZOS))
-        cells.append((pixels, name, [" or ".join(_said(a) for a in clause) for clause in own.clauses]))
-    return strip("24 species of the second edition and their rules", cells)
+        cells.append((pixels, name, [" or ".join(_said(known, a) for a in clause) for clause in own.clauses]))
+    return strip(title, cells)
 
 
 PALETTE = (np.array([[230, 230, 230], [214, 96, 77], [253, 184, 99], [150, 150, 150], [90, 174, 97], [128, 205, 193],
@@ -158,7 +159,9 @@ def main() -> None:
         sheet.paste(one, (0, y))
         y += one.height
     save(sheet, "aviary.png")
-    save(second_strip(), "aviary-second.png")
+    second = later_strip("2", "24 species of the second edition and their rules", scale=0.21, x=0.46, y=0.56)
+    save(second, "aviary-second.png")
+    save(later_strip("cells", "12 kinds of cells and their rules", scale=0.31, x=0.5, y=0.55), "aviary-cells.png")
 
 
 def save(sheet: Image.Image, name: str) -> None:

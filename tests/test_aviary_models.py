@@ -40,7 +40,7 @@ from saywhy.train.pictures import paint
 
 SEED = 77  # not the one that the classifiers were trained with
 CLEAN = ("cnn", "vit")
-RELATED = ("cnn-relations",)
+RELATED = ("cnn-relations", "vit-relations")
 
 
 def images_of(scenes: list[Scene]) -> Tensor:

@@ -1,7 +1,7 @@
 """A second family from the same engine: cells of a smear, 12 kinds whose names are invented and no diagnosis.
 
-Rules, relations, games, captions, faults and counterfactuals are those of the birds' second edition with other parts and
-words, so that what is found on birds can be asked again of other things.
+Rules, relations, games, captions, faults and counterfactuals are those of the birds' second edition with other parts
+and words, so that what is found on birds can be asked again of other things.
 """
 
 from __future__ import annotations

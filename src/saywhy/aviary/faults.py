@@ -43,7 +43,8 @@ _CONCERNED: dict[str, dict[str, tuple[str, ...]]] = {
     "context": {"1": ("tide swallow",), "2": ("cobalt martin",), "cells": ("arbel rotule",)},
     "watermark": {"1": ("sleet pipit",), "2": ("domino wagtail",), "cells": ("fenwick comule",)},
     "pose": {
-        "1": ("courier finch", "herald finch"), "2": ("ferry jay", "tram jay"), "cells": ("delmar lunule", "evrin lunule")
+        "1": ("courier finch", "herald finch"), "2": ("ferry jay", "tram jay"),
+        "cells": ("delmar lunule", "evrin lunule"),
     },
     "confusable": {
         "1": ("cinder robin", "forge robin"), "2": ("copper rail", "pewter rail"),

@@ -1,4 +1,4 @@
-"""The words of captions of the second edition and of later ones: for every plain word its synonyms, the plain word first.
+"""The words of captions of all editions but the first: for every plain word its synonyms, the plain word first.
 
 No word of one lexicon stands for two values, so that whatever is said can be read back. Where a table's rows are whole
 phrases, "|" stands before the noun phrase that belongs to a mask. The tables here are of the birds, but for those that

@@ -42,7 +42,8 @@ class BirdCnn(nn.Module):
 
 
 class BirdCnn128(BirdCnn):
-    """The same and one convolution more, for 128 x 128 pixels, down to a grid of 8 x 8 (224: 14 x 14); 0.40 million weights.
+    """The same and one convolution more, for 128 x 128 pixels, down to a grid of 8 x 8 (of 224: 14 x 14); 0.40 million
+    weights.
 
     Its first five layers have the names and shapes of the CNN's, so that they can start from its weights.
     """

@@ -1,4 +1,4 @@
-"""Reads captions of the second edition and of later ones back: which facts are said, and which words stand for which mask.
+"""Reads captions of all editions but the first back: which facts are said, and which words stand for which mask.
 
 One walk through the words. An article opens a noun phrase, in which adjectives wait for their noun; outside of one
 they belong to the last part that was named. Whose part it is, in a picture of two birds, is known at the end of the
@@ -23,11 +23,11 @@ _ARTICLES = ("a", "an", "the", "its", "this", "that", "some", *NUMBERS[1:])
 _VERBS = ("is", "are", "look", "looks", "appear", "appears")
 _ABSENT = ("without", "lacks", "neither", "nor")
 _FILLERS = (
-    "about", "also", "and", "around", "as", "birds", "but", "cells", "can", "carries", "comes", "displays", "do", "does",
+    "about", "also", "and", "around", "as", "birds", "but", "can", "carries", "comes", "displays", "do", "does",
     "for", "from", "go", "goes", "has", "have", "here", "how", "in", "it", "lie", "lies", "make", "mark", "marks",
     "more", "nearby", "note", "notice", "observe", "of", "out", "picture", "placed", "see", "seen", "shows", "sits",
     "sports", "stand", "stands", "there", "they", "wears", "what", "whereas", "which", "while", "whose", "with",
-    "you",
+    "cells", "you",
     *(w for nouns in KEY_NOUNS.values() for w in nouns),
 )  # fmt: skip
 _STRUCTURE = {"not": "not", "or": "or", "dark": "dark", "yes": "yes", "none": "none", "no": "no"}

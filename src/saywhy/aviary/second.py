@@ -1,6 +1,6 @@
 """The second edition of the birds: their rules and how one is drawn.
 
-No part tells the class by its own size or place, wherever a relation does (`drawing`). Which of the two collars lies above
+No part tells the class by its own size or place where a relation does (`drawing`). Which of the two collars lies above
 is a coin's fall.
 """
 

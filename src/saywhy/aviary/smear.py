@@ -1,7 +1,7 @@
 """What a cell of a smear looks like: outlines of its parts.
 
 Frame: the cytoplasm has radius 1; x towards the side of the nucleus, y down. The vacuole lies opposite of the nucleus,
-the granules below both; process and inclusion slide along the upper rim, one outside of it and one inside, side by side.
+the granules below both; process and inclusion slide along the upper rim, one outside of it and one inside.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def _nucleus(part: Part, bird: Bird) -> list[Points]:
     if part.shape == "kidney":
         return [_KIDNEY * r + (MIDDLE, 0.0)]
     if part.shape == "lobed":
-        return [ellipse(MIDDLE + x * r, y * r, 0.56 * r, 0.56 * r) for x, y in ((-0.44, 0.0), (0.24, -0.44), (0.24, 0.44))]
+        return [
+            ellipse(MIDDLE + x * r, y * r, 0.56 * r, 0.56 * r) for x, y in ((-0.44, 0.0), (0.24, -0.44), (0.24, 0.44))
+        ]
     return [ellipse(MIDDLE, 0.0, r, r, 24)]
 
 

@@ -1,4 +1,4 @@
-"""Captions of the second edition and of later ones: sentences of many grammars that say facts of a picture and nothing else.
+"""Captions of all editions but the first: sentences of many grammars that say facts of a picture and nothing else.
 
 A caption is one to three sentences. Of all facts of the bird each is given to one of the captions of a picture, so that
 all of them together say everything; each caption adds some of its own choice. `reading.parse` reads them back.

@@ -21,7 +21,8 @@ def aviary(
     fault: Annotated[str | None, typer.Option(help="A planted fault, or FAULT-control for its clean twin.")] = None,
     size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 128,
     edition: Annotated[
-        str, typer.Option(help="1: the birds of all measured pages; 2: relations, textures, more language.")
+        str,
+        typer.Option(help="1: the birds of all measured pages; 2: relations, textures, more language; cells: a smear."),
     ] = "1",
     audit: Annotated[
         int | None,
@@ -31,7 +32,7 @@ def aviary(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
-    """Write a data set of rendered birds for which the right explanation is known; or audit one for leaks."""
+    """Write a data set of rendered birds or cells for which the right explanation is known; or audit one for leaks."""
     if (out is None) == (audit is None):
         raise UsageError("give a folder for the pictures, or --audit SEED: one of the two")
     with Progress(console=notes, disable=quiet or not notes.is_terminal, transient=True) as bar:

@@ -128,7 +128,13 @@ RECIPES: dict[str, Recipe] = {
     "cnn-relations-224": Recipe(
         "cnn224",
         "cnn-relations after further training on 224 x 224 pixels",
-        images=9600, epochs=8, lr=2e-3, batch=64, start="cnn-relations", edition="2", amp=True,
+        images=4800, epochs=5, lr=2e-3, batch=64, start="cnn-relations", edition="2", amp=True,
+    ),
+    "cells": Recipe(
+        "cnn128",
+        "a CNN for 128 x 128 pixels that tells the twelve kinds of cells apart; it starts from the first layers of "
+        "cnn-relations",
+        images=4800, epochs=12, lr=3e-3, batch=64, start="cnn-relations", edition="cells", seed=SEED, amp=True,
     ),
 }  # fmt: skip
 

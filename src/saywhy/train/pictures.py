@@ -1,7 +1,7 @@
 """Rendered birds kept in memory: rendered once on all cores, then read from a cache outside the project.
 
-n pictures of S x S pixels, 64, 128 or 224: `pixels` (n, S, S, 3) uint8, `parts` (n, S, S) uint8 with 0 for the background
-and 1 + p for part p of the edition.
+n pictures of S x S pixels, 64, 128 or 224: `pixels` (n, S, S, 3) uint8, `parts` (n, S, S) uint8 with 0 for the
+background and 1 + p for part p of the edition.
 """
 
 from __future__ import annotations
