@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from saywhy import explain, load_classifier
-from saywhy.aviary import NULL_PARTS, SPECIES, remove, render, world
+from saywhy.aviary import EDITIONS, NULL_PARTS, SPECIES, remove, render, world
 from saywhy.aviary.classifiers import preprocess_of, untrained
 from saywhy.aviary.faults import concerned
 from saywhy.classifier import Classifier
@@ -76,21 +76,22 @@ def test_shortcuts_lie_where_they_were_planted(clf: Classifier) -> None:
     assert not marked.counts  # a clean classifier does not look at the mark
 
 
-def test_birds_and_faults_are_of_the_edition_whose_species_the_classifier_names() -> None:
-    second = world("2")
+@pytest.mark.parametrize("edition", EDITIONS[1:])
+def test_birds_and_faults_are_of_the_edition_whose_species_the_classifier_names(edition: str) -> None:
+    known = world(edition)
     clf = Classifier(
-        untrained("cnn128", edition="2"),
-        classes=second.classes,
+        untrained("cnn128", edition=edition),
+        classes=known.classes,
         preprocess=preprocess_of("cnn128"),
         activation="softmax",
     )
     for fault in ("watermark", "context"):
         (case,) = spoiled_birds(clf, fault, 1, 3)
         bird = case.bird
-        assert [bird.rendered.scene.birds[0].species] == [*concerned(fault, "2")]
-        asked, rival = (second.species[clf.class_names[k]] for k in (bird.target, bird.sibling))
+        assert [bird.rendered.scene.birds[0].species] == [*concerned(fault, edition)]
+        asked, rival = (known.species[clf.class_names[k]] for k in (bird.target, bird.sibling))
         assert asked.clan == rival.clan and asked != rival
-        assert set(asked.parts) & set(bird.players) and set(second.null_parts) & set(bird.players)
+        assert set(asked.parts) & set(bird.players) and set(known.null_parts) & set(bird.players)
         assert set(bird.differing) <= set(asked.parts)
         assert bird.image.shape == (3, 128, 128)
         assert 0 < float(case.spot.mean()) < 1

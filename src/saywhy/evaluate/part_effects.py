@@ -85,7 +85,7 @@ def edition_told(clf: Classifier) -> str:
         UsageError: there is none.
     """
     missing = {e: [name for name in world(e).classes if name not in clf.class_names] for e in EDITIONS}
-    edition = min(EDITIONS, key=lambda e: len(missing[e]))
+    edition = min(EDITIONS, key=lambda e: len(missing[e]) / len(world(e).classes))
     if missing[edition]:
         raise UsageError(
             f"the aviary's protocol is for classifiers of the {len(world(edition).classes)} species of one of its "
