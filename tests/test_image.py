@@ -307,15 +307,16 @@ def test_it_is_said_when_much_of_a_photo_is_not_seen_or_squeezed(size, resize, w
 
 
 @pytest.mark.parametrize("apart", [False, True])
-def test_bands_of_a_tiff_of_many_are_chosen_from_1(apart: bool) -> None:
+def test_bands_of_any_file_are_chosen_from_1(apart: bool) -> None:
     cube = np.stack([np.full((20, 30), 10 * i) for i in range(1, 7)], axis=2).astype(np.uint8)
     data = tiff(cube.transpose(2, 0, 1), photometric="minisblack") if apart else tiff(cube, planarconfig="contig")
     assert read(data, Preprocess(bands=(4, 3, 2))).pixels[5, 5].tolist() == [40, 30, 20]
     assert read(data, Preprocess(bands=(6,))).pixels[5, 5].tolist() == [60, 60, 60]
     with pytest.raises(InputError, match="has 6 bands, and band 9"):
         read(data, Preprocess(bands=(9,)))
-    with pytest.raises(InputError, match="TIFF files alone"):
-        read(saved(ramp()), Preprocess(bands=(1,)))
+    colours = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    for picture in (saved(Image.fromarray(colours)), Image.fromarray(colours), colours):
+        assert np.array_equal(read(picture, Preprocess(bands=(3, 1, 2))).pixels, colours[..., [2, 0, 1]])
 
 
 def test_a_tiff_of_many_bands_without_a_choice_is_refused_with_the_way_out() -> None:

@@ -878,9 +878,3 @@ def test_a_network_whose_inputs_are_not_bound_is_told_how():
     for net, inputs in ((WithAge(), {}), (WithAge(), {"agee": 1}), (len, {"a": 1})):
         with pytest.raises(UsageError, match=r"bind|forward takes"):
             saywhy.bind(net, **inputs)
-
-
-@pytest.mark.parametrize("bands", [2, 4, 13])
-def test_a_network_of_other_bands_is_refused_with_the_way_out(bands):
-    with pytest.raises(UsageError, match=rf"takes {bands} channels.*callable"):
-        load_classifier(nn.Sequential(nn.Conv2d(bands, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)))

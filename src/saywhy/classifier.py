@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -40,6 +40,7 @@ CHANNELS: dict[str, Callable[[Tensor], Tensor]] = {
     "BGR": lambda x: x.flip(1),
     "L": lambda x: sum(w * x[:, i : i + 1] for i, w in enumerate(GREY)),  # type: ignore[dict-item,return-value]
 }
+GIVEN = "a tensor: taken as the classifier's input, neither scaled nor cut"
 ROUNDED = 0.02  # a server that rounds gives probabilities that sum to 1 up to this
 DEFAULT_BATCH = 16
 # What one core has room for in its caches: lite0 takes 17.6 ms an image in fours, 23.7 in eights, 29.4 in sixteens.
@@ -180,13 +181,13 @@ class Classifier:
         present or absent whatever the others are."""
         if self.activation == "softmax":
             return True
-        p = self.to_probabilities(self._run(pictures(self.preprocess.size), count=False))
+        p = self.to_probabilities(self._run(pictures(self.preprocess.size, self.preprocess.planes), count=False))
         return bool(((p.sum(dim=1) - 1).abs() <= ROUNDED).all())
 
     @once
     def _score_count(self) -> int:
         H, W = self.preprocess.size
-        return int(self._run(torch.full((1, 3, H, W), 0.5), count=False).shape[1])
+        return int(self._run(torch.full((1, self.preprocess.planes, H, W), 0.5), count=False).shape[1])
 
     # -- asking it ---------------------------------------------------------------------------------
 
@@ -216,7 +217,7 @@ class Classifier:
             UsageError: images that are not (N, 3, H, W) floats in [0, 1].
             ModelError: the network raises, or returns NaN or a wrong shape.
         """
-        check_images(images)
+        check_images(images, self.preprocess.planes)
         size = batch_size or self.rows
         parts = [self._run(images[i : i + size]) for i in range(0, len(images), size)]
         return (torch.cat(parts) if len(parts) != 1 else parts[0]).to(images.device)
@@ -392,7 +393,7 @@ class Classifier:
     def _layers(self) -> Layers:
         assert isinstance(self.net, nn.Module)
         with self._speaking():
-            return Layers(self.net, self.inputs(pictures(self.preprocess.size)), self.scores_of)
+            return Layers(self.net, self.inputs(pictures(self.preprocess.size, self.preprocess.planes)), self.scores_of)
 
     # -- tapping -----------------------------------------------------------------------------------
 
@@ -401,7 +402,7 @@ class Classifier:
 
         A black box gives a Tap with scores and no maps.
         """
-        check_images(images)
+        check_images(images, self.preprocess.planes)
         if not layers and not self.white_box:
             images = self.at_home(images)
             return Tap(self, images, self.logits(images), {})
@@ -451,6 +452,14 @@ class Classifier:
         return time.perf_counter() - start
 
 
+def in_colours(clf: Classifier, what: str) -> None:
+    """Raises UsageError for a classifier of other bands than colours: `what` is done with pictures in colours alone."""
+    if clf.preprocess.planes != 3:
+        raise UsageError(
+            f"{what} from pictures in colours alone, and this classifier takes {clf.preprocess.planes} bands"
+        )
+
+
 def of_tensor(image: Tensor, how: Preprocess) -> Picture:
     """A photo (3, H, W) of bytes, or the very input of a classifier (3, H, W) in [0, 1], rounded to 8 bits.
 
@@ -458,28 +467,32 @@ def of_tensor(image: Tensor, how: Preprocess) -> Picture:
         UsageError: another shape or range, or floats of another size than the classifier's input.
     """
     image = image[0] if image.dim() == 4 and len(image) == 1 else image
-    if image.dim() != 3 or image.shape[0] != 3:
-        raise UsageError(f"one picture as a tensor is (3, H, W) or (1, 3, H, W); got {tuple(image.shape)}")
+    C = how.planes
+    if image.dim() != 3 or image.shape[0] != C:
+        raise UsageError(f"one picture as a tensor is ({C}, H, W) or (1, {C}, H, W); got {tuple(image.shape)}")
     image = image.detach().cpu()
     if image.dtype == torch.uint8:
-        return read(image.permute(1, 2, 0).numpy(), how)
-    check_images(image[None])
+        return read(image.permute(1, 2, 0).numpy(), how if C == 3 else how.of_planes())
+    check_images(image[None], C)
     if tuple(image.shape[1:]) != how.size:
         raise UsageError(
-            f"a tensor of floats is the classifier's input, (3, {how.size[0]}, {how.size[1]}); got "
+            f"a tensor of floats is the classifier's input, ({C}, {how.size[0]}, {how.size[1]}); got "
             f"{tuple(image.shape)}. Give the photo as a path, a PIL image, an array (H, W, 3) or a tensor of bytes to "
             "have it scaled and cut"
         )
+    if C != 3:
+        values = image.float().clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
+        found = read(values, replace(how.of_planes(), window=(0.0, 1.0)))
+        return replace(found, notes=(GIVEN, *found.notes), framed=True)
     pixels = (255 * image.float().clamp(0, 1)).round().byte().permute(1, 2, 0).contiguous().numpy()
-    note = "a tensor: taken as the classifier's input, neither scaled nor cut"
-    return Picture(pixels, None, hashlib.sha256(pixels.tobytes()).hexdigest(), (note,), framed=True)
+    return Picture(pixels, None, hashlib.sha256(pixels.tobytes()).hexdigest(), (GIVEN,), framed=True)
 
 
-def check_images(images: Tensor) -> None:
-    """Raises UsageError unless images are (N, 3, H, W) floats in [0, 1]."""
-    if not isinstance(images, Tensor) or images.dim() != 4 or images.shape[1] != 3 or not len(images):
+def check_images(images: Tensor, planes: int = 3) -> None:
+    """Raises UsageError unless images are (N, planes, H, W) floats in [0, 1]."""
+    if not isinstance(images, Tensor) or images.dim() != 4 or images.shape[1] != planes or not len(images):
         got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        raise UsageError(f"images must be a tensor (N, 3, H, W) with N >= 1; got {got}")
+        raise UsageError(f"images must be a tensor (N, {planes}, H, W) with N >= 1; got {got}")
     if not images.is_floating_point():
         raise UsageError(f"images must be floats in [0, 1]; got {images.dtype}, divide 0..255 values by 255")
     low, high = (float(v) for v in images.aminmax())

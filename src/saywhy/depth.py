@@ -18,9 +18,21 @@ SAY = "say --range LOW HIGH if that is wrong"
 
 
 def to_bytes(values: Values, window: Window | None, name: str) -> tuple[NDArray[np.uint8], list[str]]:
-    """Values of any number type as uint8, and what was decided about their scale.
+    """Values of any number type as uint8, and what was decided about their scale: see `to_unit`.
 
-    With a `window` (LOW, HIGH) its ends become 0 and 255 and what lies beyond is cut off; without, 8 bits stay as they
+    Raises:
+        InputError: values that are not finite, or no numbers.
+    """
+    if values.dtype == np.uint8 and window is None:
+        return values.astype(np.uint8), []
+    scaled, notes = to_unit(values, window, name)
+    return (scaled * 255).round().astype(np.uint8), notes
+
+
+def to_unit(values: Values, window: Window | None, name: str) -> tuple[NDArray[np.float64], list[str]]:
+    """Values of any number type in [0, 1], and what was decided about their scale.
+
+    With a `window` (LOW, HIGH) its ends become 0 and 1 and what lies beyond is cut off; without, 8 bits stay as they
     are, and others are scaled by what is there: see `window_of`.
 
     Raises:
@@ -31,13 +43,13 @@ def to_bytes(values: Values, window: Window | None, name: str) -> tuple[NDArray[
     if values.dtype.kind not in "uif":
         raise InputError(f"{name}: holds {values.dtype} values, which are no picture")
     if values.dtype == np.uint8 and window is None:
-        return values.astype(np.uint8), []
+        return values.astype(np.float64) / 255, []
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{name}: holds values that are not finite (NaN or infinite); fill them in first")
     said = "as --range says" if window is not None else SAY
     low, high = window if window is not None else window_of(float(values.min()), float(values.max()), values.dtype.kind)
-    scaled = (values.astype(np.float64) - low) / max(high - low, 1e-12) * 255
-    return np.clip(scaled, 0, 255).round().astype(np.uint8), [f"values {low:g} to {high:g} scaled to 8 bits, {said}"]
+    scaled = (values.astype(np.float64) - low) / max(high - low, 1e-12)
+    return np.clip(scaled, 0, 1), [f"values {low:g} to {high:g} scaled to 8 bits, {said}"]
 
 
 def window_of(lowest: float, highest: float, kind: str) -> Window:

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from saywhy import storage
-from saywhy.classifier import Classifier
+from saywhy.classifier import Classifier, in_colours
 from saywhy.collection import Item, find_images
 from saywhy.errors import SaywhyError, UsageError, unknown, whole
 from saywhy.explanation import Explanation, Unit
@@ -83,6 +83,7 @@ class Explainer:
             InputError: no picture can be read.
         """
         clf, seed = classifier_of(clf), whole("seed", seed)
+        in_colours(clf, "parts are learned")
         names = fittable(parts)
         given = _presets(names, presets or {})
         if init is not None:

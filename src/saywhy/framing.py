@@ -6,13 +6,14 @@ w, h: width and height in pixels. No picture is touched here; `image.frame` does
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from PIL import Image
 
 from saywhy.depth import Window
 
+COLOURS = (1, 3)  # bands that are a grey or a coloured picture
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 RESAMPLE = {
     "nearest": Image.Resampling.NEAREST,
@@ -36,24 +37,40 @@ class Preprocess:
 
     How files are read belongs to the model too: `window` (LOW, HIGH) are the file's values that become black and white
     (None: as `depth.window_of` finds them), `exif` is "upright" or "stored" (the pixels as they lie in the file, which
-    training pipelines see that ignore the camera's orientation tag). `bands` says which bands of a TIFF are red,
-    green and blue, or which one is grey, counted from 1.
+    training pipelines see that ignore the camera's orientation tag). `bands` says which bands of a file are red, green
+    and blue, or which one is grey, counted from 1; of another number of bands the network takes them all, `planes` of
+    them, and `mean` and `std` have as many values. `shown` are then the bands that people see as red, green and blue,
+    or as grey.
     """
 
     size: tuple[int, int] = (224, 224)
     resize: int | tuple[int, int] | None = 256
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: Interpolation = "bilinear"
     channels: Literal["RGB", "BGR", "L"] = "RGB"
     rule: str = "cover"
     window: Window | None = None
     exif: Literal["upright", "stored"] = "upright"
     bands: tuple[int, ...] | None = None
+    shown: tuple[int, ...] | None = None
+
+    @property
+    def planes(self) -> int:
+        """How many values a pixel of the classifier's images has: 3 of colours and of grey, else one for each band."""
+        return 3 if self.bands is None or len(self.bands) in COLOURS else len(self.bands)
+
+    def of_planes(self) -> Preprocess:
+        """The same for what holds the bands that the network takes alone, in their order: a tensor of its input."""
+        if self.bands is None:
+            return self
+        own = dict(zip(self.bands, range(1, len(self.bands) + 1), strict=True))
+        shown = tuple(own[b] for b in self.shown) if self.shown and all(b in own for b in self.shown) else None
+        return replace(self, bands=tuple(own.values()), shown=shown)
 
     def told(self) -> dict[str, Any]:
         """Its fields for a hash: the first five, and of the later ones those that say something."""
-        own = asdict(self)
+        own = asdict(replace(self, shown=None))  # what people are shown is no matter of the classifier's
         return {k: own[k] for n, k in enumerate(own) if n < 5 or own[k] != getattr(Preprocess, k)}
 
 
@@ -150,7 +167,7 @@ def _fit(w: int, h: int, how: Preprocess) -> Place:
     H, W = how.resize if isinstance(how.resize, tuple) else how.size
     ratio = max(h / H, w / W)
     at = _centred(w, h, how, (round(w / ratio), round(h / ratio)), round)
-    red, green, blue = (round(255 * v) for v in how.mean)
+    red, green, blue = (round(255 * v) for v in how.mean[:3])
     return Place(at.cut, at.scaled, at.corner, (red, green, blue))
 
 

@@ -12,7 +12,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from saywhy.bands import NUMPY, banded, every_value, numpy_values, picked
 from saywhy.depth import to_bytes
 from saywhy.errors import InputError, UsageError
 from saywhy.framing import RESAMPLE, Place, place
 from saywhy.framing import Preprocess as Preprocess  # what reads a picture says how it is framed
-from saywhy.tiff import deep_values
+from saywhy.tiff import cube, deep_values
 
 Pixels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -39,7 +40,7 @@ MAX_BYTES = 256 * 1024 * 1024
 MIN_SIDE = 8
 SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm",
-    ".avif", ".heic", ".heif", ".jp2", ".tga",
+    ".avif", ".heic", ".heif", ".jp2", ".tga", ".npy",
 })  # fmt: skip
 BY_PILLOW_HEIF = frozenset({".heic", ".heif"})
 ORIENTATION = 0x0112
@@ -57,6 +58,15 @@ EXIF_NOTES = {
     "turned: --exif stored",
     "stored": "left as it is stored, as asked; its EXIF tag ({}) would turn it",
 }
+UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {  # what the tag asks for, of (H, W, C)
+    2: lambda v: v[:, ::-1],
+    3: lambda v: v[::-1, ::-1],
+    4: lambda v: v[::-1],
+    5: lambda v: v.swapaxes(0, 1),
+    6: lambda v: np.rot90(v, -1),
+    7: lambda v: v[::-1, ::-1].swapaxes(0, 1),
+    8: lambda v: np.rot90(v),
+}
 MUCH_UNSEEN, SQUEEZED = 0.5, 2.0
 
 
@@ -65,7 +75,8 @@ class Picture:
     """A decoded photo: `pixels` (H, W, 3) uint8 RGB, EXIF-rotated; `sha256` of the file or of the pixels.
 
     `notes` says what had to be decided to get there (first frame of an animation, alpha on white, ...). One that is
-    `framed` is the classifier's input already: nothing of it is scaled or cut away.
+    `framed` is the classifier's input already: nothing of it is scaled or cut away. For a classifier that takes other
+    bands than colours, `bands` (H, W, B) in [0, 1] are those, and `pixels` what people see of them.
     """
 
     pixels: Pixels
@@ -73,6 +84,7 @@ class Picture:
     sha256: str
     notes: tuple[str, ...] = field(default=())
     framed: bool = False
+    bands: Floats | None = field(default=None, repr=False)
 
     @property
     def width(self) -> int:
@@ -101,10 +113,14 @@ def read(source: Source | Picture, how: Preprocess | None = None, *, max_pixels:
     if isinstance(source, Picture):
         return source
     if isinstance(source, Image.Image):
+        if how.bands is not None:
+            return read(np.asarray(source), how)
         pixels, notes = _upright_rgb(source, "the PIL image", how)
         return _picture(pixels, None, hashlib.sha256(pixels.tobytes()).hexdigest(), notes, "the PIL image")
     if isinstance(source, np.ndarray):
-        pixels, notes = _array_rgb(source, how)
+        if how.bands is not None and source.ndim in (2, 3) and source.size:
+            return _of_bands(cube(source), how, "the array", hashlib.sha256(source.tobytes()).hexdigest())
+        pixels, notes = _array_rgb(source, how, "the array")
         return _picture(pixels, None, hashlib.sha256(pixels.tobytes()).hexdigest(), notes, "the array")
     given: object = source
     if not isinstance(given, (str, Path, bytes)):
@@ -117,8 +133,25 @@ def read(source: Source | Picture, how: Preprocess | None = None, *, max_pixels:
     data = source if isinstance(source, bytes) else _file_bytes(Path(source))
     if not data:
         raise InputError(f"{name}: the file is empty (0 bytes)")
-    pixels, notes = _decode(data, name, max_pixels, how)
-    return _picture(pixels, path, hashlib.sha256(data).hexdigest(), notes, name)
+    sha = hashlib.sha256(data).hexdigest()
+    with _decoding(name):
+        if how.bands is not None:
+            return _of_bands(every_value(data, name, max_pixels), how, name, sha, path, _orientation(data))
+        pixels, notes = _decode(data, name, max_pixels, how)
+        return _picture(pixels, path, sha, notes, name)
+
+
+def _of_bands(
+    values: NDArray[np.generic], how: Preprocess, name: str, sha: str, path: str | None = None, turned: int = 1
+) -> Picture:
+    """The bands that a model takes of all that a file holds (H, W, C): colours and grey as in any photo, or others."""
+    if how.planes == 3:
+        pixels, notes = _from_values(picked(values, how.bands or (), name), how, name, turned)
+        return _picture(pixels, path, sha, notes, name)
+    said = [EXIF_NOTES[how.exif].format(turned)] if turned in UPRIGHT else []
+    upright = UPRIGHT[turned](values) if said and how.exif == "upright" else values
+    found = banded(upright, how, name)
+    return replace(_picture(found.pixels, path, sha, [*said, *found.notes], name), bands=found.values)
 
 
 def check_local(path: str) -> None:
@@ -142,25 +175,15 @@ def _file_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({e.strerror or e})") from e
 
 
-def _decode(data: bytes, name: str, max_pixels: int, how: Preprocess) -> tuple[Pixels, list[str]]:
+@contextlib.contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Says in one line what is wrong with a file that cannot be decoded."""
     _know_heif()
     with warnings.catch_warnings():
-        # Our own limit speaks below; Pillow's bomb warning would only say it twice.
+        # Our own limit speaks; Pillow's bomb warning would only say it twice.
         warnings.simplefilter("ignore")
         try:
-            if (deep := deep_values(data, name, max_pixels, how.bands)) is not None:
-                return _from_values(deep, how, name, _orientation(data))
-            with Image.open(io.BytesIO(data)) as image:
-                w, h = image.size
-                if w * h > max_pixels:
-                    raise InputError(
-                        f"{name}: {w} x {h} pixels is more than the limit of {max_pixels:,}; make a smaller copy"
-                    )
-                turned = int(image.getexif().get(ORIENTATION, 1))
-                small = _stored(_at_part_of_its_size(image), turned)
-                pixels, notes = _upright_rgb(small, name, how)
-                cut = [f"read at {small.width} x {small.height} of its {w} x {h} pixels"] if w * h > LARGE else []
-                return pixels, [*cut, *notes]
+            yield
         except InputError:
             raise
         except Image.DecompressionBombError as e:
@@ -171,6 +194,22 @@ def _decode(data: bytes, name: str, max_pixels: int, how: Preprocess) -> tuple[P
             raise InputError(f"{name}: not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...){way}") from e
         except Exception as e:  # Pillow's decoders raise nearly anything on broken files
             raise InputError(f"{name}: broken or truncated picture ({e})") from e
+
+
+def _decode(data: bytes, name: str, max_pixels: int, how: Preprocess) -> tuple[Pixels, list[str]]:
+    if data.startswith(NUMPY):
+        return _array_rgb(numpy_values(data, name, max_pixels), how, name)
+    if (deep := deep_values(data, name, max_pixels)) is not None:
+        return _from_values(deep, how, name, _orientation(data))
+    with Image.open(io.BytesIO(data)) as image:
+        w, h = image.size
+        if w * h > max_pixels:
+            raise InputError(f"{name}: {w} x {h} pixels is more than the limit of {max_pixels:,}; make a smaller copy")
+        turned = int(image.getexif().get(ORIENTATION, 1))
+        small = _stored(_at_part_of_its_size(image), turned)
+        pixels, notes = _upright_rgb(small, name, how)
+        cut = [f"read at {small.width} x {small.height} of its {w} x {h} pixels"] if w * h > LARGE else []
+        return pixels, [*cut, *notes]
 
 
 @cache
@@ -251,17 +290,17 @@ def _orientation(data: bytes) -> int:
     return 1
 
 
-def _array_rgb(values: NDArray[np.generic], how: Preprocess) -> tuple[Pixels, list[str]]:
+def _array_rgb(values: NDArray[np.generic], how: Preprocess, name: str) -> tuple[Pixels, list[str]]:
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 3, 4)) or values.size == 0:
         raise InputError(f"an array of shape {values.shape} is no picture; give (H, W), (H, W, 3) or (H, W, 4)")
     if how.window is None and np.issubdtype(values.dtype, np.floating):
         reals = values.astype(np.float64)
         if not np.isfinite(reals).all() or reals.min() < 0 or reals.max() > 1:
             raise InputError("a float array must lie in [0, 1] and be finite; divide 0..255 values by 255")
-        return _from_values((reals * 255).round().astype(np.uint8), how, "the array")
+        return _from_values((reals * 255).round().astype(np.uint8), how, name)
     if how.window is None and values.dtype not in (np.uint8, np.uint16):
         raise InputError(f"an array of {values.dtype} is not understood; give uint8, uint16 or float in [0, 1]")
-    return _from_values(values, how, "the array")
+    return _from_values(values, how, name)
 
 
 def _three(values: NDArray[np.generic]) -> Pixels:
@@ -281,24 +320,49 @@ def _picture(pixels: Pixels, path: str | None, sha: str, notes: list[str], name:
 
 
 def frame(picture: Picture, how: Preprocess) -> tuple[Floats, Box]:
-    """What the classifier sees, (3, H, W) float32 in [0, 1], and the box of the photo that it came from.
+    """What the classifier sees, (3, H, W) float32 in [0, 1] (or a plane a band), and the box of the photo that it came
+    from.
 
     Where the model adds bars beside the photo, the box reaches beyond it.
     """
     at = place_of(picture, how)
-    (H, W), (x0, y0, x1, y1), (w, h), (x, y) = how.size, at.cut, at.scaled, at.corner
+    if how.planes != 3:
+        return _framed_bands(picture, at, how), seen_box(at, how.size)
     image = Image.fromarray(picture.pixels)
     if how.channels == "L":
         image = image.convert("L").convert("RGB")
-    if (x0, y0, x1, y1) != (0, 0, picture.width, picture.height):
-        image = image.crop((x0, y0, x1, y1))
+    values = np.asarray(_cut(image, at, how, at.bars), dtype=np.float32).transpose(2, 0, 1) / 255
+    return np.ascontiguousarray(values), seen_box(at, how.size)
+
+
+def for_people(picture: Picture, how: Preprocess) -> Floats:
+    """What people see of a classifier's input of other bands than colours: (3, H, W) in [0, 1]."""
+    return frame(picture, replace(how, bands=None))[0]
+
+
+def _framed_bands(picture: Picture, at: Place, how: Preprocess) -> Floats:
+    """Every band by itself, without rounding: (B, H, W)."""
+    if picture.bands is None or picture.bands.shape[2] != how.planes:
+        held = 3 if picture.bands is None else picture.bands.shape[2]
+        raise UsageError(
+            f"this classifier takes {how.planes} bands, and a picture of {held} was given; give the file, an array "
+            "(H, W, C) or a tensor of all bands, or what clf.read(...) makes of them"
+        )
+    bands = (Image.fromarray(np.ascontiguousarray(picture.bands[..., i])) for i in range(how.planes))
+    cut = [np.asarray(_cut(band, at, how, 0.0), dtype=np.float32) for band in bands]
+    return np.clip(np.stack(cut), 0, 1)  # bicubic and Lanczos go beyond what they are given
+
+
+def _cut(image: Image.Image, at: Place, how: Preprocess, bars: tuple[int, int, int] | float) -> Image.Image:
+    """What a Place says, done to an image of any mode."""
+    (H, W), (w, h), (x, y) = how.size, at.scaled, at.corner
+    image = image.crop(at.cut) if at.cut != (0, 0, *image.size) else image
     image = image.resize((w, h), RESAMPLE[how.interpolation])
     if x < 0 or y < 0:
-        sheet = Image.new("RGB", (max(w, W), max(h, H)), at.bars)
+        sheet = Image.new(image.mode, (max(w, W), max(h, H)), bars)
         sheet.paste(image, (max(0, -x), max(0, -y)))
         image, x, y = sheet, max(0, x), max(0, y)
-    values = np.asarray(image.crop((x, y, x + W, y + H)), dtype=np.float32).transpose(2, 0, 1) / 255
-    return np.ascontiguousarray(values), seen_box(at, how.size)
+    return image.crop((x, y, x + W, y + H))
 
 
 def place_of(picture: Picture, how: Preprocess) -> Place:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -85,13 +86,14 @@ class Tree:
 
 
 def players(image: Tensor, *, leaves: int | None = None) -> Tree:
-    """The tree of players of one picture (3, H, W) in [0, 1]; a mirrored picture gives the mirrored tree.
+    """The tree of players of one picture (3, H, W) in [0, 1], or of other bands (`in_three`); a mirrored picture gives
+    the mirrored tree.
 
     `leaves` is their number at most, where the grain of the picture (`FINE` or `LATTICE`) would allow for more.
     """
     H, W = image.shape[1:]
     h, w = min(GRID, H), min(max(8, round(GRID * W / H)), W)
-    x = F.interpolate(image[None].float(), (h, w), mode="area")[0].cpu().double().numpy().transpose(1, 2, 0)
+    x = F.interpolate(in_three(image)[None].float(), (h, w), mode="area")[0].cpu().double().numpy().transpose(1, 2, 0)
     grain = LATTICE if COARSE * h <= H else FINE
     few = grain.leaves if leaves is None else min(leaves, grain.leaves)
     if grain is LATTICE:
@@ -103,6 +105,24 @@ def players(image: Tensor, *, leaves: int | None = None) -> Tree:
     # The cell that a pixel's middle lies in, so that a mirrored picture has mirrored cells.
     rows, columns = ((2 * np.arange(n) + 1) * k // (2 * n) for n, k in ((H, h), (W, w)))
     return Tree(labels, rgb2lab(x), rows, columns, nodes, joined, grain is FINE)
+
+
+def in_three(image: Tensor) -> Tensor:
+    """An image of any bands (B, H, W) as three (3, H, W) in [0, 1] by which it is cut: colours as they are, else the
+    three principal components of its bands.
+
+    People are shown three bands; a part that shows in another one has to be cut out all the same.
+    """
+    if len(image) == 3:
+        return image
+    x = image.flatten(1).double().cpu()
+    x = x - x.mean(1, keepdim=True)
+    vectors = torch.linalg.eigh(x @ x.T / x.shape[1]).eigenvectors.flip(1)[:, :3]
+    vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+    found = F.pad(vectors.T @ x, (0, 0, 0, 3 - vectors.shape[1]))
+    low, high = found.quantile(0.02, dim=1, keepdim=True), found.quantile(0.98, dim=1, keepdim=True)
+    scaled = (found - low) / (high - low).max().clamp_min(1e-6)  # the first varies most, and counts most
+    return scaled.clamp(0, 1).view(3, *image.shape[1:]).to(image)
 
 
 def _features(lab: Reals, place: float) -> Reals:

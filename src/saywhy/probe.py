@@ -28,12 +28,12 @@ MOST_AROUND = 16  # class, distillation and register tokens around a grid
 Profile = NDArray[np.floating[Any]]
 
 
-def pictures(size: tuple[int, int]) -> Tensor:
-    """The four pictures (4, 3, H, W) in [0, 1]: A, B, A over B, A beside B."""
+def pictures(size: tuple[int, int], planes: int = 3) -> Tensor:
+    """The four pictures (4, planes, H, W) in [0, 1]: A, B, A over B, A beside B."""
     H, W = size
     g = torch.Generator().manual_seed(0)
-    coarse = F.interpolate(torch.rand(2, 3, 8, 8, generator=g), size, mode="bilinear", align_corners=False)
-    a, b = 0.6 * coarse + 0.4 * torch.rand(2, 3, H, W, generator=g)
+    coarse = F.interpolate(torch.rand(2, planes, 8, 8, generator=g), size, mode="bilinear", align_corners=False)
+    a, b = 0.6 * coarse + 0.4 * torch.rand(2, planes, H, W, generator=g)
     over = torch.cat([a[:, : H // 2], b[:, H // 2 :]], dim=1)
     beside = torch.cat([a[:, :, : W // 2], b[:, :, W // 2 :]], dim=2)
     return torch.stack([a, b, over, beside])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.errors import ModelError, UsageError
 from saywhy.explanation import PRESENT, ClassScore
-from saywhy.image import Bools, Box, Picture
+from saywhy.image import Bools, Box, Picture, for_people
 from saywhy.saliency import METHODS, saliency_of
 from saywhy.tap import Tap
 from saywhy.targets import Class, Targets
@@ -49,6 +50,14 @@ class Seen:
         if self.tap.clf.exclusive:
             return probabilities.argmax(dim=1)
         return torch.where(probabilities[:, self.target] >= PRESENT, self.target, NOTHING)
+
+    @cached_property
+    def colours(self) -> Tensor:
+        """The image as people see it (3, H, W), in [0, 1]: what parts are called by."""
+        how = self.tap.clf.preprocess
+        if how.planes == 3:
+            return self.image
+        return torch.from_numpy(for_people(self.picture, how)).to(self.image.device)
 
     @property
     def said(self) -> bool:

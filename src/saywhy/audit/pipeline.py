@@ -27,7 +27,7 @@ from saywhy.audit.journal import Journal, key_of
 from saywhy.audit.labels import labels_of, order_note
 from saywhy.audit.nearness import Together, packed
 from saywhy.audit.report import AuditCost, Failure, MapsRecord, PairCount, Report, Unused
-from saywhy.classifier import Classifier
+from saywhy.classifier import Classifier, in_colours
 from saywhy.collection import Item
 from saywhy.errors import InputError, ModelError
 from saywhy.explanation import ClassScore, Mask, ModelRecord
@@ -109,6 +109,7 @@ def study(
         UsageError: no picture with a label that is a class of the classifier, or an unknown method.
         InputError: none of the pictures can be read.
     """
+    in_colours(clf, "objects are cut out")
     start, method = time.perf_counter(), method or default_method(clf)
     labels, reasons = labels_of(clf, items)
     kept = journal or Journal(None, {})

@@ -45,9 +45,9 @@ class Baseline:
 
 
 def blanks(clf: Classifier, size: tuple[int, ...]) -> Tensor:
-    """Three blank pictures (3, 3, H, W): grey, the mean colour of the preprocessing, and noise."""
+    """Three blank pictures (3, planes, H, W): grey, the mean colour of the preprocessing, and noise."""
     noise = torch.rand(size, generator=torch.Generator().manual_seed(SEED))
-    mean = torch.tensor(clf.preprocess.mean).view(3, 1, 1).expand(size)
+    mean = torch.tensor(clf.preprocess.mean).view(-1, 1, 1).expand(size)
     return torch.stack([torch.full(size, 0.5), mean, noise])
 
 

@@ -26,7 +26,7 @@ MODEL_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "classes": (Path | None, None, "Class names: .txt, .csv, .json in any common form, or a folder of class folders."),
     "size": (str | None, None, "The model's input in pixels: 224, or HEIGHTxWIDTH as 224x384."),
     "resize": (int | None, None, "Short side before the centre crop; 0 scales the whole photo."),
-    "mean": (str | None, None, "Mean of the normalisation: one number or three, of values in [0, 1]."),
+    "mean": (str | None, None, "Mean of the normalisation: one number or one a band, of values in [0, 1]."),
     "std": (str | None, None, "Standard deviation of the normalisation, likewise."),
     "layer": (str | None, None, "The layer to look into; found by a dry run if not given."),
     "device": (str | None, None, "Where to compute: cpu, cuda, cuda:1, mps."),
@@ -34,7 +34,8 @@ MODEL_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "activation": (str | None, None, "What makes probabilities of the scores: softmax, sigmoid or none."),
     "average": (int | None, None, "Take the mean of so many answers of a model that does not repeat itself."),
     "range": (tuple[float, float] | None, None, "LOW HIGH: values of the file that become black and white."),
-    "bands": (str | None, None, "Which bands of a TIFF are red, green and blue (or grey), from 1: 4,3,2."),
+    "bands": (str | None, None, "The bands of a file that the model takes, from 1; 4,3,2 are red, green and blue."),
+    "shown": (str | None, None, "Of other bands, those that people see as red, green and blue, or one as grey: 4,3,2."),
     "exif": (str | None, None, "upright, or stored: pixels as they lie in the file."),
 }  # fmt: skip
 
@@ -93,8 +94,9 @@ def _load(options: dict[str, Any]) -> Classifier:
     for key in ("mean", "std"):
         if key in given:
             given[key] = _numbers(key, given[key])
-    if "bands" in given:
-        given["bands"] = [int(v) if v.isdigit() else v for v in given["bands"].replace(",", " ").split()]
+    for key in ("bands", "shown"):
+        if key in given:
+            given[key] = [int(v) if v.isdigit() else v for v in given[key].replace(",", " ").split()]
     # A model's own code may print while it is made; standard output is for the answer alone.
     with redirect_stdout(sys.stderr):
         return load_classifier(given.pop("model"), **given)
@@ -112,9 +114,9 @@ def _numbers(name: str, text: str) -> list[float]:
         values = [float(v) for v in text.replace(",", " ").split()]
     except ValueError:
         values = []
-    if len(values) not in (1, 3):
-        raise UsageError(f"--{name} takes one number or three, such as 0.485,0.456,0.406; got {text!r}")
-    return values * 3 if len(values) == 1 else values
+    if not values:
+        raise UsageError(f"--{name} takes one number or one for each band, such as 0.485,0.456,0.406; got {text!r}")
+    return values
 
 
 def fitted_parts(folder: Path | None, clf: Classifier) -> Explainer:

@@ -147,7 +147,7 @@ def _serves(clf: Classifier, method: str) -> bool:
     if METHODS[method].cost == "many":
         return METHODS[method].needs == "scores" or clf.white_box
     try:
-        saliency(clf, torch.full((1, 3, *clf.preprocess.size), 0.5), 0, method=method)
+        saliency(clf, torch.full((1, clf.preprocess.planes, *clf.preprocess.size), 0.5), 0, method=method)
     except UsageError:
         return False
     return True

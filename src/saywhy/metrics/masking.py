@@ -132,7 +132,7 @@ def _own(rule: FillRule) -> intervene.Fill:
 
 
 def _check_images(images: Tensor, targets: Tensor | None) -> None:
-    if images.ndim != 4 or images.shape[1] != 3:
+    if images.ndim != 4 or images.shape[1] > min(images.shape[2:]):  # rows first, or no pictures
         raise UsageError(f"images are (N, 3, H, W) in [0, 1], got shape {tuple(images.shape)}")
     if targets is not None and tuple(targets.shape) != (len(images),):
         raise UsageError(f"{len(images)} images need {len(images)} targets (N,), got {tuple(targets.shape)}")

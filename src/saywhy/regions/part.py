@@ -205,7 +205,7 @@ FACE = Face(find=find, propose=propose, confirm=confirm)
 
 def _evidence(seen: Seen, of: Chosen, names: Sequence[RegionName | None], asked: Request) -> Evidence:
     hidden = of.hidden
-    pixels = (seen.image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    pixels = (seen.colours * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     words = []
     for i, region in enumerate(of.regions):
         mask = region.numpy()

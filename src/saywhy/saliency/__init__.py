@@ -334,7 +334,7 @@ def _given(row: Method, seed: int, progress: Progress | None) -> dict[str, objec
 
 def _tensor(clf: Classifier, images: Images) -> Tensor:
     if isinstance(images, Tensor):
-        check_images(images)
+        check_images(images, clf.preprocess.planes)
         return images
     given: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
     if given and all(isinstance(i, Tensor) and i.is_floating_point() for i in given):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.explanation import Effect
-from saywhy.image import Bools
+from saywhy.image import Bools, Preprocess
 from saywhy.intervene import Masked, masked_probabilities, plain_probabilities
 from saywhy.intervene.fills import gaussian_blur
 from saywhy.language import Claim, Confirming, Found
@@ -61,7 +61,7 @@ def find(part: Grounds | None, seen: Seen, earlier: Mapping[str, Any], asked: Re
     grounds = (part or plain((H, W))).for_photo(seen.picture.sha256)
     around = surroundings(earlier["regions"])
     exchanged = float(around.mean())
-    if why := "the fast way leaves this out" if asked.fast else _unfit(seen, exchanged, len(grounds.names)):
+    if why := "the fast way leaves this out" if asked.fast else _unfit(seen, exchanged, grounds):
         return Before(grounds, exchanged, why=why)
     asked.tell(f"showing the object before {COUNT} other backgrounds")
     clf, keep = seen.tap.clf, torch.from_numpy(~around).to(seen.image.device)
@@ -69,9 +69,20 @@ def find(part: Grounds | None, seen: Seen, earlier: Mapping[str, Any], asked: Re
     blurred = gaussian_blur(seen.image[None], BLUR * min(H, W))
     pictures = torch.cat([backgrounds, blurred])
     answers = before(clf, seen.image, keep, pictures)
-    shown = torch.where(keep, seen.image, backgrounds)
+    shown = as_seen(torch.where(keep, seen.image, backgrounds), clf.preprocess)
     reaching = float((border(earlier["regions"]) & ~around).mean())
     return Before(grounds, exchanged, _tried(seen, answers, alone(clf, backgrounds), reaching), shown)
+
+
+def as_seen(images: Tensor, how: Preprocess) -> Tensor:
+    """Images (m, B, H, W) as people see them (m, 3, H, W): of other bands than colours those that are shown, or the
+    first ones, from the darkest to the brightest value."""
+    if how.planes == 3:
+        return images
+    which = how.of_planes().shown or (1, 2, 3)[: 3 if how.planes > 3 else 1]
+    x = images[:, [band - 1 for band in which]]
+    low, high = (v[..., None, None] for v in x.flatten(2).aminmax(dim=2))
+    return ((x - low) / (high - low).clamp_min(1e-6)).expand(-1, 3, -1, -1)
 
 
 def surroundings(regions: Any) -> Bools:
@@ -97,7 +108,10 @@ def alone(clf: Classifier, pictures: Tensor) -> Tensor:
     return plain_probabilities(clf, pictures)
 
 
-def _unfit(seen: Seen, exchanged: float, count: int) -> str | None:
+def _unfit(seen: Seen, exchanged: float, grounds: Grounds) -> str | None:
+    count = len(grounds.names)
+    if grounds.pictures.shape[1] != len(seen.image):
+        return f"plain backgrounds have colours, and the model takes {len(seen.image)} bands: give pictures of yours"
     if not seen.said:
         return "the model does not say this class"
     if exchanged < LEAST:

@@ -85,6 +85,7 @@ def load_classifier(
     range: tuple[float, float] | None = None,
     exif: Literal["upright", "stored"] | None = None,
     bands: int | Sequence[int] | None = None,
+    shown: int | Sequence[int] | None = None,
     scores_from: str | int | None = None,
     config: str | Path | None = None,
 ) -> Classifier:
@@ -97,7 +98,8 @@ def load_classifier(
     records; a plain callable needs one to be known again by another process (an audit that goes on).
     `average` takes the mean of so many answers of a model that does not repeat itself as the model; `range` are the
     values of a picture file that become black and white (`depth.window_of` finds them otherwise); `exif="stored"` takes
-    pixels as they lie in the file; `bands` says which bands of a TIFF are red, green and blue, counted from 1. What is
+    pixels as they lie in the file; `bands` says which bands of a file are red, green and blue, counted from 1, or which
+    ones a network of other bands takes, of which people see `shown` as red, green and blue. What is
     guessed about the model stands in the classifier's `notes`.
 
     Raises:

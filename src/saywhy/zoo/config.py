@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from saywhy.classifier import Activation
 from saywhy.errors import UsageError, unknown
-from saywhy.framing import RESAMPLE
+from saywhy.framing import COLOURS, RESAMPLE
 from saywhy.image import Preprocess
 from saywhy.zoo.class_names import Names, read_classes
 
@@ -32,8 +32,8 @@ class Options:
     size: tuple[int, int] | None = None
     resize: int | None = None
     interpolation: str | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     layer: str | nn.Module | None = None
     device: str | None = None
     batch_size: int | None = None
@@ -48,6 +48,7 @@ class Options:
     range: tuple[float, float] | None = None
     exif: Literal["upright", "stored"] | None = None
     bands: tuple[int, ...] | None = None
+    shown: tuple[int, ...] | None = None
     scores_from: str | int | None = None
 
 
@@ -155,22 +156,25 @@ def _window(key: str, value: Any, folder: Path | None) -> tuple[float, float]:
 
 def _bands(key: str, value: Any, folder: Path | None) -> tuple[int, ...]:
     numbers = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if len(numbers) not in (1, 3) or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in numbers):
-        raise UsageError(f"bands takes one number, or those of red, green and blue, counted from 1; got {value!r}")
+    if not numbers or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in numbers):
+        raise UsageError(
+            f"{key} takes the numbers of bands of a file, counted from 1, such as [4, 3, 2]; got {value!r}"
+        )
+    if key == "shown" and len(numbers) not in COLOURS:
+        raise UsageError(f"shown takes the bands that people see as red, green and blue, or as grey; got {value!r}")
     return numbers
 
 
-def _triple(key: str, value: Any, folder: Path | None) -> tuple[float, float, float]:
-    three = (
-        (value,) * 3 if isinstance(value, (int, float)) else tuple(value) if isinstance(value, (list, tuple)) else ()
-    )
-    if len(three) != 3 or not all(isinstance(v, (int, float)) for v in three):
-        raise UsageError(f"{key} must be one number or one for each of R, G, B; got {value!r}")
-    if key == "std" and not all(v > 0 for v in three):
+def _per_plane(key: str, value: Any, folder: Path | None) -> tuple[float, ...]:
+    """One number (for all planes), or one for each of red, green and blue, or of other bands."""
+    values = (value,) if isinstance(value, (int, float)) else tuple(value) if isinstance(value, (list, tuple)) else ()
+    if not values or not all(isinstance(v, (int, float)) for v in values):
+        raise UsageError(f"{key} must be one number or one for each of R, G, B (or of other bands); got {value!r}")
+    if key == "std" and not all(v > 0 for v in values):
         raise UsageError(f"std must be above 0; got {value!r}")
-    if key == "mean" and max(abs(v) for v in three) > 10:
+    if key == "mean" and max(abs(v) for v in values) > 10:
         raise UsageError(f"mean and std are of pixel values in [0, 1]; got {value!r}: divide both by 255")
-    return (float(three[0]), float(three[1]), float(three[2]))
+    return tuple(float(v) for v in values)
 
 
 def _number(low: float) -> Callable[[str, Any, Path | None], Any]:
@@ -214,8 +218,8 @@ _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
     "size": _pair,
     "resize": _number(0),
     "interpolation": _one_of(INTERPOLATIONS),
-    "mean": _triple,
-    "std": _triple,
+    "mean": _per_plane,
+    "std": _per_plane,
     "device": _device,
     "batch_size": _number(1),
     "activation": _one_of(get_args(Activation)),
@@ -229,6 +233,7 @@ _READ: dict[str, Callable[[str, Any, Path | None], Any]] = {
     "range": _window,
     "exif": _one_of(("upright", "stored")),
     "bands": _bands,
+    "shown": _bands,
 }
 
 
@@ -267,18 +272,34 @@ def resized(found: Preprocess, options: Options) -> Preprocess:
         resize = options.resize or None
         if resize is not None and resize < min(size):
             raise UsageError(f"resize {resize} is smaller than the input size {size[0]} x {size[1]} cut out of it")
+    bands = options.bands or found.bands
+    planes = replace(found, bands=bands).planes
+    left = planes != 3  # of other bands nobody knows a usual mean
     return replace(
         found,
         size=size,
         resize=resize,
         rule=rule,
-        mean=options.mean or found.mean,
-        std=options.std or found.std,
+        mean=for_planes("mean", options.mean or ((0.0,) if left else found.mean), planes),
+        std=for_planes("std", options.std or ((1.0,) if left else found.std), planes),
         interpolation=options.interpolation or found.interpolation,  # type: ignore[arg-type]
         window=options.range or found.window,
         exif=options.exif or found.exif,
-        bands=options.bands or found.bands,
+        bands=bands,
+        shown=options.shown or found.shown,
     )
+
+
+def for_planes(key: str, values: tuple[float, ...], planes: int) -> tuple[float, ...]:
+    """A value for each plane of the classifier's images; one alone is for all of them.
+
+    Raises:
+        UsageError: another number of them.
+    """
+    if len(values) not in (1, planes):
+        what = "R, G and B" if planes == 3 else f"the {planes} bands"
+        raise UsageError(f"{key} has {len(values)} values; give one for all, or one for each of {what}")
+    return values if len(values) == planes else values * planes
 
 
 # --------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -99,6 +100,8 @@ def load_timm(name: str, options: Options) -> Found:
         raise unknown("timm network", name, timm.list_models())
 
     def make(**kwargs: Any) -> nn.Module:
+        planes = replace(Preprocess(), bands=options.bands).planes
+        kwargs |= {} if planes == 3 else {"in_chans": planes}
         sized = {} if options.size is None else {"img_size": options.size}
         try:
             return timm.create_model(name, **kwargs, **sized)  # type: ignore[no-any-return]

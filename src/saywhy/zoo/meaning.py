@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
+from saywhy.framing import Preprocess
 from saywhy.hooks import untouched
 from saywhy.locking import seeded
 
@@ -61,15 +62,15 @@ class Meaning:
     note: str
 
 
-def probes(size: tuple[int, int]) -> Tensor:
-    """Eight images (8, 3, H, W): black, white, grey, two ramps, soft colours and noise."""
-    H, W = size
+def probes(how: Preprocess) -> Tensor:
+    """Eight images (8, planes, H, W): black, white, grey, two ramps, soft colours and noise."""
+    (H, W), C = how.size, how.planes
     dice = torch.Generator().manual_seed(0)
-    plain = [torch.full((3, H, W), v) for v in (0.0, 1.0, 0.5)]
-    across = torch.linspace(0, 1, W).expand(3, H, W)
-    down = torch.linspace(1, 0, H)[:, None].expand(3, H, W)
-    soft = F.interpolate(torch.rand(2, 3, 3, 3, generator=dice), size, mode="bilinear", align_corners=False)
-    return torch.stack([*plain, across, down, *soft, torch.rand(3, H, W, generator=dice)])
+    plain = [torch.full((C, H, W), v) for v in (0.0, 1.0, 0.5)]
+    across = torch.linspace(0, 1, W).expand(C, H, W)
+    down = torch.linspace(1, 0, H)[:, None].expand(C, H, W)
+    soft = F.interpolate(torch.rand(2, C, 3, 3, generator=dice), (H, W), mode="bilinear", align_corners=False)
+    return torch.stack([*plain, across, down, *soft, torch.rand(C, H, W, generator=dice)])
 
 
 # --------------------------------------------------------------------------------------------------
@@ -80,7 +81,7 @@ def last_of_module(clf: Classifier) -> str | None:
     """What the last operators of a network make of scores, a value of LAST; None where they tell nothing."""
     net = clf.net
     assert isinstance(net, nn.Module)
-    image = probes(clf.preprocess.size)[:1].requires_grad_(True)
+    image = probes(clf.preprocess)[:1].requires_grad_(True)
     try:
         with untouched(net), torch.inference_mode(False), torch.enable_grad():
             scores = clf.scores_of(net(clf.inputs(image)))
@@ -214,7 +215,7 @@ def asked(clf: Classifier, name: str, *, once: bool = False) -> Tensor:
         UsageError: the answers differ: something in the model draws random numbers, or one image changes the answer
             to another.
     """
-    images = probes(clf.preprocess.size)
+    images = probes(clf.preprocess)
     if clf.batch_size:
         images = images[: max(2, min(len(images), clf.batch_size))]
     first = _asked(clf, images, 0)

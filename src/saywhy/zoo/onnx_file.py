@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from saywhy.classifier import GREY
 from saywhy.errors import ExtraMissing, ModelError, UsageError
+from saywhy.framing import COLOURS
 from saywhy.image import Preprocess
 from saywhy.zoo.config import Found, Options, resized, said_of
-from saywhy.zoo.inputs import grey
+from saywhy.zoo.inputs import banded, bands_note, grey, values_note
 from saywhy.zoo.meaning import last_of_onnx
+
+MOST_BANDS = 64  # more channels are features, not a picture
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -102,13 +106,16 @@ def load_onnx(name: str, options: Options) -> Found:
         raise UsageError(f"onnx:{name}: not an ONNX file that onnxruntime can run ({said_of(e)})") from e
     inputs = session.get_inputs()
     shape, dtype = inputs[0].shape, _DTYPES.get(inputs[0].type)
-    last = len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3)
-    first = len(shape) == 4 and (shape[1] in (1, 3) or not isinstance(shape[1], int))
-    if len(inputs) != 1 or dtype is None or not (first or last):
+    channels, last = _channels(shape)
+    if len(inputs) != 1 or dtype is None or channels is None:
         taken = "; ".join(f"{i.type} {i.shape}" for i in inputs)
         raise UsageError(
-            f"onnx:{name}: it takes {taken}; expected images (N, 3, H, W) or (N, H, W, 3), or of one channel, alone"
+            f"onnx:{name}: it takes {taken}; expected images alone, (N, 3, H, W) or (N, H, W, 3), of 1 to {MOST_BANDS} "
+            "channels"
         )
+    planes = replace(Preprocess(), bands=options.bands).planes
+    if options.bands and channels not in (planes, len(options.bands)):
+        raise UsageError(f"onnx:{name} takes {channels} channels, and bands names {len(options.bands)}")
     preprocess = resized(Preprocess(), options)
     fixed = tuple(v if isinstance(v, int) and v > 0 else None for v in (shape[1:3] if last else shape[2:4]))
     size = (fixed[0] or preprocess.size[0], fixed[1] or preprocess.size[1])
@@ -117,16 +124,29 @@ def load_onnx(name: str, options: Options) -> Found:
     found = Preprocess(size=size, resize=round(min(size) * 256 / 224))
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
     notes: tuple[str, ...] = ()
-    if shape[3 if last else 1] == 1:
+    if channels == 1:
         found, notes = grey(resized(found, options), options), ("the file takes one channel: photos are turned grey",)
+    elif channels not in COLOURS:
+        found = banded(replace(found, bands=options.bands), channels, options)
+        notes = () if options.bands else (bands_note("file", found),)
     if dtype is not np.uint8 and options.mean is None:
-        values = "left in [0, 1]" if found.channels == "L" else "normalised with ImageNet's mean and std"
-        notes += (f"values are {values}, as nobody said otherwise (--mean, --std)",)
+        notes += (values_note(found),)
     how = resized(found, options)
     return Found(
         OnnxScores(session, how, last, batch, dtype), f"onnx:{path.name}", None, found, fingerprint=_hash(path),
         batch_size=batch, last=last_of_onnx(path, _scores_name(session)), notes=notes,
     )  # fmt: skip
+
+
+def _channels(shape: Sequence[Any]) -> tuple[int | None, bool]:
+    """How many channels an input takes, and whether they are its last axis; None where it is no image."""
+    if len(shape) != 4:
+        return None, False
+    first, last = (side if isinstance(side, int) and side > 0 else None for side in (shape[1], shape[3]))
+    if first is None:  # nobody says: colours in front, as nearly all have them, unless they stand behind
+        return (last, True) if last in COLOURS else (3, False)
+    count, behind = (last, True) if last is not None and last < first else (first, False)
+    return (count if count <= MOST_BANDS else None), behind
 
 
 def _hash(path: Path) -> str:

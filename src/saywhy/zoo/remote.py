@@ -144,6 +144,8 @@ def load_http(url: str, options: Options) -> Found:
         raise UsageError("an address with a user name or password in it is not used: it would be shown in every report")
     server = HttpScores(url, options.timeout, options.retries)
     said = server.ask(None)
+    if replace(Preprocess(), bands=options.bands).planes != 3:
+        raise UsageError(f"{url} is sent pictures in colours: bands names one of a file, or three")
     preprocess = Preprocess(size=_said_size(url, said), mean=(0.0,) * 3, std=(1.0,) * 3)
     if "size" in said:
         preprocess = replace(preprocess, resize=_said_resize(url, said, preprocess))
