@@ -16,6 +16,7 @@ from pathlib import Path
 
 from saywhy import load_classifier
 from saywhy.evaluate import SENTENCE_COLUMNS, evaluate_sentences
+from saywhy.evaluate.sentence_table import WAYS
 from sentence_measures import machine
 
 RESULTS = Path(__file__).parent / "results"
@@ -35,7 +36,8 @@ def main() -> None:
         for seed in (int(s) for s in given.seeds.split(",")):
             found.append(
                 evaluate_sentences(
-                    clf, metrics=SHORTCUTS if given.shortcuts else tuple(SENTENCE_COLUMNS),
+                    clf, ["explain"] if given.shortcuts else tuple(WAYS),
+                    SHORTCUTS if given.shortcuts else tuple(SENTENCE_COLUMNS),
                     limit=1 if given.shortcuts else given.pictures, disturbed=given.disturbed, seed=seed,
                     progress=lambda done, total, text: print(text, file=sys.stderr, flush=True),
                 ).to_dict(values=True)

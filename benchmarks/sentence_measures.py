@@ -235,12 +235,12 @@ def counts(of: Chosen, masks: Bools, seed: int = 0) -> list[bool]:
     return out
 
 
-def moved_patches(clf: Classifier, x: Tensor, e: Explanation, seed: int, tally: Tally) -> None:
+def moved_patches(clf: Classifier, x: Tensor, e: Explanation, seed: int, tally: Tally, *, fast: bool = False) -> None:
     """The first regions' masks moved to the background, and anywhere but to themselves; and the regions themselves."""
     masks = in_view(clf, e)
     if not len(masks):
         return
-    of = find_in(clf, x, clf.probabilities(x[None])[0], e.target.class_index, seed=0)
+    of = find_in(clf, x, clf.probabilities(x[None])[0], e.target.class_index, seed=0, fast=fast)
     first = masks[[i for i in range(min(PATCHES, len(masks))) if masks[i].any()]]
     busy = masks.any(0)
     for name, there in (
@@ -256,9 +256,11 @@ def moved_patches(clf: Classifier, x: Tensor, e: Explanation, seed: int, tally: 
 # One photo.
 
 
-def measure(clf: Classifier, picture: Picture, other: Picture, seed: int, tally: Tally, *, again: bool) -> Explanation:
+def measure(
+    clf: Classifier, picture: Picture, other: Picture, seed: int, tally: Tally, *, again: bool, fast: bool = False
+) -> Explanation:
     """Everything that is measured of one photo; `again` explains it once more after each disturbance."""
-    e = saywhy.explain(clf, picture)
+    e = saywhy.explain(clf, picture, fast=fast)
     x, another = clf.prepare([picture, other])[0]
     told = claims_of(e)
     tally.values["claims"].append(len(told))
@@ -273,9 +275,9 @@ def measure(clf: Classifier, picture: Picture, other: Picture, seed: int, tally:
     plain = clf.probabilities(x[None].expand(ASKED_AGAIN, -1, -1, -1))[:, e.target.class_index]
     tally.values["output noise"].append(float(plain.std()))
     under_foreign_fills(clf, x, e, another, tally)
-    moved_patches(clf, x, e, seed, tally)
+    moved_patches(clf, x, e, seed, tally, fast=fast)
     for name, how in DISTURBANCES.items() if again else ():
-        after = saywhy.explain(clf, how.changed(picture.pixels), seed=int(name == "seed"))
+        after = saywhy.explain(clf, how.changed(picture.pixels), seed=int(name == "seed"), fast=fast)
         tally.hits[f"kept: {name}"] += said_again(e, after, how)
         tally.hits[f"first stays first: {name}"].append(_same_first(e, after, how))
     return e

@@ -1,10 +1,10 @@
 """The sentences about photos: foreign fills, moved patches, stability; on EfficientNet-lite0 and on few-class models.
 
-    SAYWHY_DATA=/path/to/data python benchmarks/sentence_photos.py photos|few3|few10 [--first 100] [--last 200]
+    SAYWHY_DATA=/path/to/data python benchmarks/sentence_photos.py photos|few3|few10 [--range 100 200]... [--fast]
 
-SAYWHY_DATA names a folder with `imagenet300/` and `cub10/`. Photos `first` to `last` (without it) of imagenet300 are
-explained, or the test photos of cub10 by a classifier of 3 or 10 species fine-tuned on its train photos. Writes
-results/sentence_truth_NAME.json.
+SAYWHY_DATA names a folder with `imagenet300/` and `cub10/`. Photos of imagenet300 in these ranges (the second number is
+left out) are explained, or as many test photos of cub10 by a classifier of 3 or 10 species fine-tuned on its train
+photos. Writes results/sentence_truth_NAME.json, with `-fast` behind the name where they are explained in the fast way.
 """
 
 from __future__ import annotations
@@ -30,33 +30,35 @@ FEW = {"few3": 3, "few10": 10}
 AGAIN = 3  # every third photo is explained again after each disturbance
 
 
-def subjects(name: str, first: int, last: int) -> tuple[Classifier, list[Path], dict[str, Any]]:
+def subjects(name: str, ranges: list[list[int]]) -> tuple[Classifier, list[Path], dict[str, Any]]:
     """The classifier, the photos, and what is to be known of them."""
     data, clf = photos_folder(), load_classifier("efficientnet-lite0")
     if name not in FEW:
         items = find_images(data / "imagenet300")
-        return clf, [i.path for i in items[first:last]], {"photos": f"imagenet300, {first} to {last - 1}"}
+        told = " and ".join(f"{first} to {last - 1}" for first, last in ranges)
+        paths = [i.path for first, last in ranges for i in items[first:last]]
+        return clf, paths, {"photos": f"imagenet300, {told}"}
     folder = data / "cub10"
     species = species_of(folder)[: FEW[name]]
     fitted, right = few_classes(clf, folder, species)
     test = [i.path for i in find_images(folder) if i.split == "test" and i.class_name in species]
-    step = max(1, len(test) // (last - first))
+    step = max(1, len(test) // sum(last - first for first, last in ranges))
     return fitted, test[::step], {"photos": f"cub10, test photos of {len(species)} species", "right": round(right, 3)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=["photos", *FEW])
-    parser.add_argument("--first", type=int, default=100)
-    parser.add_argument("--last", type=int, default=200)
+    parser.add_argument("--range", type=int, nargs=2, action="append", metavar=("FIRST", "LAST"))
+    parser.add_argument("--fast", action="store_true")
     given = parser.parse_args()
-    clf, paths, about = subjects(given.name, given.first, given.last)
+    clf, paths, about = subjects(given.name, given.range or [[100, 200]])
     tally, start, failed = Tally(), time.perf_counter(), 0
     for n, path in enumerate(paths):
         print(f"{given.name} {n + 1} of {len(paths)}", file=sys.stderr, flush=True)
         try:
             other = read(paths[(n + len(paths) // 2) % len(paths)])
-            measure(clf, replace(read(path), path=None), other, n, tally, again=n % AGAIN == 0)
+            measure(clf, replace(read(path), path=None), other, n, tally, again=n % AGAIN == 0, fast=given.fast)
         except SaywhyError as e:
             failed += 1
             print(f"failed: {path}: {e}", file=sys.stderr)
@@ -65,7 +67,7 @@ def main() -> None:
         "minutes": round((time.perf_counter() - start) / 60, 1), **tally.to_dict(),
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"sentence_truth_{given.name}.json"
+    file = RESULTS / f"sentence_truth_{given.name}{'-fast' if given.fast else ''}.json"
     file.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
 
 

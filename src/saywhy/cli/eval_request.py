@@ -57,7 +57,7 @@ def _on_birds(methods: tuple[str, ...], metrics: tuple[str, ...], name: str) -> 
         raise unknown("preset of the aviary", name, AVIARY_PRESETS)
     sentences = name == "sentences"
     columns = SENTENCE_COLUMNS if sentences else BIRD_COLUMNS
-    usual = tuple(WAYS) if sentences else ("all", *GAMES)
+    usual = ("explain",) if sentences else ("all", *GAMES)
     _check("metric of sentences" if sentences else "metric of the aviary", metrics, list(columns))
     _check("method", methods, list(WAYS) if sentences else [*METHODS, *WORDS, *GAMES])
     return Asked(methods or usual, metrics or tuple(columns), Preset((), (), ""), sentences=sentences)

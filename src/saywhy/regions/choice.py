@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from saywhy.players import Bools, Reals, Tree
 from saywhy.precision import log_odds
 from saywhy.regions.narrow import narrowed
 from saywhy.regions.noise import Noise
-from saywhy.regions.verdict import null, rule, tried
+from saywhy.regions.verdict import may, null, rule, tried
 
 LEADING = ("inpaint", "mean")
 SAME = 0.5  # of the target's probability, that the mirror must keep to be looked at in the picture's stead
@@ -101,11 +102,12 @@ def hide_each(both: tuple[Side, Side], tree: Tree, target: int, units: Sequence[
     then made again of the mirrored photo. Where single fills decide, both would have to agree on both sides.
     """
     n, k = tree.nodes.shape
-    first, second = LEADING
+    how, (first, second) = rule(tree.fine), LEADING
     picture, mirror = both
-    of = {first: picture, second: mirror if rule(tree.fine).means else picture}
+    of = {first: picture, second: mirror if how.means else picture}
     hidden = Hidden(tree, of, {first: of[first].ask(tree.masks(range(n)), first)}, target)
-    some = np.any([np.abs(hidden.lost(first, u)) >= THRESHOLDS[u].each for u in units], axis=0)
+    beyond = np.abs(hidden.lost(first, "log-odds")) / hidden.nulls[first] / tree.areas
+    some = np.any([may(np.abs(hidden.lost(first, u)), beyond, u, how) for u in units], axis=0)
     asked = [i for i in range(n) if i < k or some[i]]
     rows = np.full_like(hidden.answers[first], np.nan)
     rows[asked] = of[second].ask(tree.masks(asked), second)
@@ -142,12 +144,12 @@ def narrow(hidden: Hidden, which: Sequence[int], unit: Unit = "probability") -> 
     """The pixels (m, H, W) of these nodes; of the first few the part of each that takes most of its loss."""
     tree, cells = hidden.tree, hidden.tree.on_grid(which)
 
-    def least(masks: Bools) -> Reals:
-        shown, target = tree.shown(masks), hidden.target
-        lost = [side.lost(side.ask(shown, fill), target, unit) for fill, side in hidden.sides.items()]
-        return np.asarray(np.min(lost, axis=0))
+    def lost(fill: str, masks: Bools) -> Reals:
+        side = hidden.sides[fill]
+        return side.lost(side.ask(tree.shown(masks), fill), hidden.target, unit)
 
+    ways = [partial(lost, fill) for fill in LEADING]
     for n, i in enumerate(which[:NARROWED]):
         loss = float(min(hidden.lost(fill, unit)[i] for fill in LEADING))
-        cells[n] = narrowed(least, tree.lab, cells[n], loss)
+        cells[n] = narrowed(ways, tree.lab, cells[n], loss)
     return tree.shown(cells)

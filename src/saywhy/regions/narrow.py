@@ -5,7 +5,7 @@ h x w grid of the tree; masks (h, w) on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -13,22 +13,34 @@ from scipy import ndimage
 from saywhy.players import Bools, Reals
 
 SHARE, TIMES = 0.8, 3  # of the loss, that one half must take; cuts at most
+Losses = Callable[[Bools], Reals]  # masks (m, h, w) -> what hiding each costs (m,)
+
 PLACE, ROUNDS = 20.0, 10  # Lab units that the whole height or width is worth; rounds of the two means at most
 LEAST, CELLS = 0.005, 12  # the smallest half: of the picture, and in cells
 
 
-def narrowed(loss_of: Callable[[Bools], Reals], lab: Reals, mask: Bools, loss: float) -> Bools:
-    """The mask, or the half of it (or of that half) that takes most of its `loss`; `loss_of` gives losses (m,)."""
+def narrowed(ways: Sequence[Losses], lab: Reals, mask: Bools, loss: float) -> Bools:
+    """The mask, or the half of it (or of that half) that takes most of its `loss` in each of the ways of hiding."""
     for _ in range(TIMES):
         both = halves(lab, mask)
         if not both:
             break
-        lost = loss_of(np.stack(both))
+        lost = _least(ways, np.stack(both), SHARE * loss)
         best = int(lost.argmax())
         if lost[best] < SHARE * loss:
             break
         mask, loss = both[best], float(lost[best])
     return mask
+
+
+def _least(ways: Sequence[Losses], masks: Bools, enough: float) -> Reals:
+    """The least loss (m,) over the ways; what is not enough in one is not asked about in the next."""
+    least = np.full(len(masks), np.inf)
+    for losses in ways:
+        still = np.flatnonzero(least >= enough)
+        if len(still):
+            least[still] = np.minimum(least[still], losses(masks[still]))
+    return least
 
 
 def halves(lab: Reals, mask: Bools) -> list[Bools]:

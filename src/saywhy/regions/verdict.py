@@ -60,11 +60,14 @@ def null(lost: Reals, areas: Reals, how: Rule = STRICT) -> float:
 
 def tried(lost: Reals, beyond: Reals, unit: Unit = "probability", how: Rule = STRICT) -> NDArray[np.bool_]:
     """Which nodes (n,) may count, by losses (F, n) and multiples of the null (F, n) under the leading fills."""
+    each = np.all([may(*one, unit, how) for one in zip(lost, beyond, strict=True)], axis=0)
+    return np.asarray(each & (lost.mean(0) >= THRESHOLDS[unit].proposes) & (beyond.mean(0) >= how.beyond))
+
+
+def may(lost: Reals, beyond: Reals, unit: Unit = "probability", how: Rule = STRICT) -> NDArray[np.bool_]:
+    """Which nodes (n,) may still be tried, by what they lose under one leading fill: what `tried` asks of each."""
     least = THRESHOLDS[unit]
-    if not how.means:
-        return np.asarray((lost.min(0) >= least.proposes) & (beyond.min(0) >= how.beyond))
-    enough = (lost.mean(0) >= least.proposes) & (lost.min(0) >= least.each)
-    return np.asarray(enough & (beyond.mean(0) >= how.beyond) & (beyond.min(0) >= how.each * how.beyond))
+    return np.asarray((lost >= (least.each if how.means else least.proposes)) & (beyond >= how.each * how.beyond))
 
 
 def signed(lost: Sequence[float], sign: int = 1) -> bool:
