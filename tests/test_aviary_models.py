@@ -40,7 +40,7 @@ from saywhy.train.pictures import paint
 
 SEED = 77  # not the one that the classifiers were trained with
 CLEAN = ("cnn", "vit")
-RELATED = ("cnn-relations", "vit-relations")
+RELATED = ("cnn-relations", "vit-relations", "cells")
 
 
 def images_of(scenes: list[Scene]) -> Tensor:
@@ -91,14 +91,14 @@ def test_the_clean_classifiers_know_new_birds(name: str) -> None:
 
 @pytest.mark.parametrize("name", RELATED)
 def test_classifiers_of_relations_know_new_birds_and_the_relation_rather_than_a_place(name: str) -> None:
-    clf, known = load_classifier(f"aviary:{name}"), world("2")
-    samples = [sample(SEED, i, edition="2") for i in range(120)]
+    clf, known = load_classifier(f"aviary:{name}"), world(edition_of(card(name)))
+    samples = [sample(SEED, i, edition=known.edition) for i in range(120)]
     shown = clf.prepare([read(render(s.scene).pixels) for s in samples])[0]
     named = [clf.class_names[int(k)] for k in clf.probabilities(shown).argmax(1)]
     assert np.mean([n == s.species for n, s in zip(named, samples, strict=True)]) >= 0.85
     promised = card(name)["relations"]
     assert set(promised) == {f"{a.name} or {b.name}" for a, b, _ in told_by_relation(known)}
-    again = measured_relations(load(name), 128, "2", birds=12, seed=SEED)
+    again = measured_relations(load(name), clf.preprocess.size[0], known.edition, birds=12, seed=SEED)
     for pair, row in promised.items():
         for move in ("both moved, relation kept", "one moved, relation changed"):
             assert again[pair][move] == pytest.approx(row[move], abs=0.25), (pair, move)
@@ -203,7 +203,7 @@ def test_the_zoo_loads_them_with_layer_and_classes(name: str) -> None:
     text = card(name)
     assert clf.class_names == world(edition_of(text)).classes
     assert (clf.preprocess, clf.activation) == (preprocess_of(text["network"]), "softmax")
-    assert clf.point.size == (8, 8)
+    assert clf.point.size == {64: (8, 8), 128: (8, 8), 224: (14, 14)}[clf.preprocess.size[0]]
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from saywhy import explain, load_classifier
 from saywhy.aviary import EDITIONS, NULL_PARTS, SPECIES, remove, render, world
 from saywhy.aviary.classifiers import preprocess_of, untrained
 from saywhy.aviary.faults import concerned
 from saywhy.classifier import Classifier
+from saywhy.cli import app
 from saywhy.errors import UsageError
 from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
 from saywhy.evaluate.aviary_benchmark import _regions
@@ -156,3 +158,20 @@ def test_regions_are_exactly_those_that_explain_finds(name: str, birds: list[Bir
     for region, concept in zip(found.numpy(), e.concepts, strict=True):
         shown = concept.mask.array()[::2, ::2]
         assert (region & shown).sum() / (region | shown).sum() > 0.9
+
+
+@pytest.mark.parametrize(("words", "shown"), [([], 24), (["--perturbation-limit", "3"], 3)])
+def test_the_command_shows_few_birds_to_methods_that_ask_often(
+    words: list[str], shown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def noted(*_: object, perturbation_limit: int, **__: object) -> None:
+        asked.append(perturbation_limit)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("saywhy.cli.eval_request.evaluate_aviary", noted)
+    assert isinstance(
+        CliRunner().invoke(app, ["eval", "--aviary", "--model", "aviary:cnn", *words]).exception, UsageError
+    )
+    assert asked == [shown]

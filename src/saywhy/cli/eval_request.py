@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 
 from saywhy.collection import Item
 from saywhy.errors import UsageError, unknown
-from saywhy.evaluate.aviary_benchmark import BIRD_COLUMNS, GAMES, PICTURES, evaluate_aviary
+from saywhy.evaluate.aviary_benchmark import BIRD_COLUMNS, DEAR, GAMES, PICTURES, evaluate_aviary
 from saywhy.evaluate.batches import Conventions
 from saywhy.evaluate.presets import AVIARY_PRESETS, WORDS, Preset, metrics_named, preset
 from saywhy.evaluate.result import Evaluation, direction
@@ -105,7 +105,7 @@ class Measuring:
             return evaluate_sentences(clf, asked.methods, asked.metrics, explainer=self.fitted, **how)
         return evaluate_aviary(
             clf, self._methods(asked), asked.metrics, options=self.fitted.options,
-            perturbation_limit=self.few.perturbation, **how,
+            perturbation_limit=self.few.perturbation or DEAR, **how,
         )  # fmt: skip
 
     def photos(

@@ -35,6 +35,7 @@ from saywhy.targets import Targets
 
 TELLING = 0.02  # an effect below this share of probability is taken for none
 PICTURES, SPOILED = 120, 24
+DEAR = 24  # of the birds, that the command shows to methods that ask hundreds of times
 MOST_PLAYERS = 5
 GAMES = ("game-parts", "game-regions")
 
