@@ -26,6 +26,7 @@ from saywhy.intervene import FILLS
 from saywhy.metrics import CONTROLS, METRICS
 from saywhy.render import RENDERERS
 from saywhy.saliency import METHODS
+from saywhy.spaces import TEXT_SPACES
 from saywhy.zoo import LOADERS
 
 DOCS = Path(__file__).parent
@@ -188,6 +189,9 @@ def page() -> str:
         "How `saywhy fit --parts concepts` looks for them ([how](concepts.md)); its presets pair a row of each table.",
         table("where they are looked for | what it is", [(f"`{n}`", row.summary) for n, row in EXTRACTION.items()]),
         table("how they are found | what it is", [(f"`{n}`", row.summary) for n, row in DISCOVERY.items()]),
+        "## Text spaces",
+        "Where pictures and phrases lie side by side ([what they are](text-spaces.md)).",
+        table("name | what it is", [(f"`{n}`", row.summary) for n, row in TEXT_SPACES.items()]),
         "## Families of errors",
         "What `saywhy audit` sorts errors into ([how](audit.md)); the first whose test is passed.",
         table("name | what it says | test", [(f"`{n}`", f.meaning, f.rule) for n, f in FAMILIES.items()]),

@@ -14,6 +14,7 @@ import saywhy
 from saywhy.concepts.discovery import DISCOVERY
 from saywhy.concepts.extraction import EXTRACTION
 from saywhy.intervene import FILLS
+from saywhy.spaces import TEXT_SPACES
 from saywhy.zoo import LOADERS
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,7 @@ TABLES = {
     "saliency": saywhy.METHODS,
     "metrics": saywhy.METRICS,
     "renderers": saywhy.RENDERERS,
+    "text spaces": TEXT_SPACES,
     "fills": FILLS,
     "where concepts are looked for": EXTRACTION,
     "how concepts are found": DISCOVERY,

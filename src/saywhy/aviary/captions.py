@@ -181,7 +181,7 @@ FRAMES: tuple[Callable[[_Talk, Sequence[str]], str], ...] = (
 )  # fmt: skip
 
 
-def _settings(rendered: Rendered) -> tuple[str, ...]:
+def settings(rendered: Rendered) -> tuple[str, ...]:
     """What can be said of the picture as a whole."""
     scene = rendered.scene
     out = [f"{scene.background.kind} background", "facing left" if scene.birds[0].mirror else "facing right"]
@@ -208,7 +208,7 @@ def caption(rendered: Rendered, rng: Rng, *, shown: tuple[str, ...] | None = Non
     if bird.edition != "1":
         raise UsageError(f"single captions are of edition 1; aviary.captions_of speaks of edition {bird.edition}")
     visible = rendered.shown() if shown is None else shown
-    talk = _Talk(rng, bird, visible, _settings(rendered), set())
+    talk = _Talk(rng, bird, visible, settings(rendered), set())
     parts = _choose(rng, visible, 1 + int(rng.random() ** 1.3 * 5))
     frame = FRAMES[int(rng.random() * len(FRAMES))]
     text = frame(talk, parts) if parts else "a bird" + talk.setting(1.0)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List every table: models, saliency methods, metrics, those of birds, concepts, fills, renderers."""
+    """List every table: models, saliency methods, metrics, those of birds, concepts, text spaces, fills, renderers."""
     tables = _tables()
     if as_json:
         print(json.dumps(tables, ensure_ascii=False, indent=1))
@@ -37,6 +37,7 @@ def _tables() -> dict[str, list[dict[str, Any]]]:
     from saywhy.metrics import METRICS
     from saywhy.render import RENDERERS
     from saywhy.saliency import METHODS
+    from saywhy.spaces import TEXT_SPACES
     from saywhy.zoo import LOADERS
 
     saliency = [
@@ -58,6 +59,7 @@ def _tables() -> dict[str, list[dict[str, Any]]]:
         "metrics of sentences on birds": _columns(SENTENCE_COLUMNS),
         "where concepts are looked for": [{"name": n, "summary": row.summary} for n, row in EXTRACTION.items()],
         "how concepts are found": [{"name": n, "summary": row.summary} for n, row in DISCOVERY.items()],
+        "text spaces": [{"name": n, "summary": row.summary} for n, row in TEXT_SPACES.items()],
         "fills": [{"name": n, "summary": f.summary} for n, f in FILLS.items()],
         "renderers": [{"name": n, "summary": r.summary, "suffix": r.suffix} for n, r in RENDERERS.items()],
     }

@@ -159,13 +159,13 @@ class Birds:
         return images, self.labels[rows], self.parts[rows].long()
 
 
-def varied(images: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, H, W) and parts (N, H, W) mirrored, moved by a few pixels, a little lighter or darker.
+def varied(images: Tensor, parts: Tensor, *, mirrored: bool = True) -> tuple[Tensor, Tensor]:
+    """Images (N, 3, H, W) and parts (N, H, W) mirrored if they may be, moved by a few pixels, a little lighter or darker.
 
     Colours are what species are told apart by: they change no more than the birds' own deviation from them.
     """
     N, _, H, W = images.shape
-    flip = torch.rand(N) < 0.5
+    flip = (torch.rand(N) < 0.5) & mirrored
     images = torch.where(flip[:, None, None, None], images.flip(3), images)
     parts = torch.where(flip[:, None, None], parts.flip(2), parts)
     dx, dy = torch.randint(-SHIFT, SHIFT + 1, (2, N, 1))
