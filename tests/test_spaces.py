@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 from saywhy.aviary import captions_of, render, sample
 from saywhy.errors import UsageError
 from saywhy.spaces import TEXT_SPACES, SpaceRow, TextSpace, text_space
-from saywhy.spaces.own import LONGEST, load_own, weights_folder
+from saywhy.spaces.towers import LONGEST, load_own, weights_folder
 from saywhy.train import textspace
 from saywhy.train.pictures import Pictures, _chunk, paint
 
@@ -120,8 +120,7 @@ def test_a_broken_space_is_refused(broken, tmp_path):
 
 def test_a_space_is_one_row_and_takes_what_follows_its_name(monkeypatch):
     def load(rest, clf):
-        space = TextSpace(f"toy:{rest}", lambda x: x.flatten(1), lambda t: torch.ones(len(t), 2), 1.0, 0.0, "f", "toys")
-        return space
+        return TextSpace(f"toy:{rest}", lambda x: x.flatten(1), lambda t: torch.ones(len(t), 2), 1.0, 0.0, "f", "toys")
 
     monkeypatch.setitem(TEXT_SPACES, "toy", SpaceRow("a space of the tests", load))
     assert text_space("toy:small").name == "toy:small"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saywhy.classifier import check_images
 from saywhy.errors import UsageError, unknown
-from saywhy.spaces.own import load_own
+from saywhy.spaces.towers import load_own
 
 if TYPE_CHECKING:
     from saywhy.classifier import Classifier
@@ -26,9 +26,9 @@ BATCH = 64
 class TextSpace:
     """A joint space of pictures and phrases.
 
-    `images` and `texts` give vectors (N, d) and (T, d) of any length; `scale` and `bias` make log-odds of a cosine: that
-    the text is true of the picture. `speaks_of` says in words which pictures it was made of, `phrases` are some to start
-    from. `own_features`: it was computed from the features of the classifier that is to be explained, so it is no
+    `images` and `texts` give vectors (N, d) and (T, d) of any length; `scale` and `bias` make log-odds of a cosine:
+    that the text is true of the picture. `speaks_of` says in words which pictures it was made of, `phrases` are some to
+    start from. `own_features`: it was computed from the features of the classifier that is to be explained, so it is no
     witness beside it.
     """
 
@@ -50,7 +50,7 @@ class TextSpace:
         """
         check_images(crops)
         with torch.inference_mode(False), torch.no_grad():
-            return _unit(torch.cat([self.images(some) for some in crops.split(BATCH)]))
+            return _unit(torch.cat([self.images(some) for some in torch.split(crops, BATCH)]))
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Texts as vectors (T, d) of length 1.

@@ -160,7 +160,7 @@ class Birds:
 
 
 def varied(images: Tensor, parts: Tensor, *, mirrored: bool = True) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, H, W) and parts (N, H, W) mirrored if they may be, moved by a few pixels, a little lighter or darker.
+    """Images (N, 3, H, W) and parts (N, H, W) mirrored if they may be, moved a little, lighter or darker.
 
     Colours are what species are told apart by: they change no more than the birds' own deviation from them.
     """

@@ -27,7 +27,7 @@ from saywhy.aviary import DOMAINS, captions_of, parse, render, sample
 from saywhy.aviary.captions import settings
 from saywhy.aviary.classifiers import fingerprint_of
 from saywhy.aviary.vocabulary import ADJECTIVES, NOUNS, name_of, said_of
-from saywhy.spaces.own import NAME, Towers, untrained, weights_folder, words_of
+from saywhy.spaces.towers import NAME, Towers, untrained, weights_folder, words_of
 from saywhy.train.aviary import varied
 from saywhy.train.loop import Config, Step, fit
 from saywhy.train.pictures import Pictures, cache_folder, pictures
@@ -150,7 +150,9 @@ def pair_step(net: Towers) -> Step:
     return step
 
 
-def build(told: Callable[[str], None] = print, *, count: int = PICTURES, configs: Sequence[Config] = CONFIGS) -> dict[str, Any]:
+def build(
+    told: Callable[[str], None] = print, *, count: int = PICTURES, configs: Sequence[Config] = CONFIGS
+) -> dict[str, Any]:
     """Trains the towers, and writes their weights and card; the card."""
     start = time.process_time()
     shown = pictures(count, seed=SEED, told=told)
@@ -159,7 +161,8 @@ def build(told: Callable[[str], None] = print, *, count: int = PICTURES, configs
     vocabulary = sorted({word for one in said for text, _ in one.texts for word in words_of(text)})
     sets = {s: _pairs(shown, said, known, s) for s in ("train", "val", "test")}
     net = untrained(vocabulary, SEED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    history, best = [], 0.0
+    history: list[dict[str, float]] = []
+    best = 0.0
     for n, config in enumerate(configs):
         ended = fit(
             net, pair_step(net), sets["train"], config, held_out=sets["val"],
@@ -189,7 +192,7 @@ def _pairs(shown: Pictures, said: Sequence[Spoken], known: Sequence[str], split:
 def _card(words: Sequence[str], state: dict[str, Tensor], test: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": NAME,
-        "what": "two small towers for pictures and texts, trained on captions of painted birds; no classifier took part",
+        "what": "two small towers, trained on captions of painted birds; no classifier took part",
         "speaks_of": "painted birds of the aviary's first edition",
         "fingerprint": fingerprint_of(state),
         "licence": "Apache-2.0",
@@ -211,7 +214,7 @@ def measured(net: Towers, test: Pairs) -> dict[str, Any]:
     """On held-out pictures: how often a caption finds its own picture and a picture one of its captions among those of
     others, and how well phrases sort the pictures that they are true of from the others (average precision)."""
     images = test.pixels.float().div(255)
-    seen = F.normalize(torch.cat([net.images(x) for x in images.split(64)]), dim=1)
+    seen = F.normalize(torch.cat([net.images(x) for x in torch.split(images, 64)]), dim=1)
     captions = [one.captions[0] for one in test.said[:RETRIEVED]]
     said = F.normalize(net.texts([text for text, _ in captions]), dim=1)
     likeness, own = seen[: len(captions)] @ said.T, torch.arange(len(captions))
