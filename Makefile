@@ -6,7 +6,7 @@
 # make versions  the suite on the lowest versions allowed, and on each Python of this machine: long, needs the network
 # make mutants plants small faults in what measures, says and draws, and counts those that no test notices: minutes
 # make docs    rebuild the generated pages
-# make aviary-models  train the classifiers of the synthetic birds again: an hour or so on two cores
+# make aviary-models  train the classifiers of the synthetic birds again: about 70 minutes of one core
 # make clean   remove what the above made
 
 SHELL := /bin/bash

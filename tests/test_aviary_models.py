@@ -40,7 +40,7 @@ from saywhy.train.pictures import paint
 
 SEED = 77  # not the one that the classifiers were trained with
 CLEAN = ("cnn", "vit")
-RELATED = ("cnn-relations", "vit-relations", "cells")
+RELATED = ("cnn-relations", "vit-relations", "cnn-relations-224", "cells")
 
 
 def images_of(scenes: list[Scene]) -> Tensor:
@@ -92,13 +92,14 @@ def test_the_clean_classifiers_know_new_birds(name: str) -> None:
 @pytest.mark.parametrize("name", RELATED)
 def test_classifiers_of_relations_know_new_birds_and_the_relation_rather_than_a_place(name: str) -> None:
     clf, known = load_classifier(f"aviary:{name}"), world(edition_of(card(name)))
-    samples = [sample(SEED, i, edition=known.edition) for i in range(120)]
+    size = clf.preprocess.size[0]
+    samples = [sample(SEED, i, size=size, edition=known.edition) for i in range(120)]
     shown = clf.prepare([read(render(s.scene).pixels) for s in samples])[0]
     named = [clf.class_names[int(k)] for k in clf.probabilities(shown).argmax(1)]
     assert np.mean([n == s.species for n, s in zip(named, samples, strict=True)]) >= 0.85
     promised = card(name)["relations"]
     assert set(promised) == {f"{a.name} or {b.name}" for a, b, _ in told_by_relation(known)}
-    again = measured_relations(load(name), clf.preprocess.size[0], known.edition, birds=12, seed=SEED)
+    again = measured_relations(load(name), size, known.edition, birds=12, seed=SEED)
     for pair, row in promised.items():
         for move in ("both moved, relation kept", "one moved, relation changed"):
             assert again[pair][move] == pytest.approx(row[move], abs=0.25), (pair, move)

@@ -437,6 +437,26 @@ def test_sentences_are_understood(text, mentions):
 
 
 @pytest.mark.parametrize(
+    ("text", "mentions"),
+    [
+        ("The spur of this cell lies next to the deposit.", ("inclusion close to the process",)),
+        ("The deposit of this cell lies not next to but remote from the spur.", ("inclusion far from the process",)),
+        ("Which is it for the inclusion of this cyte, close or far, seen from the process? Far.",
+         ("inclusion far from the process",)),
+        ("The bubble of that corpuscle is narrower than the kernel.", ("nucleus larger than the vacuole",)),
+        ("This cell has neither a vacuole nor an inclusion.", ("no inclusion", "no vacuole")),
+        ("The left cell has a bean-shaped violet nucleus. Of the right cell, its granules are coarse.",
+         ("left cell: kidney nucleus", "left cell: violet nucleus", "right cell: spotted granules")),
+        ("The cell on the right is dwarfed by the left cell.", ("left cell larger than the right cell",)),
+        ("A cell among many red cells. Two platelets and a fibre lie about.",
+         ("crowded background", "one thread", "two platelets")),
+    ],
+)  # fmt: skip
+def test_sentences_of_cells_are_understood(text, mentions):
+    assert aviary.parse(text, edition="cells").mentions == mentions
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("A bird with a helicopter.", "not understood"),
