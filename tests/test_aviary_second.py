@@ -505,6 +505,7 @@ def test_two_birds_of_a_picture_are_the_left_and_the_right_one(known):
     assert {noun, f"{noun} 1", f"left {noun}", f"right {noun}"} <= set(aviary.mask_names(picture))
     left, right = (aviary.mask_of(picture, f"{side} {noun}") for side in ("left", "right"))
     assert not (left & right).any()
+    assert np.nonzero(left)[1].mean() < np.nonzero(right)[1].mean()
     first, second = (aviary.mask_of(picture, n) for n in (noun, f"{noun} 1"))
     assert np.array_equal(left | right, first | second)
 
