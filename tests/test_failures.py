@@ -515,7 +515,7 @@ def test_ranks_are_told_in_english(rank, said):
 
 def test_an_unclear_error_says_what_each_experiment_did_not_show():
     told = sentence("unclear", evidence(own=0.3, against=0.1, closer=(window(0.2, 0.4),), stays=0.45))
-    assert "other surroundings bring 20 points for dove; seen from closer it gets 40\u00a0% at most; " in told
+    assert "other surroundings bring +20 points for dove; seen from closer it gets 40\u00a0% at most; " in told
     assert "the object alone does not make hawk either (mean 45\u00a0%)" in told
     kept = sentence("unclear", evidence(stays=0.5))
     assert "does not make" not in kept

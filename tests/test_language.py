@@ -94,7 +94,7 @@ SENTENCES = [
     (
         Claim("text", classes=(CAT,), percents=(71, 50, 92, 4, 0, 9)),
         "Alone, what these sentences name keeps tiger cat at 71 % (between 50 and 92); "
-        "without it, 4 % (between under 1 and 9) is left.",
+        "without it, 4 % (at most 9) is left.",
     ),
     (
         Claim("default", classes=(CAT,), percents=(91,)),
@@ -183,6 +183,7 @@ def claims(draw: st.DrawFn, described: st.SearchStrategy[Region] = regions) -> C
     a, b, c = sorted(draw(st.tuples(*[st.integers(0, 100)] * 3)))
     numbers: dict[str, Any] = {}
     if "points" in told:
+        a, b, c = (n * draw(st.sampled_from([1, 2])) for n in (a, b, c))  # a difference of two moves by up to 200
         numbers = {"low": a - draw(st.integers(0, 60)), "value": b, "high": c}
     elif "factor" in told:
         low, value, high = (
@@ -212,6 +213,56 @@ def test_thousands_of_claims_are_read_back_exactly(claim: Claim) -> None:
     text = write(claim)
     assert parse(text) == claim
     assert "\n" not in text and text.endswith(".")
+
+
+NEVER = {
+    "an interval of bounds": r"between (?:under|over)|and (?:under|over) \d+\)|(?:under|over) \d+ to",
+    "one point as several": r"(?<![\d.−])−?1 points\b",
+    "more points than there are": r"(?:by|costs|add) (?:10[1-9]|1[1-9]\d|200) points",
+    "a minus that is a hyphen": r"(?<=[ (])-\d",
+    "no interval": r"between (\d+) and \1\)",
+    "an answer of little that is said as one of much": r"The model says [^(]* \((?:under 1|1?\d|2\d) %\)",
+}
+
+
+@QUICK
+@given(claims(bare_regions))
+def test_no_sentence_prints_numbers_that_read_as_nonsense(claim: Claim) -> None:
+    plain = replace(claim, classes=tuple(f"class {'abc'[i]}" for i in range(len(claim.classes))))
+    text = write(plain)
+    wrong = [n for n in NEVER if re.search(NEVER[n], text) and (n != "no interval" or "keeps" in text)]
+    assert not wrong, text
+
+
+@pytest.mark.parametrize(
+    ("p", "says"),
+    [
+        ((17, 12), "The model is unsure; it says first tiger cat (17 %), ahead of Egyptian cat (12 %)."),
+        ((29, 29), "The model is unsure; it says first tiger cat (29 %), just ahead of Egyptian cat (29 %)."),
+        ((30, 12), "The model says tiger cat (30 %), ahead of Egyptian cat (12 %)."),
+        ((0,), "The model is unsure; it says first tiger cat (under 1 %)."),
+    ],
+)
+def test_an_answer_of_little_probability_is_said_to_be_unsure(p: tuple[int, ...], says: str) -> None:
+    claim = Claim("prediction", classes=("tiger cat", "Egyptian cat")[: len(p)], percents=p)
+    assert write(claim) == says and parse(says) == claim
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "says"),
+    [(0, 0, 0, "under 1 % (always under 1)"), (0, 0, 1, "under 1 % (at most 1)"), (99, 97, 100, "99 % (at least 97)"),
+     (100, 100, 100, "over 99 % (always over 99)"), (50, 0, 100, "50 % (between none and all)"),
+     (7, 7, 7, "7 % (always 7)"), (40, 31, 52, "40 % (between 31 and 52)")],
+)  # fmt: skip
+def test_shares_have_intervals_that_read_as_some(value: int, low: int, high: int, says: str) -> None:
+    claim = Claim("text", classes=("tiger cat",), percents=(value, low, high, 5, 3, 8))
+    assert f"keeps tiger cat at {says}; without" in write(claim) and parse(write(claim)) == claim
+
+
+def test_a_difference_beyond_100_points_says_of_how_many() -> None:
+    claim = Claim("contrast", (Region("1"),), ("tiger cat", "Egyptian cat"), value=111, low=95, high=127)
+    text = "moves the difference by 111 of 200 possible points (between 95 and 127) towards Egyptian cat."
+    assert write(claim).endswith(text) and parse(write(claim)) == claim
 
 
 @settings(QUICK, max_examples=200)

@@ -281,7 +281,7 @@ def test_an_additive_network_is_told_in_order_with_its_true_numbers() -> None:
         "hiding it raises the probability by 10 points (between 3 and 17, whichever way it is hidden).",
         "Without region 1, the model would no longer say tiger cat.",
         "Alone, what these sentences name keeps tiger cat at 70 % (between 63 and 77); "
-        "without it, under 1 % (between under 1 and 7) is left.",
+        "without it, under 1 % (at most 7) is left.",
     ]
 
 

@@ -22,6 +22,7 @@ from saywhy.audit.cutout import Cutout, placed
 from saywhy.audit.report import ClassRecord, ColourCount, Failure, Range
 from saywhy.classifier import Classifier
 from saywhy.intervene import hide
+from saywhy.render.wording import measured, points
 
 FEWEST = 4  # pictures of a class, recognised or missed, from which an interval is worth its name
 LEVEL = 0.05  # chance that any class at all is flagged without reason
@@ -177,8 +178,8 @@ def _when(colours: Sequence[ColourCount]) -> str:
 
 
 def _points(effect: Range) -> str:
-    low, high = round(100 * max(effect.low, -1)), round(100 * min(effect.high, 1))
-    return f"{round(100 * effect.mean)} points ({low} to {high})"
+    low, high = points(max(effect.low, -1)), points(min(effect.high, 1))
+    return f"{measured(effect.mean)} ({low} to {high})".replace("+", "")
 
 
 def _share(rows: Sequence[tuple[str, bool]]) -> float:

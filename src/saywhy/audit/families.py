@@ -14,7 +14,7 @@ import numpy as np
 from saywhy.audit.report import Closer, Experiments, Nearness, PairAnswer, Placed
 from saywhy.explanation import place_word
 from saywhy.language.appearance import at
-from saywhy.render.wording import percent
+from saywhy.render.wording import measured, percent
 
 # Set on seed 11 of the aviary and on no other (benchmarks/failures.py measures on others).
 CONTEXT = 0.4  # probability of the truth that surroundings must bring
@@ -196,7 +196,7 @@ def _unclear(case: Case) -> str:
     if effect is None:
         found.append("there are too few recognised pictures of these classes to try other surroundings")
     else:
-        found.append(f"other surroundings bring {round(100 * effect)} points for {case.true}")
+        found.append(f"other surroundings bring {measured(effect)} for {case.true}")
     found.append(f"seen from closer it gets {percent(t.true)} at most")
     if case.nearness is not None:
         nearby = "near" if near(case.nearness) else "not near"

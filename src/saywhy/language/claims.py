@@ -54,8 +54,8 @@ class Claim:
 GENERAL: dict[str, Kind] = {
     "prediction": Kind(
         (
-            "The model says {class0} ({percent0}).",
-            "The model says {class0} ({percent0}), {ahead} {class1} ({percent1}).",
+            "The model {says} {class0} ({percent0}).",
+            "The model {says} {class0} ({percent0}), {ahead} {class1} ({percent1}).",
         ),
         9,
         place=0,

@@ -34,6 +34,7 @@ _PERCENT = r"(?:under 1|over 99|[1-9]\d?) %"
 _NUMBER = r"(?:under 1|over 99|\d+)"
 _SIGNED = r"−?\d+"
 _FACTOR = r"\d+(?:\.\d)?"
+UNSURE = 30  # per cent: an answer below it is said to be unsure
 _WHICHEVER = ", whichever way it is hidden"
 _PLACES = "|".join(at(place) for place in sorted(get_args(Place), key=len, reverse=True))
 _ID = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
@@ -135,6 +136,11 @@ def _points(n: int) -> str:
     return f"{n} point" if n == 1 else f"{n} points"
 
 
+def _of_two(n: int) -> str:
+    # A difference of two probabilities can move by 200 points, and a reader expects 100 at most.
+    return f"{n} of 200 possible points" if n > 100 else _points(n)
+
+
 def _signed(n: int) -> str:
     return f"−{-n}" if n < 0 else str(n)
 
@@ -144,7 +150,8 @@ def _between(claim: Claim, write: Callable[[int], str], tail: str) -> str:
 
 
 def _read_points(text: str) -> dict[str, Any]:
-    value, low, high = (int(n.replace("−", "-")) for n in re.findall(_SIGNED, text)[:3])
+    told = text.replace(" of 200 possible", "")
+    value, low, high = (int(n.replace("−", "-")) for n in re.findall(_SIGNED, told)[:3])
     return {"value": value, "low": low, "high": high}
 
 
@@ -159,8 +166,8 @@ def _read_factor(text: str) -> dict[str, Any]:
 
 def _points_slot(tail: str) -> Slot:
     return Slot(
-        rf"\d+ points? \(between {_SIGNED} and {_SIGNED}{tail}\)",
-        _plain(lambda c: f"{_points(c.value or 0)} {_between(c, _signed, tail)}"),
+        rf"\d+(?: of 200 possible)? points? \(between {_SIGNED} and {_SIGNED}{tail}\)",
+        _plain(lambda c: f"{_of_two(c.value or 0)} {_between(c, _signed, tail)}"),
         _read_points,
         _FULL,
     )
@@ -175,15 +182,36 @@ def _factor_slot(tail: str) -> Slot:
     )
 
 
+def _span(low: int, high: int) -> str:
+    """An interval of per cent; its ends at none and at all are bounds, and no "between under 1 and 1"."""
+    if low == high:
+        return f"always {_number(low, '%')}"
+    if (low, high) == (0, 100):
+        return "between none and all"
+    return f"at most {high}" if low == 0 else f"at least {low}" if high == 100 else f"between {low} and {high}"
+
+
+def _read_span(text: str) -> tuple[int, int]:
+    if text.startswith("always "):
+        same = _read_number(text.removeprefix("always "))
+        return same, same
+    numbers = [int(n) for n in re.findall(r"\d+", text)]
+    low = 0 if text.startswith("at most") or not numbers else numbers[0]
+    high = 100 if text.startswith("at least") or not numbers else numbers[-1]
+    return low, high
+
+
 def _share_slot(i: int) -> Slot:
     def write(claim: Claim) -> str:
-        value, low, high = (_number(n, "%") for n in claim.percents[i : i + 3])
-        return f"{value} % (between {low} and {high})"
+        value, low, high = claim.percents[i : i + 3]
+        return f"{_number(value, '%')} % ({_span(low, high)})"
 
     def read(text: str) -> dict[str, Any]:
-        return {f"percent {i + n}": _read_number(t) for n, t in enumerate(re.findall(_NUMBER, text)[:3])}
+        value, span = text.split(" % (")
+        numbers = (_read_number(value), *_read_span(span[:-1]))
+        return {f"percent {i + n}": number for n, number in enumerate(numbers)}
 
-    pattern = rf"{_NUMBER} % \(between {_NUMBER} and {_NUMBER}\)"
+    pattern = rf"{_NUMBER} % \((?:between \d+ and \d+|at (?:most|least) \d+|always {_NUMBER}|between none and all)\)"
     return Slot(pattern, _plain(write), read, frozenset(f"percent {i + n}" for n in range(3)))
 
 
@@ -207,6 +235,10 @@ def _read_limit(text: str) -> dict[str, Any]:
 
 def _any(claim: Claim) -> str:
     return "either" if len(claim.regions) == 2 else "any one of them"
+
+
+def _says(claim: Claim) -> str:
+    return "says" if claim.percents[0] >= UNSURE else "is unsure; it says first"
 
 
 def _ahead(claim: Claim) -> str:
@@ -247,6 +279,7 @@ SLOTS: dict[str, Slot] = {
     "regions": Slot(_MANY, _list, _read_regions, _REGIONS),
     "both": Slot(_MANY, _list, _read_regions, _BOTH),
     "ahead": Slot("(?:just )?ahead of", _plain(_ahead), lambda t: {}, frozenset()),
+    "says": Slot("says|is unsure; it says first", _plain(_says), lambda t: {}, frozenset({"percent 0"})),
     "any": Slot("either|any one of them", _plain(_any), lambda t: {}, frozenset()),
     "points": _points_slot(""),
     "points, whichever": _points_slot(_WHICHEVER),

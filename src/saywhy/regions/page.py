@@ -43,12 +43,11 @@ def _filled(template: str, **content: Any) -> Markup:
 
 
 def _reached(effect: Effect) -> str:
-    change, low, high = (wording.points(v, effect.unit) for v in (effect.change, effect.low, effect.high))
-    name = "points" if effect.unit == "probability" else effect.unit
+    low, high = (wording.points(v, effect.unit) for v in (effect.low, effect.high))
     unlike = (
         f"; another sign with {wording.listed([wording.clean(f) for f in effect.disagree])}" if effect.disagree else ""
     )
-    return f"{change} {name} (between {low} and {high}), {checked(effect)}{unlike}"
+    return f"{wording.measured(effect.change, effect.unit)} (between {low} and {high}), {checked(effect)}{unlike}"
 
 
 def _table(e: Explanation, names: dict[str, str]) -> Row:

@@ -52,6 +52,13 @@ def points(value: float, unit: str = "probability") -> str:
     return ("+" if value > 0 else "\u2212") + text
 
 
+def measured(value: float, unit: str = "probability") -> str:
+    """A signed difference with its unit: "+1 point", "−3 points", "−0.42 log-odds"."""
+    text = points(value, unit)
+    name = unit if unit != "probability" else "point" if text[1:] == "1" else "points"
+    return f"{text} {name}"
+
+
 def unit_name(unit: str) -> str:
     """The unit of contributions in words."""
     return "points of probability" if unit == "probability" else "log-odds"
