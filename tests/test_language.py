@@ -259,6 +259,19 @@ def test_shares_have_intervals_that_read_as_some(value: int, low: int, high: int
     assert f"keeps tiger cat at {says}; without" in write(claim) and parse(write(claim)) == claim
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "says"),
+    [(10**9, 10**9, 10**9, "over 100 million (always)"),
+     (10**9, 5 * 10**7, 10**9, "over 100 million (between 5000000 and over 100 million)"),
+     (23 * 10**7, 11 * 10**7, 47 * 10**7, "23000000 (between 11000000 and 47000000)"),
+     (15, 12, 18, "1.5 (between 1.2 and 1.8)")],
+)  # fmt: skip
+def test_evidence_beyond_what_is_measured_is_told_as_a_bound(value: int, low: int, high: int, says: str) -> None:
+    numbers = {"value": value, "low": low, "high": high}
+    claim = Claim("contrast", (Region("1"),), ("tiger cat", "Egyptian cat"), unit="log-odds", **numbers)
+    assert f"by a factor of {says}" in write(claim) and parse(write(claim)) == claim
+
+
 def test_a_difference_beyond_100_points_says_of_how_many() -> None:
     claim = Claim("contrast", (Region("1"),), ("tiger cat", "Egyptian cat"), value=111, low=95, high=127)
     text = "moves the difference by 111 of 200 possible points (between 95 and 127) towards Egyptian cat."

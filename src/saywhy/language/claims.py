@@ -51,6 +51,8 @@ class Claim:
     unit: Unit = "probability"
 
 
+MOST_FACTOR = 10**8  # evidence that changes by more is told as "over 100 million": nobody measures it more closely
+
 GENERAL: dict[str, Kind] = {
     "prediction": Kind(
         (

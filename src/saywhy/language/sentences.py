@@ -22,7 +22,7 @@ from typing import Any, get_args
 from saywhy.errors import UsageError
 from saywhy.explanation import Beside, Place
 from saywhy.language.appearance import at
-from saywhy.language.claims import Claim, Region, kinds
+from saywhy.language.claims import MOST_FACTOR, Claim, Region, kinds
 
 # --------------------------------------------------------------------------------------------------
 # Slots: how a part of a claim is written, and what it is read from.
@@ -33,7 +33,8 @@ _NAME = rf"(?:“[^“”]*”|{_PLAIN})"
 _PERCENT = r"(?:under 1|over 99|[1-9]\d?) %"
 _NUMBER = r"(?:under 1|over 99|\d+)"
 _SIGNED = r"−?\d+"
-_FACTOR = r"\d+(?:\.\d)?"
+_HUGE = "over 100 million"
+_FACTOR = rf"(?:{_HUGE}|\d+(?:\.\d)?)"
 UNSURE = 30  # per cent: an answer below it is said to be unsure
 _WHICHEVER = ", whichever way it is hidden"
 _PLACES = "|".join(at(place) for place in sorted(get_args(Place), key=len, reverse=True))
@@ -156,12 +157,21 @@ def _read_points(text: str) -> dict[str, Any]:
 
 
 def _factor(n: int) -> str:
+    if n == 10 * MOST_FACTOR:
+        return _HUGE
     return str(n // 10) if n % 10 == 0 else f"{n / 10:.1f}"
 
 
 def _read_factor(text: str) -> dict[str, Any]:
-    value, low, high = (round(10 * float(n)) for n in re.findall(_FACTOR, text)[:3])
+    told = [10 * MOST_FACTOR if n == _HUGE else round(10 * float(n)) for n in re.findall(_FACTOR, text)]
+    value, low, high = told[:3] if len(told) > 1 else told * 3
     return {"value": value, "low": low, "high": high, "unit": "log-odds"}
+
+
+def _factors(claim: Claim, tail: str) -> str:
+    if claim.low == claim.value == claim.high == 10 * MOST_FACTOR:
+        return f"(always{tail})"
+    return _between(claim, _factor, tail)
 
 
 def _points_slot(tail: str) -> Slot:
@@ -175,8 +185,8 @@ def _points_slot(tail: str) -> Slot:
 
 def _factor_slot(tail: str) -> Slot:
     return Slot(
-        rf"a factor of {_FACTOR} \(between {_FACTOR} and {_FACTOR}{tail}\)",
-        _plain(lambda c: f"a factor of {_factor(c.value or 0)} {_between(c, _factor, tail)}"),
+        rf"a factor of (?:{_HUGE} \(always{tail}\)|{_FACTOR} \(between {_FACTOR} and {_FACTOR}{tail}\))",
+        _plain(lambda c: f"a factor of {_factor(c.value or 0)} {_factors(c, tail)}"),
         _read_factor,
         _FULL,
     )

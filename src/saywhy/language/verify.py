@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from saywhy.explanation import Effect, Run, Unit
+from saywhy.language.claims import MOST_FACTOR
 from saywhy.precision import log_odds
 
 Reals = NDArray[np.float64]
@@ -134,8 +135,9 @@ def points(x: float) -> int:
 
 
 def tenths(loss: float) -> int:
-    """A loss in log-odds as the factor by which the evidence falls, in tenths; from 10 on two digits count."""
-    factor = math.exp(min(max(loss, -20.0), 20.0))
+    """A loss in log-odds as the factor by which the evidence falls, in tenths; from 10 on two digits count, and
+    MOST_FACTOR is the most."""
+    factor = min(math.exp(min(max(loss, -20.0), 20.0)), MOST_FACTOR)
     if factor < 9.95:
         return round(10 * factor)
     digits = max(1, int(10 ** (math.floor(math.log10(factor)) - 1)))

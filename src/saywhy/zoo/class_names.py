@@ -73,7 +73,9 @@ def _named(entries: Sequence[Entry], path: Path, form: str) -> Names:
         raise UsageError(f"{path}: needs one class name a line, and no empty line between them")
     first = ", ".join(f"{i} {n}" for i, n in enumerate(names[:SHOWN]))
     found = Names(names)
-    found.how = f"{len(names)} class names from {path.name} ({form}): {first}" + (", ..." if len(names) > SHOWN else "")
+    found.how = f"{len(names)} class names from {path.name} ({form}): {first}" + (
+        ", and so on" if len(names) > SHOWN else ""
+    )
     found.ids = ids if any(ids) else ()
     return found
 
