@@ -126,7 +126,7 @@ def test_files_are_written_and_named_after_the_photo(place: Path) -> None:
         (["photo.png", "--target", "7"], "out of range"),
         (["photo.png", "--layer", "convv"], "did you mean 'conv'"),
         (["photo.png", "--regions", "9"], "1 to 8"),
-        (["photo.png", "--mean", "1,2"], "one number or three"),
+        (["photo.png", "--mean", "1,2"], "one for all, or one for each of R, G and B"),
         (["photo.png", "-o", "names.txt"], "is a file"),
         (["photo.png", "--nonsense"], "No such option"),
         ([], "Missing argument"),
