@@ -14,6 +14,7 @@ from saywhy.errors import UsageError
 from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
 from saywhy.evaluate.aviary_benchmark import _regions
 from saywhy.evaluate.part_effects import Bird, spoiled_birds, test_birds
+from saywhy.evaluate.result import report, shared
 from saywhy.image import read
 from tiny import build, classifier
 
@@ -175,3 +176,24 @@ def test_the_command_shows_few_birds_to_methods_that_ask_often(
         CliRunner().invoke(app, ["eval", "--aviary", "--model", "aviary:cnn", *words]).exception, UsageError
     )
     assert asked == [shown]
+
+
+def test_rows_of_fewer_birds_have_a_table_of_those_that_all_saw_without_the_planted_pictures(clf: Classifier) -> None:
+    found = evaluate_aviary(
+        clf,
+        ["grad-cam", "occlusion"],
+        ["epg", "watermark"],
+        controls=[],
+        limit=3,
+        perturbation_limit=1,
+        spoiled=2,
+        seed=3,
+    )
+    same = shared(found)
+    assert same is not None
+    assert [c.name for c in same.columns] == ["epg"]
+    assert {len(r.pictures) for r in same.rows} == {1}
+    assert {len(r.pictures) for r in found.rows} == {1, 3}
+    kept = found.row("grad-cam").pictures.index(same.rows[0].pictures[0])
+    assert same.row("grad-cam").cells["epg"].mean == pytest.approx(found.row("grad-cam").cells["epg"].values[kept])
+    assert "The 1 pictures that every row was measured on" in report(found, "markdown")

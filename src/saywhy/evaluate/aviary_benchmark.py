@@ -58,9 +58,9 @@ BIRD_COLUMNS: dict[str, Column] = {
         Column("contrast", "share", True, "this species against its sibling: the evidence points to what tells them "
                "apart (a map's highest pixel within half a cell of the part; a game's highest log-odds)"),
         Column("watermark", "share", True, "top evidence on the watermark exactly where the watermark really is this "
-               "classifier's strongest evidence"),
+               "classifier's strongest evidence", apart=True),
         Column("context", "share", True, "top evidence outside the bird exactly where the water really is this "
-               "classifier's strongest evidence"),
+               "classifier's strongest evidence", apart=True),
     )
 }  # fmt: skip
 

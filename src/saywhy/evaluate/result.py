@@ -24,13 +24,15 @@ WIDTH = 7  # metrics that stand beside each other; more are continued in another
 
 @dataclass(frozen=True)
 class Column:
-    """A metric as a column: its unit, which end is better (None: neither), and what it is in words."""
+    """A metric as a column: its unit, which end is better (None: neither), and what it is in words; `apart` where it is
+    measured on pictures of its own, and not on those that its row names."""
 
     name: str
     unit: str
     higher_is_better: bool | None
     summary: str
     conventions: Mapping[str, str | float] = field(default_factory=dict)
+    apart: bool = False
 
     @property
     def heading(self) -> str:
@@ -294,11 +296,14 @@ def _uneven(cell: Cell, row: Row) -> str:
 
 
 def shared(found: Evaluation) -> Evaluation | None:
-    """Every row on the pictures that all were measured on; None where these are all pictures, or none."""
+    """Every row on the pictures that all were measured on, without columns of other pictures; None where these are all
+    pictures, or none."""
     every = set.intersection(*(set(r.pictures) for r in found.rows))
-    if not every or all(len(r.pictures) == len(every) for r in found.rows):
+    columns = tuple(c for c in found.columns if not c.apart)
+    if not every or not columns or all(len(r.pictures) == len(every) for r in found.rows):
         return None
-    return replace(found, rows=tuple(on_pictures(r, sorted(every), seed=found.seed) for r in found.rows))
+    rows = (replace(r, cells={c.name: r.cells[c.name] for c in columns}) for r in found.rows)
+    return replace(found, columns=columns, rows=tuple(on_pictures(r, sorted(every), seed=found.seed) for r in rows))
 
 
 def report(found: Evaluation, form: Form) -> str:
