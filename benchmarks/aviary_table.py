@@ -3,7 +3,11 @@
     python benchmarks/aviary_table.py aviary:cnn aviary:vit aviary:cnn-watermark
 
 Writes results/aviary_table_NAME.json for each model and the page docs/aviary-benchmark.md from all result files that
-there are, so that models can be measured one at a time.
+there are, so that models can be measured one at a time. The row game-concepts needs an explainer of the model:
+
+    saywhy aviary birds --images 240 --seed 4101
+    saywhy fit birds --parts concepts --preset concepts=topk-sae --model aviary:cnn -o mine
+    python benchmarks/aviary_table.py aviary:cnn --only game-concepts --explainer mine
 """
 
 from __future__ import annotations
@@ -20,7 +24,6 @@ import torch
 
 import saywhy
 from saywhy.evaluate import BIRD_COLUMNS, Evaluation, evaluate_aviary
-from saywhy.evaluate.aviary_benchmark import GAMES
 from saywhy.evaluate.result import from_dict, json_text
 
 HERE = Path(__file__).parent
@@ -35,12 +38,14 @@ GROUPS = {
 }
 
 
-def measure(spec: str, pictures: int, spoiled: int, only: list[str]) -> None:
-    """Measures one model and writes its result file; with `only`, those methods' rows take the place of the old."""
+def measure(spec: str, pictures: int, spoiled: int, only: list[str], explainer: str | None) -> None:
+    """Measures one model and writes its result file; with `only`, those methods' rows take the place of the old. The
+    explainer's concepts are the players of game-concepts."""
     clf = saywhy.load_classifier(spec)
+    bank = None if explainer is None else saywhy.Explainer.load(explainer, clf).parts["concepts"]
     file = RESULTS / f"aviary_table_{spec.split(':')[-1]}.json"
     found = evaluate_aviary(
-        clf, only or ("all", *GAMES), limit=pictures, spoiled=spoiled, options=OPTIONS,
+        clf, only or None, limit=pictures, spoiled=spoiled, options=OPTIONS, bank=bank,
         progress=lambda done, total, text: print(f"{spec} {done + 1} of {total}: {text}", file=sys.stderr, flush=True),
     )  # fmt: skip
     where = {
@@ -50,7 +55,8 @@ def measure(spec: str, pictures: int, spoiled: int, only: list[str]) -> None:
     if only:
         old = from_dict(json.loads(file.read_text(encoding="utf-8"))["evaluation"])
         new = {row.method: row for row in found.rows if row.method in only}
-        found = replace(old, rows=tuple(new.get(row.method, row) for row in old.rows))
+        kept = tuple(new.pop(row.method, row) for row in old.rows)
+        found = replace(old, rows=(*kept, *new.values()))
     RESULTS.mkdir(exist_ok=True)
     file.write_text(json_text({**where, "evaluation": found.to_dict(values=True)}), encoding="utf-8")
 
@@ -85,10 +91,11 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=72)
     parser.add_argument("--spoiled", type=int, default=16)
     parser.add_argument("--only", help="measure these methods again: a,b")
+    parser.add_argument("--explainer", help="a folder with concepts of the model, for game-concepts")
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     for spec in given.models:
-        measure(spec, given.pictures, given.spoiled, given.only.split(",") if given.only else [])
+        measure(spec, given.pictures, given.spoiled, given.only.split(",") if given.only else [], given.explainer)
     write_page()
 
 

@@ -147,6 +147,8 @@ def test_wrong_questions_are_errors(clf: Classifier) -> None:
         evaluate_aviary(clf, metrics=["epgg"])
     with pytest.raises(UsageError, match="unknown method 'game-part'"):
         evaluate_aviary(clf, ["game-part"])
+    with pytest.raises(UsageError, match="--parts concepts"):
+        evaluate_aviary(clf, ["game-concepts"])
 
 
 @pytest.mark.parametrize("name", ["aviary:cnn", "aviary:vit"])
@@ -154,7 +156,7 @@ def test_regions_are_exactly_those_that_explain_finds(name: str, birds: list[Bir
     clf, bird = load_classifier(name), birds[0]
     e = explain(clf, read(bird.rendered.pixels), bird.target, bird.sibling, regions=5, seed=5)
     assert e.image.width == 2 * bird.image.shape[2]
-    found = _regions(clf, bird.image, bird.target, 5)
+    found = _regions(None, clf, bird, 5)
     assert len(found) == len(e.concepts) > 0
     for region, concept in zip(found.numpy(), e.concepts, strict=True):
         shown = concept.mask.array()[::2, ::2]

@@ -17,7 +17,7 @@ from saywhy.intervene import remembering
 from saywhy.language import Appearance
 from saywhy.language.verify import interval
 from saywhy.passes import counting
-from saywhy.players import Tree, players, touching, ward
+from saywhy.players import Tree, patches, players, touching, ward
 from saywhy.regions.choice import Hidden, Side, ask, chosen, fallen, hide_each, sides
 from saywhy.regions.noise import Noise, asked_again
 from saywhy.regions.part import find_in
@@ -77,6 +77,33 @@ def test_each_planted_patch_is_a_player() -> None:
     every = tree.masks(range(len(tree.nodes)))
     for mask in masks.numpy():
         assert max((mask & node).sum() / (mask | node).sum() for node in every) > 0.9
+
+
+@pytest.mark.parametrize("side", [64, 224])
+def test_a_patch_of_one_colour_is_split_where_its_kinds_are_known(side: int) -> None:
+    kinds = torch.zeros(side, side, dtype=torch.long)
+    kinds[:, side // 4 :] = 7
+    kinds[side // 2 :, side // 4 :] = -1
+    tree = players(torch.full((3, side, side), 0.5), kinds=kinds)
+    leaves = tree.masks(range(tree.nodes.shape[1]))
+    within = [np.bincount(1 + kinds.numpy()[leaf]).max() / leaf.sum() for leaf in leaves]
+    assert min(within) > 0.95 and {int(kinds.numpy()[leaf][0]) for leaf in leaves} == {0, 7, -1}
+
+
+def test_kinds_that_say_nothing_change_nothing() -> None:
+    image = scene()[0]
+    plain, same = players(image), players(image, kinds=torch.full(image.shape[1:], 3))
+    both = np.unique(np.stack([plain.leaves.ravel(), same.leaves.ravel()]), axis=1)
+    assert both.shape[1] == plain.nodes.shape[1] == same.nodes.shape[1], "the same leaves, perhaps in another order"
+    assert sorted(plain.areas) == pytest.approx(sorted(same.areas))
+
+
+def test_patches_are_at_most_so_many_and_of_one_colour() -> None:
+    image, masks = scene()
+    found = patches(image, 12)
+    assert found.shape == (SIDE, SIDE) and len(np.unique(found)) <= 12
+    for mask in masks.numpy():
+        assert max(((found == i) & mask).sum() / ((found == i) | mask).sum() for i in np.unique(found)) > 0.9
 
 
 def test_the_players_of_a_mirrored_picture_are_mirrored() -> None:

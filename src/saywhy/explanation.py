@@ -166,6 +166,7 @@ class ConceptRecord(Record):
 
     Its `name`, if it has one, was `given` to a concept by a person, and `name_confidence` is the share of the region
     that is of that concept; or it was learned from regions that were `shown`, and that is how certain it is.
+    `concept` is the id of that concept in the explainer's bank that half of it or more is of.
     `look` is what the sentences say before "patch", made of `size`, of `shade` (where it differs from its surroundings
     in nothing but lightness) and of `colours`, the largest share first; `beside` tells it from another one of the same
     look and place. `appearance` is `colours` and `size` as words.
@@ -196,6 +197,7 @@ class ConceptRecord(Record):
     confirmed: bool = True
     shade: Shade | None = None
     name_route: Route | None = None
+    concept: str | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -31,6 +31,7 @@ GRID = 64  # rows of the grid that is partitioned
 COARSE = 2.0  # pixels a cell: from here on leaves grow from the lattice
 ATOM_SCALE, ATOM_CELLS = 5.0, 3
 SEEDS, ROUNDS, SMOOTHED = 4, 15, 2.0  # rows of the lattice, rounds at most, cells over which colours are smoothed
+KIND = 10.0  # Lab units between two kinds of things
 PIECE, PIECE_CELLS = 0.3, 12  # a piece apart from its cluster's largest is a leaf from this share of it on
 
 
@@ -85,26 +86,53 @@ class Tree:
         return np.asarray(self.nodes @ sizes, dtype=np.float64)
 
 
-def players(image: Tensor, *, leaves: int | None = None) -> Tree:
+def players(image: Tensor, *, leaves: int | None = None, kinds: Tensor | None = None) -> Tree:
     """The tree of players of one picture (3, H, W) in [0, 1], or of other bands (`in_three`); a mirrored picture gives
     the mirrored tree.
 
-    `leaves` is their number at most, where the grain of the picture (`FINE` or `LATTICE`) would allow for more.
+    `leaves` is their number at most, where the grain of the picture (`FINE` or `LATTICE`) would allow for more. `kinds`
+    (H, W) says of what kind each pixel is, where that is known: patches of two kinds are as far apart as two colours.
     """
+    x, rows, columns = _on_grid(image)
+    h, w = x.shape[:2]
+    grain = LATTICE if COARSE * h <= len(rows) else FINE
+    few = grain.leaves if leaves is None else min(leaves, grain.leaves)
+    lab, shares = rgb2lab(x), _shares(rows[:, None] * w + columns, kinds)
+    every = np.hstack([_features(lab, grain.place), KIND * shares])
+    if grain is LATTICE:
+        smooth = ndimage.gaussian_filter(lab, (SMOOTHED, SMOOTHED, 0))
+        labels = lattice(np.hstack([_features(smooth, grain.place), KIND * shares]), (h, w))
+    else:
+        labels = _atoms(x)
+    if kinds is not None:
+        both = _of_both(labels, shares.argmax(1).reshape(h, w))
+        labels = _connected(both, PIECE_CELLS if grain is LATTICE else ATOM_CELLS, np.ones((3, 3), dtype=bool))
+    labels = ward(*_described(every, labels), touching(labels), few)[0][labels]
+    _, nodes, joined = ward(*_described(every, labels), touching(labels), 1, grain.most * h * w)
+    return Tree(labels, lab, rows, columns, nodes, joined, grain is FINE)
+
+
+def patches(image: Tensor, count: int) -> Labels:
+    """The patch (H, W) of each pixel of one picture, at most so many: its finest flat ones, joined as leaves are."""
+    x, rows, columns = _on_grid(image)
+    labels, every = _atoms(x), _features(rgb2lab(x), FINE.place)
+    labels = ward(*_described(every, labels), touching(labels), count)[0][labels]
+    return np.asarray(labels[rows[:, None], columns])
+
+
+def _on_grid(image: Tensor) -> tuple[Reals, Labels, Labels]:
+    """The picture on the grid (h, w, 3), and the row (H,) and column (W,) of it that the middle of each pixel lies in,
+    so that a mirrored picture has mirrored cells."""
     H, W = image.shape[1:]
     h, w = min(GRID, H), min(max(8, round(GRID * W / H)), W)
     x = F.interpolate(in_three(image)[None].float(), (h, w), mode="area")[0].cpu().double().numpy().transpose(1, 2, 0)
-    grain = LATTICE if COARSE * h <= H else FINE
-    few = grain.leaves if leaves is None else min(leaves, grain.leaves)
-    if grain is LATTICE:
-        labels = lattice(x, grain.place)
-    else:
-        labels = felzenszwalb(x, scale=ATOM_SCALE, sigma=0, min_size=ATOM_CELLS)
-    labels = ward(*_described(x, labels, grain.place), touching(labels), few)[0][labels]
-    _, nodes, joined = ward(*_described(x, labels, grain.place), touching(labels), 1, grain.most * h * w)
-    # The cell that a pixel's middle lies in, so that a mirrored picture has mirrored cells.
     rows, columns = ((2 * np.arange(n) + 1) * k // (2 * n) for n, k in ((H, h), (W, w)))
-    return Tree(labels, rgb2lab(x), rows, columns, nodes, joined, grain is FINE)
+    return x, rows, columns
+
+
+def _atoms(x: Reals) -> Labels:
+    """The finest flat patches (h, w) of a picture (h, w, 3)."""
+    return np.asarray(felzenszwalb(x, scale=ATOM_SCALE, sigma=0, min_size=ATOM_CELLS))
 
 
 def in_three(image: Tensor) -> Tensor:
@@ -125,6 +153,19 @@ def in_three(image: Tensor) -> Tensor:
     return scaled.clamp(0, 1).view(3, *image.shape[1:]).to(image)
 
 
+def _shares(cells: Labels, kinds: Tensor | None) -> Reals:
+    """How much of each cell is of each kind (h * w, m), from the cell and the kind of each pixel (H, W)."""
+    names, kind = np.unique(np.zeros_like(cells) if kinds is None else kinds.cpu().numpy(), return_inverse=True)
+    table = np.zeros((int(cells.max()) + 1, len(names)))
+    np.add.at(table, (cells.ravel(), kind.ravel()), 1)
+    return np.asarray(table / table.sum(1, keepdims=True))
+
+
+def _of_both(labels: Labels, kinds: Labels) -> Labels:
+    """Labels (h, w) of what is of one label and of one kind."""
+    return np.asarray(np.unique(labels * (1 + kinds.max()) + kinds, return_inverse=True)[1]).reshape(labels.shape)
+
+
 def _features(lab: Reals, place: float) -> Reals:
     """Colour and place of every cell of (h, w, 3): (h * w, 5). Places are those of the cells' middles about the
     picture's, so that the mirrored picture's differ in sign alone."""
@@ -133,17 +174,16 @@ def _features(lab: Reals, place: float) -> Reals:
     return np.dstack([lab, place * ((ys + 0.5) / h - 0.5), place * ((xs + 0.5) / w - 0.5)]).reshape(-1, 5)
 
 
-def _described(x: Reals, labels: Labels, place: float) -> tuple[Reals, Reals]:
-    """Each label's mean colour (Lab) and place, and its size in cells."""
+def _described(every: Reals, labels: Labels) -> tuple[Reals, Reals]:
+    """Each label's mean of what is known of its cells (h * w, f), and its size in cells."""
     sizes = np.bincount(labels.ravel()).astype(float)
-    return np.stack([np.bincount(labels.ravel(), c) / sizes for c in _features(rgb2lab(x), place).T], 1), sizes
+    return np.stack([np.bincount(labels.ravel(), c) / sizes for c in every.T], 1), sizes
 
 
-def lattice(x: Reals, place: float) -> Labels:
-    """Clusters (h, w) in colour and place by k-means from a lattice of cells of the picture, kept connected."""
-    h, w = x.shape[:2]
+def lattice(every: Reals, size: tuple[int, int]) -> Labels:
+    """Clusters (h, w) of cells (h * w, f) by k-means from a lattice of cells of the picture, kept connected."""
+    h, w = size
     across = max(1, round(SEEDS * w / h))
-    every = _features(ndimage.gaussian_filter(rgb2lab(x), (SMOOTHED, SMOOTHED, 0)), place)
     rows, columns = ((2 * np.arange(n) + 1) * k // (2 * n) for n, k in ((h, SEEDS), (w, across)))
     labels: Labels = (rows[:, None] * across + columns).ravel()
     for _ in range(ROUNDS):
@@ -157,13 +197,14 @@ def lattice(x: Reals, place: float) -> Labels:
     return _connected(labels.reshape(h, w))
 
 
-def _connected(labels: Labels) -> Labels:
-    """Labels of connected leaves: small pieces that lie apart from the rest of their cluster go to the leaf beside."""
+def _connected(labels: Labels, least: int = PIECE_CELLS, beside: Bools | None = None) -> Labels:
+    """Labels of connected leaves: small pieces that lie apart from the rest of their cluster go to the leaf beside.
+    `beside`: which neighbours touch; by default those that share an edge."""
     out = np.full(labels.shape, -1)
     for one in np.unique(labels):
-        pieces, _ = ndimage.label(labels == one)
+        pieces, _ = ndimage.label(labels == one, beside)
         sizes = np.bincount(pieces.ravel())[1:]
-        for piece in np.flatnonzero(sizes >= max(PIECE_CELLS, PIECE * sizes.max())):
+        for piece in np.flatnonzero(sizes >= max(least, PIECE * sizes.max())):
             out[pieces == piece + 1] = out.max() + 1
     if (out < 0).all():
         return np.zeros_like(out)

@@ -57,7 +57,7 @@ def _on_birds(methods: tuple[str, ...], metrics: tuple[str, ...], name: str) -> 
         raise unknown("preset of the aviary", name, AVIARY_PRESETS)
     sentences = name == "sentences"
     columns = SENTENCE_COLUMNS if sentences else BIRD_COLUMNS
-    usual = ("explain",) if sentences else ("all", *GAMES)
+    usual = ("explain",) if sentences else ()
     _check("metric of sentences" if sentences else "metric of the aviary", metrics, list(columns))
     _check("method", methods, list(WAYS) if sentences else [*METHODS, *WORDS, *GAMES])
     return Asked(methods or usual, metrics or tuple(columns), Preset((), (), ""), sentences=sentences)
@@ -104,8 +104,8 @@ class Measuring:
         if asked.sentences:
             return evaluate_sentences(clf, asked.methods, asked.metrics, explainer=self.fitted, **how)
         return evaluate_aviary(
-            clf, self._methods(asked), asked.metrics, options=self.fitted.options,
-            perturbation_limit=self.few.perturbation or DEAR, **how,
+            clf, self._methods(asked) if asked.methods else None, asked.metrics, options=self.fitted.options,
+            bank=self.fitted.parts.get("concepts"), perturbation_limit=self.few.perturbation or DEAR, **how,
         )  # fmt: skip
 
     def photos(

@@ -17,11 +17,12 @@ from saywhy.concepts.bank import ConceptBank, labelled
 from saywhy.concepts.relevance import Relevance, without
 from saywhy.explanation import RegionName, place_word
 from saywhy.image import mask_box
-from saywhy.players import players
+from saywhy.players import patches
 from saywhy.seen import Seen
 
 CANDIDATES = 5  # classes that are most probable, whose concepts are looked for
 OF_A_CLASS = 10  # concepts of a class that are looked for: those that count most for it
+PATCHES = 24  # of a picture, each of which is of one concept or of none
 OVERLAP = 0.5  # of a region, that must be of one concept for it to have that one's name
 
 
@@ -45,11 +46,19 @@ class ConceptsFound:
 
     def of(self, regions: Tensor) -> list[RegionName | None]:
         """What people call the concept that most of each region (m, H, W) is of, and how much of it; None without."""
-        return [self._name(self.shares(region)) for region in regions]
+        return [self._name(*self._most(region)) for region in regions]
 
-    def _name(self, shares: Tensor) -> RegionName | None:
+    def ids(self, regions: Tensor) -> list[str | None]:
+        """The id of the concept that most of each region (m, H, W) is of; None where none is half of it."""
+        return [self.bank.ids[j] if share >= OVERLAP else None for j, share in map(self._most, regions)]
+
+    def _most(self, region: Tensor) -> tuple[int, float]:
+        shares = self.shares(region)
         j = int(shares.argmax())
-        name, share = self.bank.names.get(self.bank.ids[j]), float(shares[j])
+        return j, float(shares[j])
+
+    def _name(self, j: int, share: float) -> RegionName | None:
+        name = self.bank.names.get(self.bank.ids[j])
         return None if name is None or share < OVERLAP else RegionName(name, share, "given")
 
 
@@ -83,7 +92,7 @@ def on_patches(near: Tensor, least: Tensor, picture: Tensor) -> Tensor:
     some cell is of and no patch as a whole is shown by its cells.
     """
     H, W = picture.shape[1:]
-    leaves = torch.from_numpy(players(picture).leaves).flatten()
+    leaves = torch.from_numpy(patches(picture, PATCHES)).flatten()
     fine = F.interpolate(near[None], (H, W), mode="bilinear", align_corners=False)[0].flatten(1)
     count = int(leaves.max()) + 1
     total = torch.zeros(len(near), count).index_add_(1, leaves, fine)

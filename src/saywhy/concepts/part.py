@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.concepts import bank as banks
@@ -71,9 +73,9 @@ def find(bank: ConceptBank | None, seen: Seen, earlier: Mapping[str, Any], asked
 
 
 def confirm(found: ConceptsFound, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:
-    """The record: each candidate class with its concepts, there or absent; and exemplars of the target's."""
+    """The record: each candidate class with its concepts, there or absent; and exemplars of all that are there."""
     bank, told = found.bank, hypotheses(found, seen)
-    shown = [c["id"] for c in told[0]["concepts"] if c["present"]] if told else []
+    shown = [bank.ids[j] for j in torch.unique(found.labels).tolist() if j >= 0]
     pictures: list[bytes] = []
     spans = {}
     for id in shown:

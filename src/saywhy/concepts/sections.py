@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from markupsafe import Markup
 from saywhy.explanation import Explanation
 from saywhy.parts import Column, Sections
 from saywhy.render import wording
-from saywhy.render.pages import Drawing, templates
+from saywhy.render.pages import Drawing, elsewhere, templates
 
 Row = dict[str, Any]
 
@@ -25,10 +24,18 @@ def text(explanation: Explanation) -> str:
 
 
 def _line(one: Row, e: Explanation) -> str:
-    there = [f"{called(c)} {wording.points(c['lost'], 'probability')}" for c in _ranked(one) if c["present"]]
+    there = [f"{_where(c, e)} {wording.points(c['lost'], 'probability')}" for c in _ranked(one) if c["present"]]
     absent = [named(c) for c in one["concepts"] if not c["present"]]
     said = ["; ".join(there) or "none of them is here", *([f"absent: {', '.join(absent)}"] if absent else [])]
     return f"Concepts of {wording.clean(one['class_name'])}, and what taking each out costs: {'. '.join(said)}."
+
+
+def _where(c: Row, e: Explanation) -> str:
+    """A concept, where it is, and the regions that are of it: "headlight 3 (bottom right; region 1)"."""
+    own = [region.id for region in e.concepts if region.concept == c["id"]]
+    regions = [f"region{'s' if len(own) > 1 else ''} {wording.listed(own)}"] if own else []
+    places = "; ".join([*([c["place"]] if c["place"] else []), *regions])
+    return f"{named(c)} ({places})" if places else named(c)
 
 
 def _ranked(one: Row) -> list[Row]:
@@ -40,29 +47,22 @@ def named(c: Row) -> str:
     return f"{wording.clean(c['name'] or 'unnamed pattern')} {c['id']}"
 
 
-def called(c: Row) -> str:
-    """A concept and where it is: "headlight 3 (bottom right)"."""
-    return f"{named(c)} ({c['place']})" if c["place"] else named(c)
-
-
 def page(drawing: Drawing) -> dict[Column, Markup]:
     """The concepts of the target, with what each looks like elsewhere."""
     e = drawing.explanation
     found: Row | None = e.parts.get("concepts")
     if not found or not found["hypotheses"]:
         return {}
-    one, pictures = found["hypotheses"][0], e.pictures.get("concepts", ())
-    sources = [f"data:image/jpeg;base64,{base64.b64encode(p).decode()}" for p in pictures]
-    shown = {id: sources[first:last] for id, (first, last) in found["pictures"].items() if last <= len(sources)}
+    one = found["hypotheses"][0]
     env = templates("explanation.css", Path(__file__).parent / "templates")
     content = {
         "name": wording.clean(one["class_name"]),
         "there": [
             {
-                "called": called(c),
+                "called": _where(c, e),
                 "lost": wording.points(c["lost"], "probability"),
                 "usual": wording.points(c["usual"], "probability"),
-                "pictures": shown.get(c["id"], []),
+                "pictures": elsewhere(e, c["id"]),
             }
             for c in _ranked(one)
             if c["present"]

@@ -21,23 +21,27 @@ from torch import Tensor
 
 from saywhy.aviary import world
 from saywhy.classifier import Classifier
-from saywhy.errors import unknown
+from saywhy.concepts.bank import ConceptBank
+from saywhy.concepts.finding import find_concepts
+from saywhy.errors import UsageError, unknown
 from saywhy.evaluate.part_effects import PLAYERS, Bird, Spoiled, edition_told, spoiled_birds, test_birds
 from saywhy.evaluate.presets import WORDS, methods_for
 from saywhy.evaluate.result import DEGENERATE, Column, Evaluation, Row, cell
 from saywhy.evaluate.runner import Progress, chosen
+from saywhy.image import read
 from saywhy.intervene import Game, interaction_indices, play, remembering, shapley_values
 from saywhy.metrics import CONTROLS, METRICS, Values, map_status, spearman
 from saywhy.passes import Meter, counting
 from saywhy.regions.part import find_in
 from saywhy.saliency import METHODS, display, saliency, saliency_of
+from saywhy.seen import look
 from saywhy.targets import Targets
 
 TELLING = 0.02  # an effect below this share of probability is taken for none
 PICTURES, SPOILED = 120, 24
 DEAR = 24  # of the birds, that the command shows to methods that ask hundreds of times
 MOST_PLAYERS = 5
-GAMES = ("game-parts", "game-regions")
+GAMES = ("game-parts", "game-regions", "game-concepts")
 
 BIRD_COLUMNS: dict[str, Column] = {
     c.name: c
@@ -87,7 +91,7 @@ class Way:
 
 def evaluate_aviary(
     clf: Classifier,
-    methods: Sequence[str] = ("all", *GAMES),
+    methods: Sequence[str] | None = None,
     metrics: Sequence[str] = tuple(BIRD_COLUMNS),
     *,
     controls: Sequence[str] = tuple(CONTROLS),
@@ -95,27 +99,30 @@ def evaluate_aviary(
     perturbation_limit: int | None = None,
     spoiled: int = SPOILED,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    bank: ConceptBank | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Judges methods on a classifier of the aviary's species (rows of `BIRD_COLUMNS`).
 
-    `methods` are saliency methods, "game-parts" (the coalition game on the true masks of the players) and
-    "game-regions" (on the regions that `saywhy.explain` finds, their contributions shared out by overlap). The row
+    `methods` are saliency methods, "game-parts" (the coalition game on the true masks of the players), "game-regions"
+    (on the regions that `saywhy.explain` finds, their contributions shared out by overlap) and "game-concepts" (on
+    those that it finds with this `bank` of the classifier's concepts); all that can be by default. The row
     "true effects" scores the measured effects themselves: the best that can be said of *this* classifier. `limit` test
     pictures are asked; those that the classifier gets wrong are left out and counted. `spoiled` pictures are made
     for each planted shortcut. `options` are keywords of saliency methods.
 
     Raises:
-        UsageError: a classifier of other classes, an unknown method or metric.
+        UsageError: a classifier of other classes, an unknown method or metric, concepts without a bank.
     """
     edition_told(clf)
+    methods = ("all", *(g for g in GAMES if bank is not None or g != "game-concepts")) if methods is None else methods
     for name in metrics:
         if name not in BIRD_COLUMNS:
             raise unknown("metric of the aviary", name, BIRD_COLUMNS)
     given = {m: dict((options or {}).get(m, {})) for m in METHODS}
     truth = Way(_by_truth, lambda clf, case, seed: case.counts, control=True)
-    ways = {name: _control(name) for name in controls} | {"true effects": truth} | _ways(clf, methods, given)
+    ways = {name: _control(name) for name in controls} | {"true effects": truth} | _ways(clf, methods, given, bank)
     tell = progress or (lambda done, total, text: None)
     tell(0, len(ways), "rendering birds, and birds without each part")
     birds, asked = test_birds(clf, limit, seed)
@@ -152,8 +159,19 @@ def _notes(birds: Sequence[Bird], asked: int, planted: Mapping[str, Sequence[Spo
 # The ways to explain.
 
 
-def _ways(clf: Classifier, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Way]:
-    games = {"game-parts": Way(_by_true_masks, _blames_by_masks), "game-regions": Way(_by_regions, _blames_by_regions)}
+def _ways(
+    clf: Classifier, names: Sequence[str], options: Mapping[str, Mapping[str, Any]], bank: ConceptBank | None
+) -> dict[str, Way]:
+    games = {
+        "game-parts": Way(_by_true_masks, _blames_by_masks),
+        "game-regions": Way(partial(_by_regions, None), partial(_blames_by_regions, None)),
+        "game-concepts": Way(partial(_by_regions, bank), partial(_blames_by_regions, bank)),
+    }
+    if "game-concepts" in names and bank is None:
+        raise UsageError(
+            "game-concepts is played with the concepts of an explainer, and none was given: saywhy fit PHOTOS --parts "
+            "concepts -o MINE, then --explainer MINE"
+        )
     for name in names:
         if name not in games and name not in METHODS and name not in WORDS:
             raise unknown("method", name, [*METHODS, *WORDS, *games])
@@ -250,11 +268,12 @@ def _pair_of(together: Tensor, b: Bird) -> frozenset[str]:
     return frozenset((b.players[best // size], b.players[best % size]))
 
 
-def _by_regions(clf: Classifier, birds: Sequence[Bird], seed: int) -> list[Answer]:
-    """The coalition game on saywhy's own regions, each one's contribution shared out over the parts by overlap."""
+def _by_regions(bank: ConceptBank | None, clf: Classifier, birds: Sequence[Bird], seed: int) -> list[Answer]:
+    """The coalition game on saywhy's own regions, found with a bank of concepts or without, each one's contribution
+    shared out over the parts by overlap."""
     out = []
     for b in birds:
-        regions = _regions(clf, b.image, b.target, seed)
+        regions = _regions(bank, clf, b, seed)
         overlap = torch.einsum("khw,rhw->kr", b.masks.double(), regions.double())
         shares = overlap / regions.double().sum((1, 2)).clamp_min(1)
         phi, contrast, together = _solved(play(clf, b.image, regions, seed=seed), b)
@@ -264,11 +283,14 @@ def _by_regions(clf: Classifier, birds: Sequence[Bird], seed: int) -> list[Answe
     return out
 
 
-def _regions(clf: Classifier, image: Tensor, target: int, seed: int) -> Tensor:
+def _regions(bank: ConceptBank | None, clf: Classifier, b: Bird, seed: int) -> Tensor:
     """Regions (k, H, W) as `saywhy.explain` finds them, as many as a game can have; where none may count, the whole
     picture is the only one."""
+    image = b.image
     with remembering():
-        found = find_in(clf, image, clf.probabilities(image[None])[0], target, count=MOST_PLAYERS, seed=seed).regions
+        kinds = None if bank is None else find_concepts(bank, look(clf, read(b.rendered.pixels), b.target), ()).labels
+        probabilities = clf.probabilities(image[None])[0]
+        found = find_in(clf, image, probabilities, b.target, count=MOST_PLAYERS, seed=seed, kinds=kinds).regions
     return found if len(found) else torch.ones(1, *image.shape[1:], dtype=torch.bool)
 
 
@@ -330,10 +352,10 @@ def _blames_by_masks(clf: Classifier, case: Spoiled, seed: int) -> bool:
     return int(phi.argmax()) == len(players) - 1
 
 
-def _blames_by_regions(clf: Classifier, case: Spoiled, seed: int) -> bool:
+def _blames_by_regions(bank: ConceptBank | None, clf: Classifier, case: Spoiled, seed: int) -> bool:
     """Whether the strongest region holds the shortcut; what stays when all regions are hidden is the surroundings."""
     b = case.bird
-    regions = _regions(clf, b.image, b.target, seed)
+    regions = _regions(bank, clf, b, seed)
     values = play(clf, b.image, regions, seed=seed).values(b.target).mean(0)
     phi = shapley_values(values)
     best = int(phi.argmax())

@@ -12,7 +12,7 @@ from saywhy.parts import Column
 from saywhy.regions.graph_drawing import graph_rows
 from saywhy.render import wording
 from saywhy.render.layout import Layout, Shape, hidden
-from saywhy.render.pages import Drawing, checked, jpeg, run_row, templates
+from saywhy.render.pages import Drawing, checked, elsewhere, jpeg, run_row, templates
 
 Row = dict[str, Any]
 
@@ -104,5 +104,6 @@ def _card(e: Explanation, layout: Layout, shape: Shape, names: dict[str, str]) -
         "effect": _reached(c.effect),
         "look": ", ".join(wording.clean(word) for word in c.appearance),
         "named": wording.name_sure(c),
+        "concept": None if c.concept is None else {"id": c.concept, "pictures": elsewhere(e, c.concept)},
         "runs": [run_row(r) for r in own],
     }

@@ -35,6 +35,7 @@ SATURATED = 0.97  # from here on a probability hardly moves, whatever is hidden
 GIVEN = 0.5  # of the probability: where a blank picture gives the class as much, the rest is no measure of evidence
 MOST, UNCONFIRMED, HINDERING = 8, 4, 2  # regions; up to so many, those are shown that did not hold; those against
 TRIED, PLAYERS = 10, 5
+KINDS = "concepts"  # the part that knows what each place is of
 NAMING = ("concepts", "names")  # parts that name regions; what a person called a concept wins
 UNITS: tuple[Unit, ...] = ("probability", "log-odds")
 FAST_LEAVES, FAST_TRIED = 12, 5
@@ -71,10 +72,12 @@ def find_in(
     unit: Unit = "probability",
     fast: bool = False,
     seed: int = 0,
+    kinds: Tensor | None = None,
 ) -> Chosen:
     """The regions of one image (3, H, W) that count for the target, then those against it, then those not confirmed.
 
-    `probabilities` (C,) are those of the whole picture, `blank` the target's on a blank one, `count` the most regions.
+    `probabilities` (C,) are those of the whole picture, `blank` the target's on a blank one, `count` the most regions,
+    `kinds` (H, W) the kind of thing that each pixel is of, where that is known.
 
     Raises:
         UsageError: a count outside 1 to 8.
@@ -82,7 +85,7 @@ def find_in(
     if count is not None and not 1 <= count <= MOST:
         raise UsageError(f"regions: 1 to {MOST} can be asked for, not {count}")
     whole = probabilities.cpu().double().numpy()
-    tree = players(image, leaves=FAST_LEAVES if fast else None)
+    tree = players(image, leaves=FAST_LEAVES if fast else None, kinds=kinds)
     high = whole[target] > SATURATED or blank >= GIVEN * whole[target]
     units: tuple[Unit, ...] = (unit, "log-odds") if high and unit == "probability" else (unit,)
     noise = asked_again(clf, image, float(whole[target]), target)
@@ -164,16 +167,18 @@ def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> 
     asked.tell("hiding each part of the picture")
     clf, target = seen.tap.clf, seen.target
     blank = earlier["baseline"].of(target) if "baseline" in earlier else 0.0
+    kinds = earlier[KINDS].labels if KINDS in earlier else None
     of = find_in(
         clf, seen.image, seen.probabilities, target,
-        blank=blank, count=asked.regions, unit=asked.unit, fast=asked.fast, seed=asked.seed,
+        blank=blank, count=asked.regions, unit=asked.unit, fast=asked.fast, seed=asked.seed, kinds=kinds,
     )  # fmt: skip
     playing = min(PLAYERS, of.fors + of.against)
     game = None
     if playing and not asked.fast:
         asked.tell(f"hiding and showing {playing} regions in all combinations")
         game = play(clf, seen.image, of.regions[:playing], fills=LEADING[:1], seed=asked.seed)
-    evidence = _evidence(seen, of, _names(earlier, of.regions), asked)
+    known = earlier[KINDS].ids(of.regions) if KINDS in earlier else [None] * len(of.regions)
+    evidence = _evidence(seen, of, _names(earlier, of.regions), known, asked)
     return RegionsFound(of.regions, tuple(range(of.fors)), of.hidden.tree, game, evidence, of.mirrored)
 
 
@@ -203,7 +208,9 @@ def confirm(found: RegionsFound, seen: Seen, runs: tuple[Confirming, ...]) -> Co
 FACE = Face(find=find, propose=propose, confirm=confirm)
 
 
-def _evidence(seen: Seen, of: Chosen, names: Sequence[RegionName | None], asked: Request) -> Evidence:
+def _evidence(
+    seen: Seen, of: Chosen, names: Sequence[RegionName | None], known: Sequence[str | None], asked: Request
+) -> Evidence:
     hidden = of.hidden
     pixels = (seen.colours * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     words = []
@@ -211,7 +218,7 @@ def _evidence(seen: Seen, of: Chosen, names: Sequence[RegionName | None], asked:
         mask = region.numpy()
         looks, shade = seen_as(pixels, mask)
         place = place_word(seen.on_photo(region))
-        words.append(RegionWords(str(i + 1), float(mask.mean()), looks, place, shade, name=names[i]))
+        words.append(RegionWords(str(i + 1), float(mask.mean()), looks, place, shade, name=names[i], concept=known[i]))
     return Evidence(
         predicted=seen.score(int(seen.probabilities.argmax())),
         labels=not seen.tap.clf.exclusive,

@@ -19,7 +19,7 @@ PAIRED = 3  # regions whose pairs are tried
 @dataclass(frozen=True)
 class RegionWords:
     """A region's id, its share of the picture, how it looks and its place word; `beside` as in `claims.Region`; its
-    name, where one is known."""
+    name, where one is known, and the id of the concept that it is of."""
 
     id: str
     area: float
@@ -28,6 +28,7 @@ class RegionWords:
     shade: Shade | None = None
     beside: Beside | None = None
     name: RegionName | None = None
+    concept: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,6 +79,7 @@ def _concepts(seen: Seen, found: RegionsFound) -> tuple[ConceptRecord, ...]:
                 name=words.name.text if words.name else None,
                 name_confidence=words.name.confidence if words.name else None,
                 name_route=words.name.route if words.name else None,
+                concept=words.concept,
                 hypothesis=seen.target,
                 present=True,
                 look=look(words.appearance, words.shade),

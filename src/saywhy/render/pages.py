@@ -73,6 +73,13 @@ def jpeg(image: Image.Image, side: int) -> str:
     return _data(small, "JPEG", "image/jpeg", quality=86, optimize=True)
 
 
+def elsewhere(e: Explanation, concept: str) -> list[str]:
+    """What a concept of the explainer's bank looks like in other pictures, as data; nothing where none are at hand."""
+    pictures, found = e.pictures.get("concepts", ()), e.parts.get("concepts") or {}
+    first, last = found.get("pictures", {}).get(concept, (0, 0))
+    return [f"data:image/jpeg;base64,{base64.b64encode(p).decode()}" for p in pictures[first:last]]
+
+
 def png(image: Image.Image) -> str:
     """A picture as data, with all its pixels and its transparency."""
     return _data(image, "PNG", "image/png", optimize=True)
