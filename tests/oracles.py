@@ -726,3 +726,66 @@ def region_features(maps: list[tuple[Tensor, Tensor]], region: Tensor) -> Tensor
 def _cell(i: int, cells: int, length: int) -> slice:
     """The pixels that a cell of an adaptive mean covers."""
     return slice(i * length // cells, -(-(i + 1) * length // cells))
+
+
+# --------------------------------------------------------------------------------------------------
+# The branch (CE-FAM). `speak` gives the vector of channel means, all layers in a row; t is a phrase's vector.
+
+
+def branch_losses(vectors: Tensor, seen: Tensor, texts: Tensor, scale: float, weight: float) -> float:
+    """L_emb + lambda L_sim, the teacher's vectors at length sqrt(d)."""
+    N, d = vectors.shape
+    embedding = sum(float(vectors[n, i] - seen[n, i] * math.sqrt(d)) ** 2 for n in range(N) for i in range(d)) / (N * d)
+    similar = 0.0
+    for n in range(N):
+        for t in texts:
+            own = float(vectors[n] @ t) / float(vectors[n].norm() * t.norm())
+            told = float(seen[n] @ t) / float(seen[n].norm() * t.norm())
+            similar += (scale * own - scale * told) ** 2
+    return embedding + weight * similar / (N * len(texts))
+
+
+def branch_score(speak: Half, z: Tensor, t: Tensor, scale: float, bias: float) -> Tensor:
+    vector = speak(z)
+    return scale * (vector @ t) / vector.norm() + bias
+
+
+def branch_region(speak: Half, maps: list[Tensor], n: int, t: Tensor, scale: float, usual: Tensor) -> Tensor:
+    """R = ReLU(sum_k beta_k (A_k - usual_k)) of layer n, beta_k the mean over cells of dS/dA_k, by a backward pass."""
+    A = [m.clone().requires_grad_() for m in maps]
+    branch_score(speak, torch.cat([a.mean(dim=(1, 2)) for a in A]), t, scale, 0.0).backward()
+    region = torch.zeros_like(maps[n][0])
+    for k in range(len(maps[n])):
+        region += A[n].grad[k].mean() * (maps[n][k] - usual[k])
+    return region.clamp_min(0)
+
+
+def branch_channels(speak: Half, maps: list[Tensor], n: int, t: Tensor, scale: float, most: int) -> list[int]:
+    """The channels of layer n by beta_k GAP(A_k), the largest first."""
+    A = [m.clone().requires_grad_() for m in maps]
+    branch_score(speak, torch.cat([a.mean(dim=(1, 2)) for a in A]), t, scale, 0.0).backward()
+    value = [float(A[n].grad[k].mean() * maps[n][k].mean()) for k in range(len(maps[n]))]
+    return sorted(range(len(value)), key=lambda k: -value[k])[:most]
+
+
+def branch_drop(speak: Half, maps: list[Tensor], n: int, t: Tensor, scale: float, bias: float, usual: Tensor) -> float:
+    """The mean over 1, 2, ... 20 replaced channels of layer n of (p - p_n) / p, p the phrase's probability."""
+    z = torch.cat([m.mean(dim=(1, 2)) for m in maps])
+    start = sum(len(m) for m in maps[:n])
+    before = float(branch_score(speak, z, t, scale, bias).sigmoid())
+    total, changed, channels = 0.0, z.clone(), branch_channels(speak, maps, n, t, scale, 20)
+    for k in channels:
+        changed[start + k] = usual[k]
+        total += (before - float(branch_score(speak, changed, t, scale, bias).sigmoid())) / before
+    return total / len(channels)
+
+
+def branch_contribution(tail: Half, A: Tensor, channels: list[int], usual: Tensor, c: int) -> float:
+    """The mean over 1, 2, ... replaced channels of (p - p_n) / p of class c, in the classifier itself. A layer with
+    fewer than 20 channels is told by the last one again."""
+    before = float(tail(A[None]).softmax(1)[0, c].detach())
+    changed, drops = A.clone(), []
+    for k in channels:
+        changed[k] = usual[k]
+        drops.append((before - float(tail(changed[None]).softmax(1)[0, c].detach())) / before)
+    return sum(drops + drops[-1:] * (20 - len(drops))) / 20

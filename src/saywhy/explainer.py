@@ -71,11 +71,14 @@ class Explainer:
         folder: str | Path | None = None,
         seed: int = 0,
         progress: Tell | None = None,
+        space: str = "own",
+        phrases: Sequence[str] = (),
     ) -> Explainer:
         """Fits parts (all that learn, by default) to a classifier with pictures. Same seed, same explainer.
 
         `presets` names the recipe of a part, `init` is an explainer to start from, whose other parts are kept. With
-        `folder` an interrupted run goes on where it was. `made` names the pictures that could not be read.
+        `folder` an interrupted run goes on where it was. `made` names the pictures that could not be read. `space` is a
+        row of `saywhy.spaces.TEXT_SPACES` and `phrases` what is said in it, for parts that speak (branch).
 
         Raises:
             UsageError: an unknown part or preset, one that does not learn, a classifier that it cannot learn from, an
@@ -94,7 +97,7 @@ class Explainer:
         for name in names:
             unfinished = None if folder is None else Path(folder) / f"{name}.checkpoint.safetensors"
             start = None if init is None else init.parts.get(name)
-            how = Fitting(given[name], start, amp, unfinished, seed, progress or _silent)
+            how = Fitting(given[name], start, amp, unfinished, seed, progress or _silent, space, tuple(phrases))
             fit = PARTS[name].face().fit
             assert fit is not None
             made[name] = fit(clf, items, how)
@@ -216,6 +219,7 @@ def explain(
     unit: Unit = "probability",
     explainer: Explainer | None = None,
     surroundings: str | Path | Sequence[str | Path] | None = None,
+    phrases: Sequence[str] = (),
     fast: bool = False,
     seed: int = 0,
     progress: Tell | None = None,
@@ -225,15 +229,16 @@ def explain(
     `clf` is a Classifier, or what `saywhy.load_classifier` takes: a network, a callable, "timm:resnet50" (for many
     calls, load it once). `source` is a photo (path, bytes, PIL image, array, tensor (3, H, W) of bytes), or the
     classifier's very input, a tensor (3, H, W) of floats in [0, 1].
-    `target` is the class to explain (the predicted one by default), `versus` the class to compare it with (the runner-
-    up by default), `method` the saliency method of the map (by default the one that suits the network), `regions` their
-    number at most (1 to 8), `unit` of contributions "probability" or "log-odds"; where the probability is saturated and
-    hardly moves, it is log-odds anyway. `fast` asks the classifier at most 60 times for regions, and says less: nothing
-    of how they work together. `explainer` holds parts that were fitted to this classifier (`saywhy.Explainer.load`):
-    what it has is used unless `method` says otherwise. `surroundings` are pictures before which the
-    object is shown, four of a folder, instead of plain ones (for many photos once: `Explainer.given`). `progress` is
-    told each step in words. Same seed, same explanation; the seed changes only what is drawn: one of five fills, which
-    four pictures, and saliency methods that draw masks.
+    `target` is the class to explain (the predicted one by default), `versus` the class to compare it with (the
+    runner-up by default), `method` the saliency method of the map (by default the one that suits the network),
+    `regions` their number at most (1 to 8), `unit` of contributions "probability" or "log-odds"; where the
+    probability is saturated and hardly moves, it is log-odds anyway. `fast` asks the classifier at most 60 times
+    for regions, and says less: nothing of how they work together. `explainer` holds parts that were fitted to this
+    classifier (`saywhy.Explainer.load`): what it has is used unless `method` says otherwise. `surroundings` are
+    pictures before which the object is shown, four of a folder, instead of plain ones (for many photos once:
+    `Explainer.given`). `phrases` are looked for by the explainer's branch, instead of those that it knows.
+    `progress` is told each step in words. Same seed, same explanation; the seed changes only what is drawn: one of
+    five fills, which four pictures, and saliency methods that draw masks.
 
     Raises:
         InputError: the picture cannot be read, or the surroundings cannot.
@@ -250,7 +255,7 @@ def explain(
     _check_owner(fitted, clf)
     seed = whole("seed", seed)
     fitted = fitted if surroundings is None else fitted.given(seed, surroundings=surroundings)
-    asked = Request(regions, unit, seed, fast, progress or _silent)
+    asked = Request(regions, unit, seed, fast, progress or _silent, tuple(phrases))
     start = time.perf_counter()
     with counting() as meter, remembering():
         picture, options = clf.read(source), fitted.options

@@ -43,7 +43,8 @@ def _silent(step: str) -> None:
 @dataclass(frozen=True)
 class Fitting:
     """How a part is fitted: its `preset`, a fitted part to start from, half precision (None: as the part sees fit), the
-    file in which an unfinished run is kept, the seed, and who is told each step."""
+    file in which an unfinished run is kept, the seed, and who is told each step; for parts that speak, the text space
+    and its phrases (none: those that the space brings)."""
 
     preset: str
     init: Any = None
@@ -51,6 +52,8 @@ class Fitting:
     checkpoint: Path | None = None
     seed: int = 0
     tell: Callable[[str], None] = _silent
+    space: str = "own"
+    phrases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +71,14 @@ class Made:
 @dataclass(frozen=True)
 class Request:
     """What was asked of an explanation beyond its two classes: at most how many regions, the unit of contributions, the
-    seed, and whether it should be `fast` (fewer passes, less said)."""
+    seed, whether it should be `fast` (fewer passes, less said), and phrases that are looked for."""
 
     regions: int | None = None
     unit: Unit = "probability"
     seed: int = 0
     fast: bool = False
     tell: Callable[[str], None] = _silent
+    phrases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +192,12 @@ PARTS: dict[str, Part] = {
         "concepts",
         "visual concepts: what the model looks for in many pictures, and what each counts",
         ("kmeans", "nmf", "topk-sae", "superpixels"),
+    ),
+    "branch": _row(
+        "branch",
+        "any phrase of a text space: where it is in a picture, and what it counts",
+        ("likeness", "vectors"),
+        "a text space that speaks of such pictures",
     ),
     "baseline": _row("baseline", "what the classifier says of a blank picture"),
     "names": _row(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import saywhy
-from saywhy.cli.options import as_said, check_folders, check_out, fitted_parts, takes_model
+from saywhy.cli.options import as_said, check_folders, check_out, fitted_parts, read_phrases, takes_model
 from saywhy.cli.output import notes, progress, tell_skipped
 from saywhy.cli.writer import Query, Writer, queries
 from saywhy.errors import InputError, SaywhyError, UsageError, unknown
@@ -50,6 +50,9 @@ def explain(
     surroundings: Annotated[
         Path | None, typer.Option(help="A folder of pictures before which the object is shown; default: plain ones.")
     ] = None,
+    phrases: Annotated[
+        str | None, typer.Option(help="What the explainer's branch looks for: phrases with commas, or a file of lines.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out photos whose files are all in -o DIR already.")
@@ -69,6 +72,7 @@ def explain(
         raise UsageError("--skip-existing looks for files: say where with -o DIR")
     if method is not None and method not in METHODS:
         raise unknown("saliency method", method, METHODS)
+    said = read_phrases(phrases)
     items = find_images(images)
     check_folders(explainer=explainer, surroundings=surroundings)
     tell_skipped(images, quiet)
@@ -86,7 +90,15 @@ def explain(
         if surroundings is not None:
             fitted = fitted.given(seed, surroundings=surroundings)
         check_classes(clf, target or [], versus)
-        how = {"method": method, "regions": regions, "unit": unit, "explainer": fitted, "fast": fast, "seed": seed}
+        how = {
+            "method": method,
+            "regions": regions,
+            "unit": unit,
+            "explainer": fitted,
+            "fast": fast,
+            "seed": seed,
+            "phrases": said,
+        }
         _answer_all(clf, waiting, writer, versus, how, as_said(ctx, WRITTEN), reproducible=reproducible, quiet=quiet)
     writer.close(quiet)
     if writer.failures:

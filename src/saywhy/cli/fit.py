@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saywhy.cli.options import check_folders, check_out, fitted_parts, takes_model
+from saywhy.cli.options import check_folders, check_out, fitted_parts, read_phrases, takes_model
 from saywhy.cli.output import notes, progress, tell_skipped
 from saywhy.errors import unknown
 from saywhy.parts import PARTS
@@ -35,6 +35,11 @@ def fit(
     ),
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     init: Annotated[Path | None, typer.Option(help="An explainer to start from.")] = None,
+    space: Annotated[str, typer.Option(help="The text space that a branch imitates: see saywhy methods.")] = "own",
+    phrases: Annotated[
+        str | None,
+        typer.Option(help="What is said in it: phrases with commas, or a file with one a line; default: its own."),
+    ] = None,
     amp: Annotated[
         bool | None, typer.Option("--amp/--no-amp", help="bfloat16; by default on CUDA, where a preset asks the model.")
     ] = None,
@@ -53,6 +58,7 @@ def fit(
     presets = _presets(preset, names)
     check_out(out)
     check_folders(init=init)
+    said = read_phrases(phrases)
     items = find_images(images)
     tell_skipped(images, quiet)
     with launched():
@@ -61,7 +67,7 @@ def fit(
         with progress(quiet or not first, 1) as tell:
             made = Explainer.fit(
                 clf, items, names, presets=presets, init=fitted_parts(init, clf), amp=amp, folder=out, seed=seed,
-                progress=lambda step: tell(0, step),
+                progress=lambda step: tell(0, step), space=space, phrases=said,
             )  # fmt: skip
         if first:
             _save(made, out, quiet)

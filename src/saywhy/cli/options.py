@@ -126,6 +126,24 @@ def fitted_parts(folder: Path | None, clf: Classifier) -> Explainer:
     return Explainer(clf) if folder is None else Explainer.load(folder, clf)
 
 
+def read_phrases(given: str | None) -> tuple[str, ...]:
+    """Phrases with commas between them, or those of a file, one a line; none where none are given."""
+    if given is None:
+        return ()
+    file = Path(given)
+    if "," not in given and file.is_file():
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as e:
+            raise InputError(f"--phrases {file}: cannot be read as lines of text ({e})") from e
+    else:
+        lines = given.split(",")
+    found = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not found:
+        raise UsageError(f"--phrases {given}: there is no phrase in it")
+    return found
+
+
 def check_out(out: Path) -> None:
     """Raises UsageError where a folder for files cannot be: told before a model is loaded, not after hours."""
     there = next(p for p in (out, *out.resolve().parents) if p.exists())
