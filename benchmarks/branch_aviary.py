@@ -16,6 +16,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,13 +266,17 @@ def measured_effects(
     heard = branch.hear([m[0] for m in readings(tap, branch.levels)], texts[list(rows)])
     patches = patches_of(seen.image)
     masks = masks_of(heard.fused(branch.shares, patches), patches)
-    return effects(tap, seen, heard, heard.drops().argmax(dim=1).tolist(), masks, [bird.target], 0), seen
+    layers, own = heard.drops().argmax(dim=1).tolist(), int(branch.shares.argmax())
+    return effects(tap, seen, heard, layers, own, masks, [bird.target], 0), seen
 
 
 WAYS = {
     "contribution": lambda e: e.contributions[:, 0],
-    "hidden, counting or not": lambda e: e.hidden[:, :, 0].mean(dim=1),
-    "taken out": lambda e: e.removed[:, 0],
+    "hidden, if present": lambda e: e.hidden[:, :, 0].mean(dim=1) * e.present,
+    "taken out, if present": lambda e: e.removed[:, 0] * e.present,
+    "hidden, present or not": lambda e: e.hidden[:, :, 0].mean(dim=1),
+    "taken out, present or not": lambda e: e.removed[:, 0],
+    "contribution, present or not": lambda e: replace(e, present=torch.ones_like(e.present)).contributions[:, 0],
     "its channels (published)": lambda e: e.channels[:, 0],
 }  # fmt: skip
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from saywhy.branch.hearing import CHANNELS, Heard
@@ -19,7 +18,7 @@ from saywhy.intervene import content_seed, experiment
 from saywhy.seen import Seen
 from saywhy.tap import Tap
 
-CONTROLS = 8  # random directions
+CONTROLS = 19  # random directions: as many as one of twenty is by chance
 LEAST = 0.01  # probability: an effect below it is none
 
 
@@ -54,29 +53,33 @@ class Causes:
 
 
 def effects(
-    tap: Tap, seen: Seen, heard: Heard, layers: Sequence[int], masks: Tensor, classes: Sequence[int], seed: int
+    tap: Tap,
+    seen: Seen,
+    heard: Heard,
+    layers: Sequence[int],
+    own: int,
+    masks: Tensor,
+    classes: Sequence[int],
+    seed: int,
 ) -> Causes:
-    """Measures them for the phrases that are heard, each in its layer; F passes a phrase, and 29 tail passes."""
-    own = list(classes)
-    whole = seen.probabilities[own]
-    rows = [_in_layer(tap, heard, t, layer, content_seed(seen.image, seed)) for t, layer in enumerate(layers)]
-    lost = whole - torch.stack(rows)[:, :, own]  # (T, CHANNELS + 1 + CONTROLS, c)
+    """Measures them for the phrases that are heard: channels go in the layer of each phrase, its component in the layer
+    `own`, that regions are mostly made of. F passes a phrase, and 40 tail passes."""
+    asked, seed_ = list(classes), content_seed(seen.image, seed)
+    whole = seen.probabilities[asked]
+    channels, component = [], []
+    for t, layer in enumerate(layers):
+        channels.append(whole - answers(tap, heard.levels[layer], without_channels(heard, t, layer))[:, asked])
+        component.append(whole - answers(tap, heard.levels[own], without_component(heard, t, own, seed_))[:, asked])
+    taken = torch.stack(component)  # (T, 1 + CONTROLS, c)
     trials = experiment(tap.clf, seen.image, masks, [("hide", (t,)) for t in range(len(masks))], seed=seed)
-    answers = torch.stack([trial.probabilities for trial in trials]).reshape(len(masks), -1, len(seen.probabilities))
+    hidden = torch.stack([trial.probabilities for trial in trials]).reshape(len(masks), -1, len(seen.probabilities))
     return Causes(
-        channels=(lost[:, :CHANNELS] / whole.clamp_min(1e-12)).mean(dim=1),
-        removed=lost[:, CHANNELS],
-        control=lost[:, CHANNELS + 1 :],
-        hidden=whole - answers[:, :, own],
+        channels=torch.stack(channels).mean(dim=1) / whole.clamp_min(1e-12),
+        removed=taken[:, 0],
+        control=taken[:, 1:],
+        hidden=whole - hidden[:, :, asked],
         present=heard.odds > 0,
     )
-
-
-def _in_layer(tap: Tap, heard: Heard, t: int, layer: int, seed: int) -> Tensor:
-    """Probabilities (CHANNELS + 1 + CONTROLS, C) with the channels gone, with the component, and with others."""
-    level = heard.levels[layer]
-    changed = torch.cat([without_channels(heard, t, layer), without_component(heard, t, layer, seed)])
-    return answers(tap, level, level.unread(changed, tap.maps(level.path).cpu()))
 
 
 def without_channels(heard: Heard, t: int, layer: int) -> Tensor:
@@ -93,27 +96,28 @@ def without_component(heard: Heard, t: int, layer: int, seed: int) -> Tensor:
     """What is read of a layer (1 + CONTROLS, K, h, w) without the phrase, then without as much of something else.
 
     The least change, in the layer's own spread, after which no cell speaks more for the phrase than usual: region times
-    a direction. Source of the direction: Belrose et al. 2023 (LEACE), for one line.
+    a direction (Belrose et al. 2023, for one line). As much is as many standard deviations, along random directions in
+    which the layer varies and that say nothing of the phrase.
     """
     level, read = heard.levels[layer], heard.read[layer]
     slope, region = heard.weights[layer][t], heard.regions[layer][t]
     spread = level.spread(slope[None])[0]
-    own = spread / (slope @ spread).clamp_min(1e-12)
-    n, random = len(level.cells), torch.Generator().manual_seed(seed)
-    one = torch.randint(n, (CONTROLS,), generator=random)
-    other = level.cells[one] - level.cells[(one + torch.randint(1, max(2, n), (CONTROLS,), generator=random)) % n]
-    other = other - (other @ slope)[:, None] * own  # says nothing of the phrase
-    other = F.normalize(other, dim=1) * own.norm()
+    variance = (slope @ spread).clamp_min(1e-12)
+    own = spread / variance
+    n, K = level.cells.shape
+    drawn = torch.randn(CONTROLS, n, generator=torch.Generator().manual_seed(seed)) / (n * K * variance) ** 0.5
+    other = drawn @ (level.cells - level.mean)
+    other = other - (other @ slope)[:, None] * own
     directions = torch.cat([own[None], other])
     return read - directions[:, :, None, None] * region
 
 
-def answers(tap: Tap, level: Level, maps: Tensor) -> Tensor:
-    """Probabilities (M, C), in double precision, with these maps (M, K, h, w) of a layer in the place of the one
-    image's own; M tail passes."""
-    size = tap.clf.rows
+def answers(tap: Tap, level: Level, changed: Tensor) -> Tensor:
+    """Probabilities (M, C), in double precision, where a layer of the one image reads as `changed` (M, K, h, w); M tail
+    passes."""
+    maps = level.unread(changed, tap.maps(level.path).cpu())
     scores = [
         tap.replay(some.to(tap.logits), level.path, torch.zeros(len(some), dtype=torch.long)).detach()
-        for some in torch.split(maps, size)
+        for some in torch.split(maps, tap.clf.rows)
     ]
     return tap.clf.fine_probabilities(torch.cat(scores))

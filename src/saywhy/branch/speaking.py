@@ -57,7 +57,7 @@ def speak(branch: Branch, seen: Seen, asked: Sequence[str] = (), seed: int = 0) 
     patches = patches_of(seen.image)
     masks = masks_of(heard.fused(branch.shares, patches), patches)
     classes = [seen.target, *([] if seen.versus is None else [seen.versus])]
-    measured = effects(tap, seen, heard, layers, masks, classes, seed)
+    measured = effects(tap, seen, heard, layers, int(branch.shares.argmax()), masks, classes, seed)
     return Speech(branch, tuple(phrases[t] for t in rows), sure[rows], tuple(layers), masks, measured)
 
 
