@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,8 +25,10 @@ from saywhy import Classifier, Explainer, Preprocess
 from saywhy.cli import app
 from saywhy.collection import Item, find_images
 from saywhy.concepts import bank as banks
+from saywhy.concepts import cells as cells_module
 from saywhy.concepts import discovery, making, relevance
 from saywhy.concepts import gather as gathering
+from saywhy.concepts.cells import CellHead, learned, some_cells
 from saywhy.concepts.discovery import ACTIVE, DISCOVERY, Basis, topk_sae
 from saywhy.concepts.extraction import ALIKE, INSIDE, attended, segments, superpixels
 from saywhy.concepts.fidelity import Fidelity, fewest, fidelities
@@ -338,6 +341,7 @@ def test_the_card_says_what_the_bank_was_made_of(clf, photos):
     assert 0 < card["attended"] <= 1 and card["vectors"]["kept"] <= card["vectors"]["of"]
     assert card["given_labels_that_agree"] is not None
     assert set(card["stability"]) == {"reseeded", "halves"}
+    assert 0.5 < card["cells"]["agrees"] <= 1 and card["cells"]["learned_from"] > 0 and card["cells"]["layers"]
     assert -1 <= card["stability"]["halves"]["mean_cosine"] <= 1
 
 
@@ -604,17 +608,69 @@ def test_a_concept_is_found_where_it_is_and_one_that_is_not_there_is_absent(seei
     assert found.of(torch.stack([truth, ~truth])) == [("red patch", pytest.approx(1, abs=0.2), "given"), None]
 
 
-def test_patches_have_the_concept_that_is_nearest_on_average_and_small_ones_their_cells():
+def test_patches_have_the_concept_that_is_likeliest_on_average():
     picture = torch.zeros(3, 32, 32)
     picture[0, :, 16:] = 0.9
-    near = torch.full((3, 8, 8), -9.0)
-    near[0, :, :4], near[1, :, 4:] = 1.0, 1.0
-    near[1, 0, :3] = 2.0  # overruled within its patch
-    near[2, 7, 7] = 3.0  # nowhere else
-    labels = on_patches(near, torch.zeros(3), picture)
-    assert set(labels[:, :15].unique().tolist()) == {0}
-    assert labels[0, 20] == 1 and labels[31, 31] == 2 and int((labels == 2).sum()) == 16
-    assert (on_patches(near, torch.full((3,), 9.0), picture) == -1).all()
+    shares = torch.full((3, 8, 8), 0.1)
+    shares[0, :, :4], shares[1, :, 4:] = 0.8, 0.8
+    shares[1, 0, :3] = 0.9  # overruled within its patch
+    labels = on_patches(shares, picture)
+    assert (labels[:, :16] == 0).all() and (labels[:, 16:] == 1).all()
+    shares[2, :, 4:] = 0.9
+    assert (on_patches(shares, picture)[:, 16:] == -1).all(), "none of the concepts is likelier than each of them"
+
+
+def test_a_head_says_what_its_layers_hold_at_each_cell():
+    g = torch.Generator().manual_seed(0)
+    maps = {"a": torch.randn(1, 3, 6, 6, generator=g), "b": torch.randn(1, 4, 2, 2, generator=g)}
+    head = CellHead(("a", "b"), torch.randn(3, 7, generator=g), torch.randn(3, generator=g))
+    got = head.shares(SimpleNamespace(maps=maps.__getitem__))
+    b = F.interpolate(maps["b"], (6, 6), mode="bilinear", align_corners=False)[0]
+    for y, x in ((0, 0), (2, 5), (4, 1)):
+        one, other = maps["a"][0, :, y, x], b[:, y, x]
+        v = torch.cat([one / one.norm(), other / other.norm()])
+        assert torch.allclose(got[:, y, x], (head.weights @ v + head.bias).softmax(0), atol=1e-6)
+    again = head.ordered([1, 0]).shares(SimpleNamespace(maps=maps.__getitem__))
+    assert torch.allclose(again, got[[1, 0, 2]])
+
+
+def test_a_head_learns_what_is_around_a_cell_and_says_how_often_it_agrees():
+    """Two concepts that the finer layer cannot tell apart, and the deeper one can."""
+    g = torch.Generator().manual_seed(1)
+
+    def picture():
+        where = torch.randint(0, 3, (2, 2), generator=g)
+        deep = F.one_hot(where, 3).permute(2, 0, 1).float()
+        fine = torch.randn(2, 8, 8, generator=g)
+        labels = torch.where(where < 2, where, -1).repeat_interleave(4, 0).repeat_interleave(4, 1)
+        return torch.rand(3, 32, 32, generator=g), [fine, deep], labels
+
+    some = [picture() for _ in range(20)]
+    cells = [some_cells(x, maps, labels, len(some), 0) for x, maps, labels in some]
+    head, agrees = learned(("fine", "deep"), cells, 2, 0)
+    assert agrees > 0.75 and head.weights.shape == (3, 5)
+    alone, worse = learned(("fine",), [replace(c, features=c.features[:, :2]) for c in cells], 2, 0)
+    assert worse < 0.6 and len(alone.bias) == 3
+    again, _ = learned(("fine", "deep"), cells, 2, 0)
+    assert torch.equal(again.weights, head.weights), "same seed, same head"
+
+
+def test_the_cells_to_learn_from_are_bounded(monkeypatch):
+    monkeypatch.setattr(cells_module, "CELLS", 100)
+    x, maps, labels = torch.rand(3, 32, 32), [torch.rand(2, 16, 16)], torch.zeros(16, 16, dtype=torch.long)
+    assert len(some_cells(x, maps, labels, 10, 0).labels) == 10
+    assert len(some_cells(x, maps, labels, 500, 0).labels) == 1
+    monkeypatch.setattr(cells_module, "BYTES", 4 * 2 * 30)
+    assert len(some_cells(x, maps, labels, 10, 0).labels) == 3
+
+
+def test_a_bank_of_another_format_is_refused(seeing, tmp_path):
+    banks.save(seeing.parts["concepts"], tmp_path)
+    told = json.loads((tmp_path / "concepts.json").read_text())
+    for other, when in ((1, "an older"), (9, "a newer")):
+        (tmp_path / "concepts.json").write_text(json.dumps(told | {"format": other}))
+        with pytest.raises(UsageError, match=f"written by {when} saywhy"):
+            banks.load(tmp_path)
 
 
 def test_an_explanation_says_which_concepts_of_each_candidate_are_there_and_names_regions(seeing, clf):

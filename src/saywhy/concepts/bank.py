@@ -21,11 +21,12 @@ from safetensors.torch import save as serialised
 from torch import Tensor
 
 from saywhy import files
+from saywhy.concepts.cells import CellHead
 from saywhy.concepts.discovery import DISCOVERY, Basis
 from saywhy.concepts.relevance import Relevance
 from saywhy.errors import InputError, UsageError, unknown
 
-FORMAT = 1
+FORMAT = 2
 TENSORS, RECORD, NAMES = "concepts.safetensors", "concepts.json", "names.json"
 LONGEST_NAME = 80
 
@@ -45,7 +46,7 @@ class Exemplar:
 class ConceptBank:
     """k concepts of the classifier with this fingerprint, in its `layer`.
 
-    `floor`: the layer gives nothing below zero. `least` (k,): a vector that is nearest to a concept but less near than
+    `head` says which concept each cell of a picture is of. `floor`: the layer gives nothing below zero. `least` (k,): a vector that is nearest to a concept but less near than
     this is of none. `exemplars` a row a concept, `relevance` a row a class and concept, `names` what people call them
     by id, `card` how it was made.
     """
@@ -56,6 +57,7 @@ class ConceptBank:
     floor: bool
     least: Tensor
     classes: Mapping[int, str]
+    head: CellHead | None = None
     exemplars: tuple[tuple[Exemplar, ...], ...] = ()
     relevance: tuple[Relevance, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +70,12 @@ class ConceptBank:
     def ids(self) -> tuple[str, ...]:
         """The concepts' ids, in their order."""
         return tuple(str(j + 1) for j in range(len(self)))
+
+    @property
+    def cells(self) -> CellHead:
+        """The head of a bank that is whole."""
+        assert self.head is not None, "a bank gets its head when its pictures are studied"
+        return self.head
 
     def encode(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """The codes (k, h, w) of maps (K, h, w), and how near each cell is to each concept (k, h, w)."""
@@ -123,6 +131,8 @@ def labelled(near: Tensor, least: Tensor) -> Tensor:
 def save(bank: ConceptBank, folder: Path) -> dict[str, Any]:
     """Writes the files of a bank; gives the row of the explainer's listing."""
     tensors = {"vectors": bank.basis.vectors, "offset": bank.basis.offset, "least": bank.least}
+    if bank.head is not None:
+        tensors |= {"head.weights": bank.head.weights, "head.bias": bank.head.bias}
     tensors |= {f"inner.{name}": value for name, value in bank.basis.inner.items()}
     for id, row in zip(bank.ids, bank.exemplars, strict=False):
         for n, one in enumerate(row):
@@ -146,6 +156,7 @@ def _record(bank: ConceptBank) -> dict[str, Any]:
         "fingerprint": bank.fingerprint,
         "layer": bank.layer,
         "method": bank.basis.method,
+        "head": None if bank.head is None else list(bank.head.layers),
         "floor": bank.floor,
         "classes": {str(c): name for c, name in bank.classes.items()},
         "exemplars": dict(zip(bank.ids, rows, strict=False)),
@@ -165,8 +176,12 @@ def load(folder: Path, fingerprint: str | None = None) -> ConceptBank:
         told = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         with safe_open(folder / TENSORS, "pt") as saved:
             tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
-        if int(told["format"]) > FORMAT:
-            raise UsageError(f"{folder / RECORD}: written by a newer saywhy (format {told['format']})")
+        if int(told["format"]) != FORMAT:
+            when = "a newer" if int(told["format"]) > FORMAT else "an older"
+            raise UsageError(
+                f"{folder / RECORD}: written by {when} saywhy (format {told['format']}, not {FORMAT}); find the "
+                "concepts anew: saywhy fit IMAGES --parts concepts"
+            )
         bank = _bank(told, tensors)
     except UsageError:
         raise
@@ -189,11 +204,15 @@ def _bank(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ConceptBank
         raise ValueError(f"{RECORD} and {TENSORS} are of different banks")
     return ConceptBank(
         basis, told["layer"], told["fingerprint"], bool(told["floor"]), tensors["least"],
-        {int(c): name for c, name in told["classes"].items()},
+        {int(c): name for c, name in told["classes"].items()}, _head(told["head"], tensors),
         tuple(_exemplars(id, rows, tensors) for id, rows in told["exemplars"].items()),
         tuple(Relevance(**{**row, "concept": int(row["concept"]) - 1}) for row in told["relevance"]),
         card=told["card"],
     )  # fmt: skip
+
+
+def _head(layers: Sequence[str] | None, tensors: Mapping[str, Tensor]) -> CellHead | None:
+    return None if layers is None else CellHead(tuple(layers), tensors["head.weights"], tensors["head.bias"])
 
 
 def _exemplars(id: str, rows: Sequence[Mapping[str, Any]], tensors: Mapping[str, Tensor]) -> tuple[Exemplar, ...]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saywhy.concepts.bank import ConceptBank, labelled
+from saywhy.concepts.bank import ConceptBank
 from saywhy.concepts.relevance import Relevance, without
 from saywhy.explanation import RegionName, place_word
 from saywhy.image import mask_box
@@ -65,10 +65,11 @@ class ConceptsFound:
 def find_concepts(bank: ConceptBank, seen: Seen, which: Sequence[int] | None = None) -> ConceptsFound:
     """Where the concepts of a bank are in a picture, and what taking out each does: of those that count for a candidate
     class, or of `which`. A tail pass for each, and one more pass where the bank's layer was not tapped."""
-    tap = seen.tap if bank.layer in seen.tap.points else seen.tap.clf.tap(seen.tap.images, [bank.layer])
+    needed = list(dict.fromkeys([bank.layer, *bank.cells.layers]))
+    tap = seen.tap if set(needed) <= set(seen.tap.points) else seen.tap.clf.tap(seen.tap.images, needed)
     maps = tap.maps(bank.layer)[0].cpu()
-    codes, near = bank.encode(maps)
-    labels = on_patches(near, bank.least, seen.image.cpu())
+    codes, _ = bank.encode(maps)
+    labels = on_patches(bank.cells.shares(tap), seen.image.cpu())
     asked = which if which is not None else sorted(_wanted(bank, seen))
     there = [j for j in asked if bool((labels == j).any())]
     after = seen.probabilities.repeat(len(bank), 1)
@@ -85,22 +86,17 @@ def _wanted(bank: ConceptBank, seen: Seen) -> set[int]:
     return {r.concept for c in _candidates(bank, seen) for r in _counting(bank, c)}
 
 
-def on_patches(near: Tensor, least: Tensor, picture: Tensor) -> Tensor:
+def on_patches(shares: Tensor, picture: Tensor) -> Tensor:
     """The concept (H, W) of each pixel of a picture, -1 for none: that of the patch that it lies in.
 
-    Cells are coarser than a beak, and patches have its rims: how near they are (k, h, w) is averaged over each. What
-    some cell is of and no patch as a whole is shown by its cells.
+    Cells are coarser than a beak, and patches have its rims: how likely cells are of each concept and of none
+    (k + 1, h, w) is averaged over each patch.
     """
     H, W = picture.shape[1:]
     leaves = torch.from_numpy(patches(picture, PATCHES)).flatten()
-    fine = F.interpolate(near[None], (H, W), mode="bilinear", align_corners=False)[0].flatten(1)
-    count = int(leaves.max()) + 1
-    total = torch.zeros(len(near), count).index_add_(1, leaves, fine)
-    of_leaf = labelled(total / torch.bincount(leaves, minlength=count).clamp_min(1), least)
-    labels = of_leaf[leaves].reshape(H, W)
-    cells = F.interpolate(labelled(near, least)[None, None].float(), (H, W), mode="nearest")[0, 0].long()
-    missing = [j for j in torch.unique(cells).tolist() if j >= 0 and not (of_leaf == j).any()]
-    return torch.where(torch.isin(cells, torch.tensor(missing, dtype=torch.long)), cells, labels)
+    fine = F.interpolate(shares[None], (H, W), mode="bilinear", align_corners=False)[0].flatten(1)
+    best = torch.zeros(len(shares), int(leaves.max()) + 1).index_add_(1, leaves, fine).argmax(dim=0)
+    return torch.where(best < len(shares) - 1, best, -1)[leaves].reshape(H, W)
 
 
 # --------------------------------------------------------------------------------------------------

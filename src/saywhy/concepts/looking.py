@@ -36,6 +36,12 @@ class Glimpse:
         """The activations (h w, K), a row a cell."""
         return self.maps.flatten(1).T
 
+    @property
+    def layers(self) -> dict[str, Tensor]:
+        """The maps (., ., .) of all layers that were looked at, by name: those of the concepts first."""
+        names = dict.fromkeys([self.point.path, *self.tap.points])
+        return {name: self.tap.maps(name)[0].cpu() for name in names}
+
     def answers(self, maps: Tensor) -> Tensor:
         """Probabilities (m, C) with other maps (m, K, h, w) in the place of the picture's own; m tail passes."""
         if not len(maps):

@@ -95,7 +95,7 @@ def make_bank(
     bank = ConceptBank(basis, bank_point(clf).path, clf.fingerprint, bool((X >= 0).all()), least, _classes(clf, found))
     bank = studied(clf, bank, found, seed, tell)
     names, lost = carried(init.names, init.basis, bank.basis) if init is not None else ({}, {})
-    card = _card(clf, way, found, faithful, k, len(held) if len(kept) < len(found.items) else 0)
+    card = dict(bank.card) | _card(clf, way, found, faithful, k, len(held) if len(kept) < len(found.items) else 0)
     card |= {"stability": _stability(way, bank.basis, own, owners, seed, tell), "names_lost": lost}
     return replace(bank, card=card).named(names), found.failures
 

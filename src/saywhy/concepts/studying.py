@@ -9,6 +9,7 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.concepts.bank import ConceptBank, Exemplar, labelled
+from saywhy.concepts.cells import CellHead, Cells, learned, some_cells
 from saywhy.concepts.gather import Gathered
 from saywhy.concepts.looking import looked_at
 from saywhy.concepts.relevance import Taken, activation_vectors, relevances, take_out
@@ -49,17 +51,21 @@ def studied(clf: Classifier, bank: ConceptBank, found: Gathered, seed: int, tell
     rows = _some_of_each_class(found.predicted, seed)
     taken: dict[int, list[Taken]] = defaultdict(list)
     best: list[list[Spot]] = [[] for _ in bank.ids]
+    cells: list[Cells] = []
     for n, row in enumerate(rows):
         tell(f"taking concepts out of pictures: {n + 1} of {len(rows)}")
         seen = looked_at(clf, found.items[row], seed)
         codes, near = bank.encode(seen.maps)
-        labels = bank.labels(near)
+        labels, layers = bank.labels(near), seen.layers
+        cells.append(some_cells(seen.picture, list(layers.values()), labels, len(rows), seed))
         present = torch.tensor([bool((labels == j).any()) for j in range(len(bank))])
         taken[seen.predicted].append(
             take_out(seen, bank.basis, codes.flatten(1).T, present, found.vectors, seed, floor=bank.floor)
         )
         for j in torch.nonzero(present)[:, 0].tolist():
             best[j].append(_spot(near[j].masked_fill(labels != j, -torch.inf), row))
+    tell("learning which concept each cell is of")
+    head, agrees = learned(list(layers), cells, len(bank), seed)
     sample = drawn(found.vectors)
     labels = labelled(bank.basis.encode(sample)[1].T, bank.least)
     told = relevances(taken, *activation_vectors(sample, labels, len(bank), seed))
@@ -71,8 +77,13 @@ def studied(clf: Classifier, bank: ConceptBank, found: Gathered, seed: int, tell
     place = {j: n for n, j in enumerate(order)}
     return replace(
         bank, basis=bank.basis.ordered(torch.tensor(order)), least=bank.least[order], exemplars=crops,
+        head=head.ordered(order), card=dict(bank.card) | {"cells": _told_of_cells(head, cells, agrees)},
         relevance=tuple(replace(r, concept=place[r.concept]) for r in told),
     )  # fmt: skip
+
+
+def _told_of_cells(head: CellHead, cells: Sequence[Cells], agrees: float) -> dict[str, Any]:
+    return {"layers": list(head.layers), "learned_from": sum(len(c.labels) for c in cells), "agrees": round(agrees, 4)}
 
 
 def _some_of_each_class(predicted: Sequence[int], seed: int) -> list[int]:
