@@ -1,11 +1,11 @@
 """Concepts against the parts of cars and the keypoints of birds, on real photos.
 
-    SAYWHY_DATA=/path/to/data python benchmarks/concepts_photos.py [--presets kmeans topk-sae] [--photos 80]
+    SAYWHY_DATA=DIR python benchmarks/concepts_photos.py [--presets kmeans topk-sae] [--photos 80]
 
-EfficientNet-lite0, which has never seen a part's name. A bank is made of one half of carparts250 (of the train photos of
-cub10). Of the other half, the first photos say which part each concept is on most, and the others whether it is there
-again. The control lays each concept's pixels on the parts of the next photo: what is known from where things usually
-are. Writes results/concepts_photos.json and the table in docs/concepts.md.
+EfficientNet-lite0, which has never seen a part's name. A bank is made of one half of carparts250 (of the train photos
+of cub10). Of the other half, the first photos say which part each concept is on most, and the others whether it is
+there again. The control lays each concept's pixels on the parts of the next photo: what is known from where things
+usually are. Writes results/concepts_photos.json and the table in docs/concepts.md.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ OFTEN = 5  # photos of either part that a concept must be in to be judged
 ON = 0.5  # of its pixels that must lie on its part; of the disc about a keypoint that must be of it
 
 Marks = dict[str, Bools]
+Labels = np.ndarray[Any, Any]
 
 
 def marks(clf: Classifier, item: Item) -> Marks:
@@ -51,14 +52,14 @@ def marks(clf: Classifier, item: Item) -> Marks:
     return {name: m for name, m in found.items() if m.any()}
 
 
-def shares(label: np.ndarray[Any, Any], j: int, parts: Marks, points: bool) -> dict[str, float]:
+def shares(label: Labels, j: int, parts: Marks, points: bool) -> dict[str, float]:
     """How much of a concept lies on each part; how much of the disc about each keypoint is of the concept."""
     own = label == j
     return {name: float(own[m].mean() if points else m[own].mean()) for name, m in parts.items()}
 
 
-def judged(labels: Sequence[np.ndarray[Any, Any]], parts: Sequence[Marks], points: bool) -> dict[str, Any]:
-    """What the photos say of a bank: the first half names, the second checks, as it is and on the next photo's parts."""
+def judged(labels: Sequence[Labels], parts: Sequence[Marks], points: bool) -> dict[str, Any]:
+    """What the photos say of a bank: the first half names, the second checks, on its own and the next photo's parts."""
     half = len(labels) // 2
     sums: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for label, own in zip(labels[:half], parts[:half], strict=True):
@@ -89,7 +90,7 @@ def judged(labels: Sequence[np.ndarray[Any, Any]], parts: Sequence[Marks], point
     }  # fmt: skip
 
 
-def found_in(clf: Classifier, bank: ConceptBank, item: Item) -> np.ndarray[Any, Any]:
+def found_in(clf: Classifier, bank: ConceptBank, item: Item) -> Labels:
     """The concept (H, W) of each pixel of the view."""
     return find_concepts(bank, look(clf, clf.read(item.path)), ()).labels.numpy()
 

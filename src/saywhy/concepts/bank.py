@@ -46,9 +46,9 @@ class Exemplar:
 class ConceptBank:
     """k concepts of the classifier with this fingerprint, in its `layer`.
 
-    `head` says which concept each cell of a picture is of. `floor`: the layer gives nothing below zero. `least` (k,): a vector that is nearest to a concept but less near than
-    this is of none. `exemplars` a row a concept, `relevance` a row a class and concept, `names` what people call them
-    by id, `card` how it was made.
+    `head` says which concept each cell of a picture is of. `floor`: the layer gives nothing below zero. `least` (k,): a
+    vector that is nearest to a concept but less near than this is of none. `exemplars` a row a concept, `relevance` a
+    row a class and concept, `names` what people call them by id, `card` how it was made.
     """
 
     basis: Basis
