@@ -25,10 +25,9 @@ from saywhy import Classifier, Explainer, Preprocess
 from saywhy.cli import app
 from saywhy.collection import Item, find_images
 from saywhy.concepts import bank as banks
-from saywhy.concepts import cells as cells_module
-from saywhy.concepts import discovery, making, relevance
+from saywhy.concepts import cell_head, discovery, making, relevance
 from saywhy.concepts import gather as gathering
-from saywhy.concepts.cells import CellHead, learned, some_cells
+from saywhy.concepts.cell_head import CellHead, learned, some_cells
 from saywhy.concepts.discovery import ACTIVE, DISCOVERY, Basis, topk_sae
 from saywhy.concepts.extraction import ALIKE, INSIDE, attended, segments, superpixels
 from saywhy.concepts.fidelity import Fidelity, fewest, fidelities
@@ -656,11 +655,11 @@ def test_a_head_learns_what_is_around_a_cell_and_says_how_often_it_agrees():
 
 
 def test_the_cells_to_learn_from_are_bounded(monkeypatch):
-    monkeypatch.setattr(cells_module, "CELLS", 100)
+    monkeypatch.setattr(cell_head, "CELLS", 100)
     x, maps, labels = torch.rand(3, 32, 32), [torch.rand(2, 16, 16)], torch.zeros(16, 16, dtype=torch.long)
     assert len(some_cells(x, maps, labels, 10, 0).labels) == 10
     assert len(some_cells(x, maps, labels, 500, 0).labels) == 1
-    monkeypatch.setattr(cells_module, "BYTES", 4 * 2 * 30)
+    monkeypatch.setattr(cell_head, "BYTES", 4 * 2 * 30)
     assert len(some_cells(x, maps, labels, 10, 0).labels) == 3
 
 

@@ -21,7 +21,7 @@ from safetensors.torch import save as serialised
 from torch import Tensor
 
 from saywhy import files
-from saywhy.concepts.cells import CellHead
+from saywhy.concepts.cell_head import CellHead
 from saywhy.concepts.discovery import DISCOVERY, Basis
 from saywhy.concepts.relevance import Relevance
 from saywhy.errors import InputError, UsageError, unknown

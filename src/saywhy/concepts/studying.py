@@ -18,7 +18,7 @@ from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.concepts.bank import ConceptBank, Exemplar, labelled
-from saywhy.concepts.cells import CellHead, Cells, learned, some_cells
+from saywhy.concepts.cell_head import CellHead, Cells, learned, some_cells
 from saywhy.concepts.gather import Gathered
 from saywhy.concepts.looking import looked_at
 from saywhy.concepts.relevance import Taken, activation_vectors, relevances, take_out
