@@ -330,6 +330,25 @@ def counts(branch: Branch, clf: Classifier, texts: Tensor, birds: Sequence[Bird]
     }
 
 
+def errors(branch: Branch, clf: Classifier, seed: int, pictures_: int) -> Row:
+    """Errors among pictures, and in how many of them a phrase that is found counts for the predicted class, and for or
+    against the true one."""
+    found, counting, both = 0, {"predicted": 0, "true": 0}, 0
+    for index in range(pictures_):
+        one = sample(seed, index)
+        picture = read(render(one.scene).pixels)
+        true = clf.class_names.index(one.species)
+        if int(clf.logits(clf.prepare([picture])[0])[0].argmax()) == true:
+            continue
+        found += 1
+        said = speak(branch, look(clf, picture, None, true))
+        some = torch.zeros(1, 2, dtype=torch.bool) if said is None else said.effects.counts
+        counting["predicted"] += int(some[:, 0].any())
+        counting["true"] += int(some[:, 1].any())
+        both += int(some.any())
+    return {"pictures": pictures_, "errors": found, "counts_for": counting, "explained": both}
+
+
 def strongest(values: Sequence[float]) -> float:
     return max(values, key=abs, default=0.0)
 
@@ -393,6 +412,7 @@ def measure(name: str, made_of: int, birds: int, which: Sequence[str]) -> Row:
                 },
                 "counts": counts(branch, clf, texts, some, names),
             }  # fmt: skip
+        result[seed]["errors"] = errors(branch, clf, SEEDS[seed], 10 * birds)
         result[seed]["where"] = where(branch, clf, units, texts, some, names)
         for other, b in (("vectors alone", alone), ("last layer alone", single)):
             result[seed]["where"][other] = where(b, clf, units_of(units, b), texts, some, names)["fused"]
@@ -460,6 +480,9 @@ def tables(result: Row, seed: str = "reported") -> str:
         "that counts; of absent phrases {} of {} count.".format(
             cells(counted["sign_of_those_that_count"]), cells(counted["rule_parts_that_count"]),
             *counted["absent_that_count"]),
+        "Of {errors} errors in {pictures} pictures {explained} have a phrase that counts, for the predicted "
+        "class in {predicted} and for or against the true one in {true}.".format(
+            **told_["errors"], **told_["errors"]["counts_for"]),
         "{phrases} phrases, regions and all, take {ratio} times what one takes ({many} s and {one} s of processor "
         "time, the pass through the classifier included).".format(**result["cost"]),
     ])  # fmt: skip

@@ -384,7 +384,7 @@ def test_the_record_the_text_and_the_page_say_what_counts_and_whose_words_they_a
     assert red["versus"]["contribution"] < 0
     text = saywhy.RENDERERS["text"].function(e).decode()
     assert (
-        "Phrases (text space toy)" in text and "it counts for nothing here: green" in text and "not seen: blue" in text
+        "Phrases (text space toy)" in text and "it counts for nothing here: green" in text and "Not seen: blue" in text
     )
     html = saywhy.RENDERERS["html"].function(e).decode()
     assert "Phrases that a branch" in html and "text space toy" in html

@@ -27,8 +27,8 @@ def text(explanation: Explanation) -> str:
     idle = [called(r) for r in there if not r["target"]["counts"]]
     absent = [wording.clean(r["phrase"]) for r in found["phrases"] if not r["present"]]
     said = ["; ".join(counting) or "none of them counts"]
-    said += [f"seen, but it counts for nothing here: {', '.join(idle)}"] if idle else []
-    said += [f"not seen: {', '.join(absent)}"] if absent else []
+    said += [f"Seen, but it counts for nothing here: {', '.join(idle)}"] if idle else []
+    said += [f"Not seen: {', '.join(absent)}"] if absent else []
     return f"Phrases ({source(found)}), and what each contributes to {name}: {'. '.join(said)}."
 
 
