@@ -5,7 +5,7 @@
 EfficientNet-lite0, which has never seen a part's name. A bank is made of one half of carparts250 (of the train photos
 of cub10). Of the other half, the first photos say which part each concept is on most, and the others whether it is
 there again. The control lays each concept's pixels on the parts of the next photo: what is known from where things
-usually are. Writes results/concepts_photos.json and the table in docs/concepts.md.
+usually are. Writes results/photo_concepts.json and the table in docs/concepts.md.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def main() -> None:
     rows: dict[str, list[dict[str, Any]]] = {}
     for what, (teach, ask, points) in sets.items():
         rows[what] = [measure(clf, teach, ask, preset, points) for preset in given.presets]
-        (HERE / "results" / "concepts_photos.json").write_text(
+        (HERE / "results" / "photo_concepts.json").write_text(
             json.dumps({**machine(), "rows": rows}, indent=1) + "\n", encoding="utf-8"
         )
     write_page(rows)
