@@ -15,11 +15,14 @@ from torch import Tensor
 from saywhy.classifier import check_images
 from saywhy.errors import UsageError, unknown
 from saywhy.spaces.towers import load_own
+from saywhy.spaces.words import NAME as LEXICAL
+from saywhy.spaces.words import load_words, seen_by
 
 if TYPE_CHECKING:
     from saywhy.classifier import Classifier
 
 BATCH = 64
+SCALE, BIAS = 9.06, -6.30  # of `lexical`: that photos are of a kind (benchmarks/names_lexical.py)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +95,33 @@ def _own(rest: str, clf: Classifier | None) -> TextSpace:
     )  # fmt: skip
 
 
+def _lexical(rest: str, clf: Classifier | None) -> TextSpace:
+    if rest:
+        raise UsageError(f"the text space {LEXICAL!r} takes nothing after its name, not {rest!r}")
+    words = load_words()
+    order = None if clf is None else words.order(clf)
+    if clf is None or order is None:
+        raise UsageError(
+            f"the text space {LEXICAL!r} is computed from a classifier whose classes are ImageNet's 1000, with their "
+            f"WordNet ids: text_space({LEXICAL!r}, load_classifier(...))"
+        )
+    own, back = clf, torch.tensor(order).argsort()
+
+    def images(crops: Tensor) -> Tensor:
+        return words.mixed(seen_by(own, crops)[:, back])
+
+    return TextSpace(
+        LEXICAL, images, words.texts, SCALE, BIAS, f"{words.fingerprint}-{clf.fingerprint}",
+        "what ImageNet's 1000 classes are, their kinds and parts", words.kinds[0], own_features=True,
+    )  # fmt: skip
+
+
 TEXT_SPACES: dict[str, SpaceRow] = {
     "own": SpaceRow("trained here on captions of painted birds; knows their words and no others", _own),
+    LEXICAL: SpaceRow(
+        "the names of ImageNet's classes, their kinds and parts, by the probabilities of the classifier itself",
+        _lexical,
+    ),
 }
 
 
