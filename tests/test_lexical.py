@@ -16,7 +16,7 @@ from saywhy.errors import UsageError
 from saywhy.image import Preprocess
 from saywhy.spaces import text_space
 from saywhy.spaces.towers import weights_folder
-from saywhy.spaces.words import MIXED, load_words
+from saywhy.spaces.wordbook import MIXED, load_words
 from saywhy.train import lexical
 from saywhy.zoo import imagenet_classes
 from saywhy.zoo.class_names import Names

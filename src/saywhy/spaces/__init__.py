@@ -15,8 +15,8 @@ from torch import Tensor
 from saywhy.classifier import check_images
 from saywhy.errors import UsageError, unknown
 from saywhy.spaces.towers import load_own
-from saywhy.spaces.words import NAME as LEXICAL
-from saywhy.spaces.words import load_words, seen_by
+from saywhy.spaces.wordbook import NAME as LEXICAL
+from saywhy.spaces.wordbook import load_words, seen_by
 
 if TYPE_CHECKING:
     from saywhy.classifier import Classifier

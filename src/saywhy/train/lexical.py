@@ -27,7 +27,7 @@ from torch import Tensor
 from saywhy import files
 from saywhy.aviary.classifiers import fingerprint_of
 from saywhy.spaces.towers import weights_folder
-from saywhy.spaces.words import NAME
+from saywhy.spaces.wordbook import NAME
 from saywhy.zoo import imagenet_classes
 
 DIMENSIONS = 96
