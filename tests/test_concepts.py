@@ -31,7 +31,7 @@ from saywhy.concepts.cell_head import CellHead, learned, some_cells
 from saywhy.concepts.discovery import ACTIVE, DISCOVERY, Basis, topk_sae
 from saywhy.concepts.extraction import ALIKE, INSIDE, attended, segments, superpixels
 from saywhy.concepts.fidelity import Fidelity, fewest, fidelities
-from saywhy.concepts.finding import find_concepts, on_patches
+from saywhy.concepts.finding import find_concepts, hypotheses, on_patches
 from saywhy.concepts.gallery import gallery
 from saywhy.concepts.likeness import carried, matched, stability
 from saywhy.concepts.looking import looked_at
@@ -706,6 +706,19 @@ def test_what_is_absent_is_told(seeing, clf):
     assert red == {**red, "present": False, "place": None, "box": None, "share": 0.0, "lost": 0.0}
     assert f"absent: red patch {red['id']}" in saywhy.RENDERERS["text"].function(e).decode()
     assert "Absent here" in saywhy.RENDERERS["html"].function(e).decode()
+
+
+def test_of_a_class_what_counts_is_told_there_or_not_and_of_the_rest_what_is_there(seeing, clf):
+    bank = seeing.parts["concepts"]
+    red, green, blue = (concept_of(bank, name) for name in ("red", "green", "blue"))
+    rows = {r.concept: r for r in bank.of_class(0)}
+    told = (
+        replace(rows[red], counts=True, lost=0.5),
+        *(replace(rows[j], counts=False, present=2) for j in (green, blue)),
+    )
+    found = find_concepts(replace(bank, relevance=told), look(clf, read(patchy(["blue"], 3))), range(len(bank)))
+    (own,) = [h for h in hypotheses(found, look(clf, read(patchy(["blue"], 3)), "red")) if h["class_index"] == 0]
+    assert [(c["id"], c["present"]) for c in own["concepts"]] == [(bank.ids[red], False), (bank.ids[blue], True)]
 
 
 def test_without_a_bank_nothing_is_said_of_concepts(clf):

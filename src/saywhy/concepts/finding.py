@@ -70,7 +70,7 @@ def find_concepts(bank: ConceptBank, seen: Seen, which: Sequence[int] | None = N
     maps = tap.maps(bank.layer)[0].cpu()
     codes, _ = bank.encode(maps)
     labels = on_patches(bank.cells.shares(tap), seen.image.cpu())
-    asked = which if which is not None else sorted(_wanted(bank, seen))
+    asked = which if which is not None else sorted(_wanted(bank, seen, labels))
     there = [j for j in asked if bool((labels == j).any())]
     after = seen.probabilities.repeat(len(bank), 1)
     X, size = maps.flatten(1).T, tap.clf.rows
@@ -82,8 +82,8 @@ def find_concepts(bank: ConceptBank, seen: Seen, which: Sequence[int] | None = N
     return ConceptsFound(bank, labels, after)
 
 
-def _wanted(bank: ConceptBank, seen: Seen) -> set[int]:
-    return {r.concept for c in _candidates(bank, seen) for r in _counting(bank, c)}
+def _wanted(bank: ConceptBank, seen: Seen, labels: Tensor) -> set[int]:
+    return {r.concept for c in _candidates(bank, seen) for r in _counting(bank, c, labels)}
 
 
 def on_patches(shares: Tensor, picture: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def hypotheses(found: ConceptsFound, seen: Seen) -> list[dict[str, Any]]:
         {
             "class_index": c,
             "class_name": seen.tap.clf.class_names[c],
-            "concepts": [_concept(found, seen, c, r.concept, r.lost) for r in _counting(found.bank, c)],
+            "concepts": [_concept(found, seen, c, r.concept, r.lost) for r in _counting(found.bank, c, found.labels)],
         }
         for c in _candidates(found.bank, seen)
     ]
@@ -122,10 +122,12 @@ def _candidates(bank: ConceptBank, seen: Seen) -> list[int]:
     return [c for c in dict.fromkeys(asked) if c in bank.classes]
 
 
-def _counting(bank: ConceptBank, c: int) -> Sequence[Relevance]:
-    """What counts for a class beyond chance; of a bank that knows none of them, what costs it most."""
-    rows = [r for r in bank.of_class(c) if r.present]
-    return ([r for r in rows if r.counts and r.lost > 0] or rows)[:OF_A_CLASS]
+def _counting(bank: ConceptBank, c: int, labels: Tensor) -> Sequence[Relevance]:
+    """What counts for a class beyond chance, there or not, and after it what else is there, what costs the class most
+    first."""
+    rows, here = [r for r in bank.of_class(c) if r.present], set(torch.unique(labels).tolist())
+    sure = [r for r in rows if r.counts and r.lost > 0]
+    return [*sure, *(r for r in rows if r not in sure and r.concept in here)][:OF_A_CLASS]
 
 
 def _concept(found: ConceptsFound, seen: Seen, c: int, j: int, usual: float) -> dict[str, Any]:
