@@ -113,7 +113,7 @@ def _synset(line: str) -> Synset:
 
 
 @dataclass(frozen=True)
-class Phrase:
+class Listed:
     """A phrase, what it is (class, kind, part, look), what the encoder reads, and the classes that it is true of.
 
     A kind is `plain` if its word is an ordinary one."""
@@ -125,38 +125,38 @@ class Phrase:
     plain: bool = False
 
 
-def phrases_of(net: Wordnet, names: Iterable[str], ids: Iterable[str]) -> list[Phrase]:
+def phrases_of(net: Wordnet, names: Iterable[str], ids: Iterable[str]) -> list[Listed]:
     """All phrases, the classes first and in their order; none twice."""
     places = [one[1:] for one in ids]
     kinds: dict[str, list[int]] = {}
     for index, place in enumerate(places):
         for above in net.above(place):
             kinds.setdefault(above, []).append(index)
-    found: dict[str, Phrase] = {}
+    found: dict[str, Listed] = {}
     for index, (name, place) in enumerate(zip(names, places, strict=True)):
-        found[name] = Phrase(name, "class", _read(net.nouns[place].words[0], net.nouns[place]), (index,))
+        found[name] = Listed(name, "class", _read(net.nouns[place].words[0], net.nouns[place]), (index,))
     for index, place in enumerate(places):
         for word in net.nouns[place].words:
-            found.setdefault(word, Phrase(word, "class", _read(word, net.nouns[place]), (index,)))
+            found.setdefault(word, Listed(word, "class", _read(word, net.nouns[place]), (index,)))
     for phrase in (*_kinds(net, kinds), *_parts(net, kinds), *_looks(net, places)):
         known = found.get(phrase.text)
         found[phrase.text] = phrase if known is None else _both(known, phrase)
     return list(found.values())
 
 
-def _both(one: Phrase, other: Phrase) -> Phrase:
+def _both(one: Listed, other: Listed) -> Listed:
     """One phrase in two meanings: that of the first, true of the classes of both if both are kinds or classes."""
     if not {one.role, other.role} <= {"class", "kind"}:
         return one
     role = "kind" if "kind" in (one.role, other.role) else "class"
-    return Phrase(one.text, role, one.read, tuple(sorted({*one.classes, *other.classes})), one.plain or other.plain)
+    return Listed(one.text, role, one.read, tuple(sorted({*one.classes, *other.classes})), one.plain or other.plain)
 
 
 def _read(word: str, synset: Synset) -> str:
     return f"{word}: {synset.gloss}"
 
 
-def _kinds(net: Wordnet, kinds: Mapping[str, list[int]]) -> Iterator[Phrase]:
+def _kinds(net: Wordnet, kinds: Mapping[str, list[int]]) -> Iterator[Listed]:
     for place, classes in sorted(kinds.items()):
         if FEWEST <= len(classes) <= MOST:
             synset = net.nouns[place]
@@ -165,10 +165,10 @@ def _kinds(net: Wordnet, kinds: Mapping[str, list[int]]) -> Iterator[Phrase]:
             ]
             word = (ordinary or synset.words)[0]
             plain = bool(ordinary) and word not in VAGUE
-            yield Phrase(word, "kind", _read(word, synset), tuple(classes), plain)
+            yield Listed(word, "kind", _read(word, synset), tuple(classes), plain)
 
 
-def _parts(net: Wordnet, kinds: Mapping[str, list[int]]) -> Iterator[Phrase]:
+def _parts(net: Wordnet, kinds: Mapping[str, list[int]]) -> Iterator[Listed]:
     having: dict[str, set[int]] = {}
     for place, classes in sorted(kinds.items()):
         if len(classes) <= PARTS_OF:
@@ -176,10 +176,10 @@ def _parts(net: Wordnet, kinds: Mapping[str, list[int]]) -> Iterator[Phrase]:
                 having.setdefault(part, set()).update(classes)
     for part, of in sorted(having.items()):
         synset = net.nouns[part]
-        yield Phrase(synset.words[0], "part", _read(synset.words[0], synset), tuple(sorted(of)))
+        yield Listed(synset.words[0], "part", _read(synset.words[0], synset), tuple(sorted(of)))
 
 
-def _looks(net: Wordnet, places: Iterable[str]) -> Iterator[Phrase]:
+def _looks(net: Wordnet, places: Iterable[str]) -> Iterator[Listed]:
     having: dict[str, set[int]] = {}
     for index, place in enumerate(places):
         words = _ADJECTIVE_NOUN.findall(re.sub(r"\(.*?\)", " ", net.nouns[place].gloss))
@@ -188,7 +188,7 @@ def _looks(net: Wordnet, places: Iterable[str]) -> Iterator[Phrase]:
             if adjective and noun and (one := _singular(b, net)):
                 having.setdefault(f"{a} {one}", set()).add(index)
     for text, of in sorted(having.items()):
-        yield Phrase(text, "look", text, tuple(sorted(of)))
+        yield Listed(text, "look", text, tuple(sorted(of)))
 
 
 def _singular(word: str, net: Wordnet) -> str:
