@@ -102,6 +102,29 @@ def test_hidden_folders_are_no_classes_and_stray_photos_have_none(tmp_path: Path
     assert skipped(tmp_path / "a") == ""
 
 
+@pytest.mark.parametrize("name", ["a.npy", "masks/a.npy", "deep/er/a.NPY"])
+def test_arrays_are_pictures_alone_and_none_beside_photos(tmp_path: Path, name: str) -> None:
+    array = tmp_path / name
+    array.parent.mkdir(parents=True, exist_ok=True)
+    with array.open("wb") as file:
+        np.save(file, np.zeros((9, 9)))
+    assert [i.path for i in find_images(tmp_path)] == [array] and skipped(tmp_path) == ""
+    photo = put(tmp_path / "a.png")
+    assert [i.path for i in find_images(tmp_path)] == [photo]
+    assert skipped(tmp_path) == f"1 no picture ({name})"
+    assert [i.path for i in find_images([tmp_path, array])] == [photo, array]
+
+
+def test_a_mask_file_that_is_no_picture_is_told(tmp_path: Path) -> None:
+    put(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.zeros((10, 20)))
+    row = {"file": "a.png", "masks": [{"name": "beak", "png": "a.npy"}]}
+    (tmp_path / "images.jsonl").write_text(json.dumps(row))
+    (item,) = find_images(tmp_path)
+    with pytest.raises(InputError, match=r"a\.npy: a mask is a PNG"):
+        item.masks((10, 20))
+
+
 @pytest.mark.parametrize("suffix", [".jfif", ".JPE", ".avif", ".webp", ".tga", ".jp2"])
 def test_known_formats_are_found_and_read(tmp_path: Path, suffix: str) -> None:
     from saywhy.image import read

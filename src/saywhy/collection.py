@@ -17,6 +17,7 @@ from saywhy.image import SUFFIXES, Bools, check_local
 
 LISTING = "images.jsonl"
 HIDDEN = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+ARRAY = ".npy"
 NAMED = 5  # files that are named of each kind that is skipped
 BACKGROUND = "background"  # a mask of this name marks everything that is not meant
 DISC = 0.05  # radius of what a keypoint shows, of the short side
@@ -36,7 +37,7 @@ class Item:
         """The named masks (H, W) of the picture, drawn from polygons or read from their PNG files.
 
         Raises:
-            InputError: a mask file that is missing or of another size.
+            InputError: a mask file that is missing, no picture or of another size.
         """
         out: dict[str, Bools] = {}
         for row in self.truth.get("masks", ()):
@@ -74,7 +75,10 @@ class Item:
             file = Path(self.truth["_root"]) / row["png"]
             if not file.is_file():
                 raise InputError(f"{self.path}: the mask {file} is missing")
-            canvas = Image.open(file).convert("L")
+            try:
+                canvas = Image.open(file).convert("L")
+            except OSError as e:
+                raise InputError(f"{file}: a mask is a PNG that is 0 outside of what it marks ({e})") from e
             if canvas.size != (W, H):
                 raise InputError(f"{file}: {canvas.size} is not the picture's size {(W, H)}")
             return np.asarray(canvas) > 0
@@ -151,7 +155,7 @@ def _items(source: str | Path) -> Iterable[Item]:
 
 def _in_folder(folder: Path) -> list[Item]:
     """Pictures below a folder; where most lie one level down, the folder that each lies in is its class."""
-    files = [p for p in _visible(folder) if p.suffix.lower() in SUFFIXES]
+    files = _pictures(_visible(folder))
     if not files:
         raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
     inside = [p for p in files if p.parent.parent == folder]
@@ -163,6 +167,12 @@ def _in_folder(folder: Path) -> list[Item]:
         Item(p) if p in stray else Item(p, class_name=p.parent.name, class_index=names.index(p.parent.name))
         for p in files
     ]
+
+
+def _pictures(files: Sequence[Path]) -> list[Path]:
+    """Those of a folder's files that are pictures; beside photos arrays are masks or features."""
+    known = [p for p in files if p.suffix.lower() in SUFFIXES]
+    return [p for p in known if p.suffix.lower() != ARRAY] or known
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -180,9 +190,7 @@ def skipped(sources: str | Path | Sequence[str | Path]) -> str:
     folders = [f for f in folders if not (f / LISTING).is_file()]
     files = [(f, p) for f in folders for p in sorted(f.rglob("*")) if p.is_file()]
     hidden = [str(p.relative_to(f)) for f, p in files if _hidden(p.relative_to(f))]
-    other = [
-        str(p.relative_to(f)) for f, p in files if not _hidden(p.relative_to(f)) and p.suffix.lower() not in SUFFIXES
-    ]
+    other = [str(p.relative_to(f)) for f in folders for p in _other(_visible(f))]
     stray = [str(i.path.relative_to(f)) for f in folders for i in _strays(f)]
     parts = [
         f"{len(names)} {what} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
@@ -194,6 +202,11 @@ def skipped(sources: str | Path | Sequence[str | Path]) -> str:
         if names
     ]
     return "; ".join(parts)
+
+
+def _other(files: Sequence[Path]) -> list[Path]:
+    pictures = set(_pictures(files))
+    return [p for p in files if p not in pictures]
 
 
 def _strays(folder: Path) -> list[Item]:

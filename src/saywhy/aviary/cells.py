@@ -15,7 +15,7 @@ from saywhy.aviary.drawing import (
     FAR,
     NEAR,
     Numbers,
-    Plan,
+    Sketch,
     apart,
     larger,
     near,
@@ -103,7 +103,7 @@ def _largest() -> Bird:
     return Bird(None, (*ends, Part("rim", "grey")), edition="cells")
 
 
-PLAN = Plan(
+SKETCH = Sketch(
     edition="cells",
     species=SPECIES,
     domains=DOMAINS,
@@ -120,4 +120,4 @@ PLAN = Plan(
     noun="cell",
     carrier="cytoplasm",
 )
-CELLS = PLAN.world()
+CELLS = SKETCH.world()

@@ -87,7 +87,7 @@ def other_distance(one: Part, two: Part) -> Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Sketch:
     """Of what the things of an edition are drawn.
 
     `numbers(rng, wanted)` gives (shift, size) of the parts that relations are about, `wanted` by the kind of relation
@@ -136,27 +136,27 @@ class Plan:
         )
 
 
-def wanted_by(plan: Plan, name: str) -> dict[str, bool]:
+def wanted_by(sketch: Sketch, name: str) -> dict[str, bool]:
     """For each kind of relation that the rule names whether its first answer is wanted."""
-    rows = {(r.part, r.other, r.key): r.answers[0] for r in plan.relations}
-    rule = plan.species[name].rule
+    rows = {(r.part, r.other, r.key): r.answers[0] for r in sketch.relations}
+    rule = sketch.species[name].rule
     return {a.key: a.value == rows[a.part, a.other, a.key] for a in rule if a.other is not None}
 
 
-def _looks(plan: Plan, rng: Rng, name: str) -> dict[tuple[str, str], str]:
+def _looks(sketch: Sketch, rng: Rng, name: str) -> dict[tuple[str, str], str]:
     """All attributes: those of the rule as it says, the others uniform; drawn again where no atom of a group holds."""
-    fixed, groups = plan.species[name].fixed, plan.species[name].either
+    fixed, groups = sketch.species[name].fixed, sketch.species[name].either
     while True:
-        picks = rng.random(len(plan.domains))
-        out = {k: fixed.get(k, d[int(u * len(d))]) for (k, d), u in zip(plan.domains.items(), picks, strict=True)}
+        picks = rng.random(len(sketch.domains))
+        out = {k: fixed.get(k, d[int(u * len(d))]) for (k, d), u in zip(sketch.domains.items(), picks, strict=True)}
         if all(any(out[a.part, a.key] == a.value for a in group) for group in groups):
             return out
 
 
 def _part(
-    plan: Plan, name: str, looks: Mapping[tuple[str, str], str], at: tuple[float, float], tint: NDArray[np.float64]
+    sketch: Sketch, name: str, looks: Mapping[tuple[str, str], str], at: tuple[float, float], tint: NDArray[np.float64]
 ) -> Part:
-    like = plan.twins.get(name, name)
+    like = sketch.twins.get(name, name)
     r, g, b = (round(float(t), 4) for t in tint)
     return Part(
         name, looks[like, "colour"], looks.get((name, "shape"), "plain"), looks.get((name, "pattern"), "plain"),
@@ -164,28 +164,28 @@ def _part(
     )  # fmt: skip
 
 
-def _draw(plan: Plan, rng: Rng, name: str) -> Bird:
+def _draw(sketch: Sketch, rng: Rng, name: str) -> Bird:
     """An individual of a species: rule parts as the rule says, all others at random; pose and place default."""
-    parts = ORDERS[plan.edition]
-    looks, numbers = _looks(plan, rng, name), plan.numbers(rng, wanted_by(plan, name))
+    parts = ORDERS[sketch.edition]
+    looks, numbers = _looks(sketch, rng, name), sketch.numbers(rng, wanted_by(sketch, name))
     sizes, there = 0.94 + 0.12 * rng.random(len(parts)), rng.random(len(parts))
     tints = (rng.random((len(parts), 3)) * 2 - 1) * 0.035
-    for twin, like in plan.twins.items():
+    for twin, like in sketch.twins.items():
         tints[parts.index(twin)] = tints[parts.index(like)]
-    needed = set(plan.species[name].parts)
+    needed = set(sketch.species[name].parts)
     kept = []
     for part, size, chance, tint in zip(parts, sizes, there, tints, strict=True):
-        if part in needed or chance < plan.optional.get(part, 1.0):
-            at = numbers.get(part, (0.0, 1.0 if part in plan.rigid else float(size)))
-            kept.append(_part(plan, part, looks, at, tint))
-    return Bird(name, tuple(kept), edition=plan.edition)
+        if part in needed or chance < sketch.optional.get(part, 1.0):
+            at = numbers.get(part, (0.0, 1.0 if part in sketch.rigid else float(size)))
+            kept.append(_part(sketch, part, looks, at, tint))
+    return Bird(name, tuple(kept), edition=sketch.edition)
 
 
-def _new_part(plan: Plan, name: str, seed: int) -> Part:
+def _new_part(sketch: Sketch, name: str, seed: int) -> Part:
     """A part for a thing that lacks it."""
-    rng = generator(seed, ORDERS[plan.edition].index(name))
-    looks, numbers = _looks(plan, rng, next(iter(plan.species))), plan.numbers(rng, {})
-    return _part(plan, name, looks, numbers.get(name, (0.0, 1.0)), np.zeros(3))
+    rng = generator(seed, ORDERS[sketch.edition].index(name))
+    looks, numbers = _looks(sketch, rng, next(iter(sketch.species))), sketch.numbers(rng, {})
+    return _part(sketch, name, looks, numbers.get(name, (0.0, 1.0)), np.zeros(3))
 
 
 def _like(bird: Bird, other: Bird) -> Bird:
@@ -195,15 +195,15 @@ def _like(bird: Bird, other: Bird) -> Bird:
     )
 
 
-def _pose(plan: Plan, rng: Rng, bird: Bird, room: Room = WHOLE) -> Bird:
+def _pose(sketch: Sketch, rng: Rng, bird: Bird, room: Room = WHOLE) -> Bird:
     """The thing in a random pose, scale and place inside `room`, none of which depends on the thing."""
     u, angle, lift, side, x, y = cast(list[float], rng.random(6).tolist())
     wide, high = room[2] - room[0], room[3] - room[1]
-    low, top = plan.scales
+    low, top = sketch.scales
     scale = (low + (top - low) * u) * min(wide, high) / (WHOLE[2] - WHOLE[0])
     largest = replace(
-        plan.largest(), x=0.0, y=0.0, scale=round(scale, 4), angle=round((angle - 0.5) * plan.tilt, 4),
-        lift=round((lift - 0.4) * plan.lift, 3) if plan.lift else 0.0, mirror=side < 0.5,
+        sketch.largest(), x=0.0, y=0.0, scale=round(scale, 4), angle=round((angle - 0.5) * sketch.tilt, 4),
+        lift=round((lift - 0.4) * sketch.lift, 3) if sketch.lift else 0.0, mirror=side < 0.5,
     )  # fmt: skip
     x0, y0, x1, y1 = extent(largest)
     placed = replace(
@@ -214,11 +214,11 @@ def _pose(plan: Plan, rng: Rng, bird: Bird, room: Room = WHOLE) -> Bird:
     return _like(bird, placed)
 
 
-def _scene(plan: Plan, rng: Rng, name: str, size: int) -> Scene:
+def _scene(sketch: Sketch, rng: Rng, name: str, size: int) -> Scene:
     """A clean scene: background, pose and objects are drawn before the thing is."""
-    kind = plan.backgrounds[int(rng.random() * len(plan.backgrounds))]
-    background, things = Background(kind, int(rng.integers(2**31))), clutter(rng, plan.lying)
-    largest = _pose(plan, rng, plan.largest())
+    kind = sketch.backgrounds[int(rng.random() * len(sketch.backgrounds))]
+    background, things = Background(kind, int(rng.integers(2**31))), clutter(rng, sketch.lying)
+    largest = _pose(sketch, rng, sketch.largest())
     # The branch lies under the longest legs: where it is says nothing of the bird.
-    branch = (perch(largest, plan.perches[kind]),) if kind in plan.perches else ()
-    return Scene(background, (_like(_draw(plan, rng, name), largest),), (*branch, *things), size=size)
+    branch = (perch(largest, sketch.perches[kind]),) if kind in sketch.perches else ()
+    return Scene(background, (_like(_draw(sketch, rng, name), largest),), (*branch, *things), size=size)

@@ -17,7 +17,7 @@ from saywhy.aviary.drawing import (
     FAR,
     NEAR,
     Numbers,
-    Plan,
+    Sketch,
     apart,
     larger,
     near,
@@ -185,7 +185,7 @@ def _largest() -> Bird:
     return Bird(None, (*parts, *long, Part("tail", "grey", "pointed", size=1.06)), edition="2")
 
 
-PLAN = Plan(
+SKETCH = Sketch(
     edition="2",
     species=SPECIES,
     domains=DOMAINS,
@@ -202,4 +202,4 @@ PLAN = Plan(
     twins={"collar2": "collar"},
     perches=PERCHES,
 )
-SECOND = PLAN.world()
+SECOND = SKETCH.world()
