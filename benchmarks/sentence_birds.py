@@ -47,8 +47,11 @@ def main() -> None:
         minutes = round((time.perf_counter() - start) / 60, 1)
         RESULTS.mkdir(exist_ok=True)
         file = RESULTS / f"sentence_truth_birds_{spec.split(':')[-1]}.json"
-        old = json.loads(file.read_text(encoding="utf-8"))["evaluations"] if file.exists() else []
-        kept = {e["seed"]: [r for r in e["rows"] if r["method"] not in given.ways.split(",")] for e in old}
+        old = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"evaluations": [], "minutes": 0.0}
+        kept = {
+            e["seed"]: [r for r in e["rows"] if r["method"] not in given.ways.split(",")] for e in old["evaluations"]
+        }
+        minutes += old["minutes"] if any(kept.get(e["seed"]) for e in found) else 0.0
         whole = [{**e, "rows": [*kept.get(e["seed"], []), *e["rows"]]} for e in found]
         file.write_text(
             json.dumps({**machine(), "minutes": minutes, "evaluations": whole}, indent=1) + "\n", encoding="utf-8"
