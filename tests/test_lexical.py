@@ -13,7 +13,14 @@ from torch import nn
 import saywhy
 from saywhy import Classifier
 from saywhy.errors import UsageError
-from saywhy.image import Preprocess
+from saywhy.explanation import RegionName
+from saywhy.image import Preprocess, read
+from saywhy.language import parse_all
+from saywhy.lexical.part import LEAST, Calling, alone, find, narrowest
+from saywhy.parts import Request
+from saywhy.passes import counting
+from saywhy.regions.part import _names
+from saywhy.seen import look
 from saywhy.spaces import text_space
 from saywhy.spaces.towers import weights_folder
 from saywhy.spaces.wordbook import MIXED, load_words
@@ -38,7 +45,7 @@ class Loud(nn.Module):
             self.head.bias.zero_()
             for colour, classes in loud.items():
                 for n, c in enumerate(classes):
-                    self.head.weight[c] = (12 - n) * (2 * torch.tensor(colour) - 1)
+                    self.head.weight[c] = (40 - n) * (2 * torch.tensor(colour) - 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(torch.relu(self.stem(x)).mean(dim=(2, 3)))
@@ -199,3 +206,123 @@ def test_the_shipped_files_are_what_the_recipe_writes(
     shipped = json.loads((weights_folder() / "lexical.json").read_text(encoding="utf-8"))
     assert shipped.keys() == listing.keys() and shipped["command"] == listing["command"]
     assert saywhy.spaces.TEXT_SPACES["lexical"]
+
+
+# --------------------------------------------------------------------------------------------------
+# Names of regions.
+
+
+def photo_of(
+    colour: tuple[float, float, float], pieces: list[tuple[slice, slice, tuple[float, float, float]]]
+) -> torch.Tensor:
+    image = torch.tensor(colour).float()[:, None, None].expand(3, 32, 32).clone()
+    for ys, xs, c in pieces:
+        image[:, ys, xs] = torch.tensor(c)[:, None, None]
+    return image
+
+
+def calling(clf: Classifier, image: torch.Tensor) -> Calling:
+    seen = look(clf, read((image * 255).round().byte().permute(1, 2, 0).numpy()))
+    found = find(None, seen, {}, Request())
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def scene() -> tuple[torch.Tensor, torch.Tensor]:
+    """Red, with a green and a blue piece; three regions: red, the green one, the blue one."""
+    pieces = [(slice(2, 10), slice(2, 10), (0, 1, 0)), (slice(20, 30), slice(20, 30), (0, 0, 1))]
+    regions = torch.zeros(3, 32, 32, dtype=torch.bool)
+    regions[0, 12:20, 2:30] = True
+    for region, (ys, xs, _) in zip(regions[1:], pieces, strict=True):
+        region[ys, xs] = True
+    return photo_of((1, 0, 0), pieces), regions
+
+
+def test_a_piece_is_called_by_its_kind_only_if_the_whole_picture_says_so_too(dogs: Classifier, scene: tuple) -> None:
+    image, regions = scene
+    found = calling(dogs, image)
+    told = found.of(regions)
+    dog = found.kinds.index("dog")
+    p = dogs.probabilities(torch.stack([image, *alone(image, regions)])).double()[:, DOGS].sum(1)
+    assert told[0] is not None and told[0].text == "part of the dog" and told[0].route == "lexical"
+    assert told[0].confidence == pytest.approx(min(p[0], p[1]).item(), abs=1e-6) and found.member[DOGS, dog].all()
+    assert p[0] > 0.5 and told[1] is None, "green alone is a car, and the picture is of a dog"
+    assert told[2] is None, "nothing is said of blue"
+    assert found.of(regions[:0]) == []
+
+
+def test_a_region_alone_is_closer_and_before_a_blur(scene: tuple) -> None:
+    image, regions = scene
+    shown = alone(image, regions)
+    assert shown.shape == (3, *image.shape) and shown.min() >= 0 and shown.max() <= 1
+    green = shown[1].mean((1, 2))
+    assert green[1] > 0.5 > image.mean((1, 2))[1]
+    everything = alone(image, torch.ones(1, 32, 32))
+    torch.testing.assert_close(everything[0], image, atol=1e-4, rtol=0)
+    assert alone(image, torch.zeros(1, 32, 32)).std() < image.std()
+    torch.testing.assert_close(alone(image, regions[1:2])[0], shown[1])
+
+
+@pytest.mark.parametrize(
+    ("sure", "kind"),
+    [([0.9, 0.85, 0.2], 1), ([0.9, 0.7, 0.2], 0), ([0.52, 0.48, 0.2], 0), ([0.3, 0.29, 0.0], 1), ([0.6, 0.6, 0.6], 2)],
+)
+def test_the_narrowest_kind_of_the_surest_is_said_and_never_one_that_is_not_sure(sure: list[float], kind: int) -> None:
+    member = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0]])
+    assert narrowest(torch.tensor(sure), member) == kind
+
+
+def test_other_classes_labels_and_haste_get_no_words_and_cost_nothing(dogs: Classifier, scene: tuple) -> None:
+    pixels = (scene[0] * 255).byte().permute(1, 2, 0).numpy()
+    plain = named(Loud({(1, 0, 0): DOGS}), [f"thing {n}" for n in range(1000)])
+    for clf, asked in ((plain, Request()), (dogs, Request(fast=True))):
+        assert find(None, look(clf, read(pixels)), {}, asked) is None
+
+
+def test_explain_says_the_name_its_route_and_its_certainty_for_a_pass_a_region(scene: tuple) -> None:
+    clf = saywhy.load_classifier("efficientnet-lite0")
+    g = torch.Generator().manual_seed(3)
+    image = (scene[0] + 0.1 * torch.rand(3, 32, 32, generator=g)).clamp(0, 1)
+    seen = look(clf, read((image * 255).byte().permute(1, 2, 0).numpy()))
+    found = find(None, seen, {}, Request())
+    assert found is not None
+    regions = torch.nn.functional.interpolate(scene[1][:, None].float(), seen.image.shape[1:])[:, 0] > 0.5
+    with counting() as meter:
+        found.of(regions)
+    assert meter.forward_passes == len(regions)
+
+
+def test_sentences_and_pages_are_of_the_name_and_the_record_has_its_route(
+    dogs: Classifier,
+) -> None:
+    image = photo_of((0, 0, 0), [(slice(4, 20), slice(4, 22), (1, 0, 0))])
+    big = torch.nn.functional.interpolate(image[None], (64, 64))[0]
+    e = saywhy.explain(dogs, (big * 255).byte().permute(1, 2, 0).numpy())
+    assert e.parts["lexical"] == {"route": "lexical", "words": len(load_words().kinds[0]), "least": LEAST}
+    called = [c for c in e.concepts if c.name]
+    assert called and {(c.name, c.name_route) for c in called} == {("part of the dog", "lexical")}
+    assert all(c.name_confidence is not None and c.name_confidence >= LEAST for c in called)
+    assert "the part of the dog" in e.text and parse_all(e.text)
+    assert "by what the model makes of it alone" in e._repr_html_()
+    assert saywhy.Explanation.from_dict(e.to_dict()).to_dict() == e.to_dict()
+
+
+def test_names_that_were_given_or_shown_go_first_and_are_not_asked_about() -> None:
+    asked = []
+
+    class Known:
+        def __init__(self, *names: RegionName | None) -> None:
+            self.names = names
+
+        def of(self, regions: torch.Tensor) -> list[RegionName | None]:
+            asked.append(len(regions))
+            return [self.names[int(r.sum())] for r in regions]
+
+    given, shown, word = (RegionName("a", 1, "given"), RegionName("b", 1, "shown"), RegionName("c", 1, "lexical"))
+    regions = torch.tensor([[[0]], [[1]], [[2]]]).expand(-1, 1, 1)
+    earlier = {
+        "lexical": Known(word, word, word), "concepts": Known(given, None, None), "names": Known(None, shown, None)
+    }  # fmt: skip
+    assert _names(earlier, regions) == [given, shown, word] and asked == [3, 2, 1]
+    assert _names({}, regions) == [None] * 3

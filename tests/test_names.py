@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,12 +20,10 @@ from saywhy import Classifier, Explainer
 from saywhy.collection import Item, find_images
 from saywhy.errors import InputError, UsageError
 from saywhy.explainer import fittable
-from saywhy.explanation import RegionName
 from saywhy.image import Preprocess, read
 from saywhy.language import parse_all
 from saywhy.names.closeup import closeup, quarters
 from saywhy.names.shown import OTHER, KnownNames, _least, _temperature, examples
-from saywhy.regions.part import _names
 from saywhy.seen import tapped
 
 SIDE = 64
@@ -277,13 +274,3 @@ def test_named_masks_boxes_and_keypoints_are_regions_and_the_background_is_none(
     found = Item(tmp_path / "x.png", truth=truth).regions((60, 80))
     assert set(found) == {"a", "b", "c"} and found["b"].sum() == 20 and found["b"][20:24, 10:15].all()
     assert found["c"][30, 30] and found["c"].sum() == pytest.approx(np.pi * 9, rel=0.2)
-
-
-def test_what_a_person_called_a_concept_goes_before_what_was_learned() -> None:
-    given, learned = RegionName("wheel", 0.8, "given"), RegionName("tyre", 0.99, "shown")
-    earlier = {
-        "names": SimpleNamespace(of=lambda regions: [learned, learned, None]),
-        "concepts": SimpleNamespace(of=lambda regions: [given, None, None]),
-    }
-    assert _names(earlier, torch.zeros(3, 4, 4)) == [given, learned, None]
-    assert _names({}, torch.zeros(3, 4, 4)) == [None] * 3

@@ -35,7 +35,7 @@ Place = Literal[
 ]
 Size = Literal["small", "large"]
 Shade = Literal["light", "dark"]
-Route = Literal["given", "shown"]
+Route = Literal["given", "shown", "lexical"]
 Unit = Literal["probability", "log-odds"]
 SaliencyStatus = Literal["ok", "flat", "all_negative", "not_finite"]
 
@@ -165,7 +165,8 @@ class ConceptRecord(Record):
     """A concept or region found in the image: what it looks like, where it is, what it counted.
 
     Its `name`, if it has one, was `given` to a concept by a person, and `name_confidence` is the share of the region
-    that is of that concept; or it was learned from regions that were `shown`, and that is how certain it is.
+    that is of that concept; or it was learned from regions that were `shown`, or is an ordinary word for a kind of the
+    classifier's classes (`lexical`), and that is how certain it is.
     `concept` is the id of that concept in the explainer's bank that half of it or more is of.
     `look` is what the sentences say before "patch", made of `size`, of `shade` (where it differs from its surroundings
     in nothing but lightness) and of `colours`, the largest share first; `beside` tells it from another one of the same

@@ -203,6 +203,7 @@ PARTS: dict[str, Part] = {
     "names": _row(
         "names", "what regions are called, learned from some that are shown", ("shown",), "regions with names"
     ),
+    "lexical": _row("lexical", "what regions are called in ordinary words, where the classes are ImageNet's"),
     "regions": _row("regions", "the parts of the picture that count, what each counts, and how they work together"),
     "surroundings": _row("surroundings", "whether the answer depends on what lies around the object"),
 }

@@ -36,7 +36,7 @@ GIVEN = 0.5  # of the probability: where a blank picture gives the class as much
 MOST, UNCONFIRMED, HINDERING = 8, 4, 2  # regions; up to so many, those are shown that did not hold; those against
 TRIED, PLAYERS = 10, 5
 KINDS = "concepts"  # the part that knows what each place is of
-NAMING = ("concepts", "names")  # parts that name regions; what a person called a concept wins
+NAMING = ("concepts", "names", "lexical")  # parts that name regions; what a person called a concept wins
 UNITS: tuple[Unit, ...] = ("probability", "log-odds")
 FAST_LEAVES, FAST_TRIED = 12, 5
 
@@ -183,9 +183,13 @@ def find(part: None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> 
 
 
 def _names(earlier: Mapping[str, Any], regions: Tensor) -> list[RegionName | None]:
-    """What each region is called, by the first part that knows."""
-    told = [earlier[part].of(regions) for part in NAMING if part in earlier]
-    return [next(filter(None, found), None) for found in zip(*told, strict=True)] if told else [None] * len(regions)
+    """What each region is called, by the first part that knows; later ones are asked of the others alone."""
+    called: list[RegionName | None] = [None] * len(regions)
+    for part in filter(earlier.__contains__, NAMING):
+        unnamed = [n for n, name in enumerate(called) if name is None]
+        for n, name in zip(unnamed, earlier[part].of(regions[unnamed]), strict=True):
+            called[n] = name
+    return called
 
 
 def propose(found: RegionsFound, seen: Seen) -> Proposal:

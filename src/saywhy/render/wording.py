@@ -80,6 +80,7 @@ def label_of(concept: ConceptRecord) -> str:
 NAMED = {
     "given": "{} of it is of the concept that was given this name",
     "shown": "It is called so with {} certainty, as shown",
+    "lexical": "It is called so with {} certainty, by what the model makes of it alone and of the whole picture",
 }
 
 
