@@ -19,6 +19,7 @@ from saywhy.outputs import map_tensors
 from saywhy.passes import counting
 from saywhy.saliency import saliency
 from saywhy.seen import BLACK_BOX_MASKS, attend, tapped
+from saywhy.wrappers import OneByOne
 
 PHOTO = np.ascontiguousarray((tiny.images(1, seed=3)[0] * 255).byte().permute(1, 2, 0).numpy())
 SCORES, FEATURES = tiny.CLASSES, 8
@@ -182,6 +183,29 @@ def test_a_network_that_cannot_be_read_is_asked_for_its_scores_and_the_record_sa
     for asked in (lambda: saliency(clf, tiny.images(1)), lambda: clf.point):
         with pytest.raises(UsageError, match=r"rise, occlusion"):
             asked()
+
+
+class Keyed(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return {"logits": self.net(x), "hidden": (Named(x, x), None)}
+
+
+def test_a_network_whose_int8_scales_depend_on_the_batch_is_asked_one_by_one():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = quantised()
+    images = tiny.images(3) * torch.tensor([0.1, 0.5, 1.0])[:, None, None, None]
+    alone = torch.cat([net(image) for image in images.split(1)])
+    assert not torch.equal(net(images), alone), "alone and beside others its answers differ"
+    clf = saywhy.load_classifier(net, size=tiny.SIDE)
+    assert torch.equal(clf.logits(images), torch.cat([clf.logits(image) for image in images.split(1)]))
+    assert any("one image at a time" in note for note in clf.notes)
+    assert torch.equal(OneByOne(Keyed(net))(images)["logits"], OneByOne(net)(images))
+    assert saywhy.explain(clf, PHOTO, fast=True).saliency.method == "rise"
 
 
 def test_a_forward_under_no_grad_has_gradients_all_the_same():

@@ -247,3 +247,24 @@ def test_folders_that_are_numbers_are_refused_only_where_two_orders_are_possible
 
     assert is_refused(numbers(None)) == refused
     assert not is_refused(numbers(("0", "1", "10", "2"))), "where the classes are named there is one order"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {1: "egret", 0: "heron"},
+        {"1": "heron", "2": "egret"},
+        {"egret": 1, "heron": 0},
+        {"id2label": {"0": "heron", "1": "egret"}},
+    ],
+)
+def test_a_dict_of_names_is_read_as_its_file_would_be(given: dict) -> None:
+    clf = load_classifier(lambda x: x.mean((2, 3))[:, :2] * 9, size=16, classes=given)
+    assert clf.class_names == ("heron", "egret")
+    assert any("0 heron, 1 egret" in note for note in clf.notes)
+
+
+@pytest.mark.parametrize("wrong", [7, [], {}, {3: "heron", 4: "egret"}, {"heron": "egret"}])
+def test_what_holds_no_names_is_refused(wrong: object) -> None:
+    with pytest.raises(UsageError, match=r"classes|the given dict"):
+        load_classifier(lambda x: x.mean((2, 3))[:, :2] * 9, size=16, classes=wrong)

@@ -14,6 +14,8 @@ Window = tuple[float, float]
 Values = NDArray[np.generic]
 
 BITS = (8, 10, 12, 14, 16)
+FLOATS = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+BEYOND = 0.03  # of their upper end: a float that bicubic resampling threw past it is no sign of a wider range
 SAY = "say --range LOW HIGH if that is wrong"
 
 
@@ -55,10 +57,11 @@ def to_unit(values: Values, window: Window | None, name: str) -> tuple[NDArray[n
 def window_of(lowest: float, highest: float, kind: str) -> Window:
     """What becomes black and white where nobody said: the smallest of the usual ranges that holds all values.
 
-    Whole numbers: 8, 10, 12, 14 or 16 bits. Floats: [0, 1], then the same. What is below 0 (Hounsfield units) or above
-    16 bits has no usual range: its own lowest and highest value are taken.
+    Whole numbers: 8, 10, 12, 14 or 16 bits. Floats: [0, 1], [-1, 1] and [0, 255], each with what resampling throws
+    beyond its ends, then the same. What else is below 0 (Hounsfield units) or above 16 bits has no usual range: its own
+    lowest and highest value are taken.
     """
-    if lowest < 0:
-        return lowest, highest
-    tops = [*([1.0] if kind == "f" else []), *(float(2**bits - 1) for bits in BITS)]
-    return next(((0.0, top) for top in tops if highest <= top), (lowest, highest))
+    bits = [(0.0, float(2**n - 1), 0.0) for n in BITS]
+    usual = [*((a, b, BEYOND * b) for a, b in FLOATS), *bits] if kind == "f" else bits
+    own = (lowest, highest)
+    return next(((a, b) for a, b, beyond in usual if a - beyond <= lowest and highest <= b + beyond), own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from saywhy.errors import UsageError
 
+DYNAMIC = "torch.ao.nn.quantized.dynamic"  # layers that choose their scale by all that they are given
+SINGLY = "its int8 layers choose their scale by the whole batch: it is asked about one image at a time"
 TAKES = {nn.Conv1d: "signals (N, {}, T)", nn.Conv2d: "images of {} channels", nn.Conv3d: "volumes of {} channels"}
 
 
@@ -30,6 +33,35 @@ def original(net: Any) -> Any:
         return original(net.module)
     compiled = isinstance(net, nn.Module) and type(net).__name__ == "OptimizedModule"
     return original(net._orig_mod) if compiled else net
+
+
+class OneByOne(nn.Module):
+    """A network that is asked about one image at a time, whatever the batch."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Any:
+        """What the network answers, of any form that `outputs` reads, with the images' axis first."""
+        return _joined([self.net(image) for image in torch.split(images, 1)])
+
+
+def _joined(answers: list[Any]) -> Any:
+    first = answers[0]
+    if isinstance(first, Tensor):
+        return torch.cat(answers)
+    if isinstance(first, Mapping):
+        return {key: _joined([answer[key] for answer in answers]) for key in first}
+    if not isinstance(first, tuple):
+        return first
+    parts = [_joined(list(part)) for part in zip(*answers, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+
+
+def is_dynamic(net: object) -> bool:
+    """Whether a network's answer to one image depends on its batch, because it was quantised dynamically."""
+    return isinstance(net, nn.Module) and any(type(m).__module__.startswith(DYNAMIC) for m in net.modules())
 
 
 def device_of(net: object) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
 from saywhy.image import SUFFIXES
-from saywhy.wrappers import original
+from saywhy.wrappers import SINGLY, OneByOne, is_dynamic, original
 from saywhy.zoo.bound import bind, check_one_input
 from saywhy.zoo.class_names import Names, twice
 from saywhy.zoo.config import CONFIG, Found, Options, imagenet_classes, make_options, read_toml, resized
@@ -65,7 +65,7 @@ def load_classifier(
     spec: str | Path | nn.Module | Callable[[Tensor], Tensor] | Classifier = DEFAULT,
     *,
     weights: str | Path | None = None,
-    classes: str | Path | Sequence[str] | None = None,
+    classes: str | Path | Sequence[str] | Mapping[Any, Any] | None = None,
     size: int | tuple[int, int] | None = None,
     resize: int | None = None,
     interpolation: str | None = None,
@@ -198,6 +198,8 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
     if isinstance(found, Classifier):
         return _adjusted(found, options)
     net, device = original(found.net), options.device or "cpu"
+    if is_dynamic(net):
+        net, found = OneByOne(net), replace(found, notes=(*found.notes, SINGLY))
     if isinstance(net, nn.Module):
         tensors = [*net.parameters(), *net.buffers()]
         device = options.device or (str(tensors[0].device) if tensors else "cpu")

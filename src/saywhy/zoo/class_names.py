@@ -67,6 +67,17 @@ def read_classes(path: Path) -> Names:
     return _named(names, path, form)
 
 
+def names_of(value: Mapping[Any, Any]) -> Names:
+    """The class names of a dict, in any form that a JSON file has.
+
+    Raises:
+        UsageError: as `read_classes`.
+    """
+    given = Path("the given dict")
+    names, form = _of_value(given, value)
+    return _named(names, given, form)
+
+
 def _named(entries: Sequence[Entry], path: Path, form: str) -> Names:
     ids, names = zip(*map(_apart, entries), strict=True) if entries else ((), ())
     if not names or not all(names):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -16,7 +16,7 @@ from saywhy.classifier import Activation
 from saywhy.errors import UsageError, unknown
 from saywhy.framing import COLOURS, RESAMPLE
 from saywhy.image import Preprocess
-from saywhy.zoo.class_names import Names, read_classes
+from saywhy.zoo.class_names import Names, names_of, read_classes
 
 CONFIG = "model.toml"
 INTERPOLATIONS = tuple(RESAMPLE)
@@ -130,9 +130,10 @@ def _path(key: str, value: Any, folder: Path | None) -> Any:
 def _classes(key: str, value: Any, folder: Path | None) -> Sequence[str]:
     if isinstance(value, (str, Path)):
         return read_classes(Path(value) if folder is None else folder / value)
-    names = [str(v) for v in value]
-    if not names:
-        raise UsageError("classes must be a file or a list of names, and not empty")
+    if isinstance(value, Mapping):
+        return names_of(value)
+    if not isinstance(value, Iterable) or not (names := [str(v) for v in value]):
+        raise UsageError(f"classes must be a file, a list of names or a dict of indices, and not empty; got {value!r}")
     return names
 
 
