@@ -14,6 +14,7 @@ from torch import Tensor
 
 from saywhy.classifier import check_images
 from saywhy.errors import UsageError, unknown
+from saywhy.spaces.pretrained import Pair, open_clip_pair, transformers_pair
 from saywhy.spaces.towers import load_own
 from saywhy.spaces.wordbook import NAME as LEXICAL
 from saywhy.spaces.wordbook import load_words, seen_by
@@ -116,11 +117,28 @@ def _lexical(rest: str, clf: Classifier | None) -> TextSpace:
     )  # fmt: skip
 
 
+def _pretrained(row: str, load: Callable[[str], Pair]) -> Callable[[str, Classifier | None], TextSpace]:
+    def made(rest: str, clf: Classifier | None) -> TextSpace:
+        pair = load(rest)
+        return TextSpace(
+            f"{row}:{rest}", pair.images, pair.texts, pair.scale, pair.bias, pair.fingerprint,
+            "whatever it was trained on",
+        )  # fmt: skip
+
+    return made
+
+
 TEXT_SPACES: dict[str, SpaceRow] = {
     "own": SpaceRow("trained here on captions of painted birds; knows their words and no others", _own),
     LEXICAL: SpaceRow(
         "the names of ImageNet's classes, their kinds and parts, by the probabilities of the classifier itself",
         _lexical,
+    ),
+    "clip": SpaceRow(
+        '"clip:MODEL/WEIGHTS": a model of open_clip, if that is installed', _pretrained("clip", open_clip_pair)
+    ),
+    "hf": SpaceRow(
+        '"hf:ID": a CLIP or SigLIP of transformers, by hub id or folder', _pretrained("hf", transformers_pair)
     ),
 }
 
