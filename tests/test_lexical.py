@@ -252,6 +252,16 @@ def test_a_piece_is_called_by_its_kind_only_if_the_whole_picture_says_so_too(dog
     assert found.of(regions[:0]) == []
 
 
+def test_the_classes_may_come_in_any_order(dogs: Classifier, scene: tuple) -> None:
+    turned = Names(reversed(imagenet_classes()))
+    turned.ids = tuple(reversed(imagenet_classes().ids))
+    other = named(Loud({(1, 0, 0): [999 - c for c in DOGS], (0, 1, 0): [999 - c for c in CARS]}), turned)
+    a, b = (calling(clf, scene[0]).of(scene[1])[0] for clf in (dogs, other))
+    assert (
+        a is not None and b is not None and a.text == b.text and a.confidence == pytest.approx(b.confidence, abs=1e-5)
+    )
+
+
 def test_a_region_alone_is_closer_and_before_a_blur(scene: tuple) -> None:
     image, regions = scene
     shown = alone(image, regions)
