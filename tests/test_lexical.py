@@ -303,7 +303,7 @@ def test_explain_says_the_name_its_route_and_its_certainty_for_a_pass_a_region(s
     assert meter.forward_passes == len(regions)
 
 
-def test_sentences_and_pages_are_of_the_name_and_the_record_has_its_route(
+def test_words_are_guesses_on_the_page_and_in_the_record_and_in_no_sentence(
     dogs: Classifier,
 ) -> None:
     image = photo_of((0, 0, 0), [(slice(4, 20), slice(4, 22), (1, 0, 0))])
@@ -313,8 +313,9 @@ def test_sentences_and_pages_are_of_the_name_and_the_record_has_its_route(
     called = [c for c in e.concepts if c.name]
     assert called and {(c.name, c.name_route) for c in called} == {("part of the dog", "lexical")}
     assert all(c.name_confidence is not None and c.name_confidence >= LEAST for c in called)
-    assert "the part of the dog" in e.text and parse_all(e.text)
-    assert "by what the model makes of it alone" in e._repr_html_()
+    assert "part of the dog" not in e.text and parse_all(e.text), "a guess stands in no sentence"
+    page = e._repr_html_()
+    assert "Perhaps part of the dog: " in page and "by what the model makes of it alone" in page
     assert saywhy.Explanation.from_dict(e.to_dict()).to_dict() == e.to_dict()
 
 

@@ -36,6 +36,10 @@ Place = Literal[
 Size = Literal["small", "large"]
 Shade = Literal["light", "dark"]
 Route = Literal["given", "shown", "lexical"]
+SPOKEN: tuple[Route, ...] = (
+    "given",
+    "shown",
+)  # routes whose names stand in sentences; a word is a guess, and told as one
 Unit = Literal["probability", "log-odds"]
 SaliencyStatus = Literal["ok", "flat", "all_negative", "not_finite"]
 

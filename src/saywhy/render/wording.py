@@ -6,7 +6,17 @@ import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from saywhy.explanation import NEAR, PRESENT, ClassScore, ConceptRecord, Explanation, ModelRecord, Run, SaliencyRecord
+from saywhy.explanation import (
+    NEAR,
+    PRESENT,
+    SPOKEN,
+    ClassScore,
+    ConceptRecord,
+    Explanation,
+    ModelRecord,
+    Run,
+    SaliencyRecord,
+)
 
 # The rest of the picture "alone suffices" from this share of the full score on.
 SURROUNDINGS_SUFFICE = 0.5
@@ -74,13 +84,14 @@ def label_of(concept: ConceptRecord) -> str:
     that it was not confirmed, if so."""
     beside = f", {concept.beside.relation} region {concept.beside.region}" if concept.beside else ""
     unsure = "" if concept.confirmed else " (not confirmed)"
-    return f"{clean(concept.name or f'{concept.look} patch')}, {concept.place}{beside}{unsure}"
+    name = concept.name if concept.name_route in SPOKEN else None
+    return f"{clean(name or f'{concept.look} patch')}, {concept.place}{beside}{unsure}"
 
 
 NAMED = {
-    "given": "{} of it is of the concept that was given this name",
-    "shown": "It is called so with {} certainty, as shown",
-    "lexical": "It is called so with {} certainty, by what the model makes of it alone and of the whole picture",
+    "given": "{sure} of it is of the concept that was given this name",
+    "shown": "It is called so with {sure} certainty, as shown",
+    "lexical": "Perhaps {name}: {sure} sure, by what the model makes of it alone and of the whole picture",
 }
 
 
@@ -88,7 +99,7 @@ def name_sure(concept: ConceptRecord) -> str:
     """Where a region's name comes from and how sure it is, "" if it has none."""
     if concept.name_route is None or concept.name_confidence is None:
         return ""
-    return NAMED[concept.name_route].format(percent(concept.name_confidence))
+    return NAMED[concept.name_route].format(sure=percent(concept.name_confidence), name=clean(concept.name or ""))
 
 
 def file_name(explanation: Explanation) -> str:
