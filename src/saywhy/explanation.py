@@ -36,10 +36,7 @@ Place = Literal[
 Size = Literal["small", "large"]
 Shade = Literal["light", "dark"]
 Route = Literal["given", "shown", "lexical"]
-SPOKEN: tuple[Route, ...] = (
-    "given",
-    "shown",
-)  # routes whose names stand in sentences; a word is a guess, and told as one
+GUESSED: tuple[Route, ...] = ("lexical",)  # routes whose names are guesses, and stand in no sentence
 Unit = Literal["probability", "log-odds"]
 SaliencyStatus = Literal["ok", "flat", "all_negative", "not_finite"]
 

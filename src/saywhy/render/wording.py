@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from saywhy.explanation import (
+    GUESSED,
     NEAR,
     PRESENT,
-    SPOKEN,
     ClassScore,
     ConceptRecord,
     Explanation,
@@ -84,7 +84,7 @@ def label_of(concept: ConceptRecord) -> str:
     that it was not confirmed, if so."""
     beside = f", {concept.beside.relation} region {concept.beside.region}" if concept.beside else ""
     unsure = "" if concept.confirmed else " (not confirmed)"
-    name = concept.name if concept.name_route in SPOKEN else None
+    name = None if concept.name_route in GUESSED else concept.name
     return f"{clean(name or f'{concept.look} patch')}, {concept.place}{beside}{unsure}"
 
 
