@@ -389,6 +389,7 @@ def test_every_way_makes_a_bank_of_a_network_with_a_few_pictures(way, net, tmp_p
 def test_one_picture_is_enough_for_a_bank_that_says_how_little_it_knows(clf, photos):
     bank, _ = make_bank(clf, find_images(photos)[:1], SMALL)
     assert bank.card["held_out"] == 0 and bank.card["stability"]["halves"] is None
+    assert bank.card["cells"]["agrees"] is None, "nothing was held out"
     assert all(r.pictures == 1 and r.low is None and r.p == 1 and not r.counts for r in bank.relevance)
     assert "one picture" in gallery(bank)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 import oracles as oracle
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
-from saywhy.explanation import ColourShare
+from saywhy.explanation import ColourShare, RegionName
 from saywhy.image import Bools, Preprocess
 from saywhy.intervene import remembering
 from saywhy.language import Appearance
@@ -446,6 +448,11 @@ def test_no_two_regions_are_called_alike(seed: int) -> None:
     words = told_apart([RegionWords(str(i + 1), 0.01, red, "centre") for i in range(8)], masks)
     told = [None if w.beside is None else (w.beside.relation, w.beside.region) for w in words]
     assert told[0] is None and len(set(told)) == 8
+    guesses = [RegionName("part of the dog", 0.9, "lexical"), None] * 4
+    guessed = told_apart([RegionWords(str(i + 1), 0.01, red, "centre", name=n) for i, n in enumerate(guesses)], masks)
+    assert [w.beside for w in guessed] == [w.beside for w in words], "what stands in no sentence tells nothing apart"
+    shown = [replace(w, name=RegionName("beak", 0.9, "shown"), beside=None) for w in words[:2]]
+    assert [w.beside for w in told_apart([shown[0], replace(words[1], beside=None)], masks[:2])] == [None, None]
     for w, mask in zip(words[1:], masks[1:], strict=True):
         assert w.beside is not None
         (y0, x0), (y1, x1) = (np.argwhere(m).mean(0) for m in (mask, masks[int(w.beside.region) - 1]))

@@ -67,8 +67,9 @@ def some_cells(picture: Tensor, maps: Sequence[Tensor], labels: Tensor, pictures
     return Cells(x[order], labels.flatten()[order])
 
 
-def learned(layers: Sequence[str], cells: Sequence[Cells], k: int, seed: int) -> tuple[CellHead, float]:
-    """A head that was taught by the cells of most pictures (of a few by all), and how often it agrees with the others.
+def learned(layers: Sequence[str], cells: Sequence[Cells], k: int, seed: int) -> tuple[CellHead, float | None]:
+    """A head that was taught by the cells of most pictures, and how often it agrees with the others; of a few by all,
+    and nobody knows.
 
     Source: US 2025/0259436 A1, [0020]: a network learns the features of concepts and classifies pixels by them.
     """
@@ -80,6 +81,8 @@ def learned(layers: Sequence[str], cells: Sequence[Cells], k: int, seed: int) ->
     config = replace(LEARNING, seed=seed, batch_size=max(1, min(LEARNING.batch_size, len(X) // 8)))
     fit(head, lambda x: {"loss": F.cross_entropy(SHARPNESS * head(x[0]), x[1])}, TensorDataset(X, labels), config)
     found = CellHead(tuple(layers), SHARPNESS * head.weight.detach(), SHARPNESS * head.bias.detach())
+    if few:
+        return found, None
     X, labels = _together(cells[::HELD_OUT], k)
     return found, float(((X @ found.weights.T + found.bias).argmax(dim=1) == labels).float().mean())
 

@@ -64,7 +64,7 @@ class ConceptsFound:
 
 def find_concepts(bank: ConceptBank, seen: Seen, which: Sequence[int] | None = None) -> ConceptsFound:
     """Where the concepts of a bank are in a picture, and what taking out each does: of those that count for a candidate
-    class, or of `which`. A tail pass for each, and one more pass where the bank's layer was not tapped."""
+    class, or of `which`. A tail pass for each, and one more pass where a layer of the bank was not tapped."""
     needed = list(dict.fromkeys([bank.layer, *bank.cells.layers]))
     tap = seen.tap if set(needed) <= set(seen.tap.points) else seen.tap.clf.tap(seen.tap.images, needed)
     maps = tap.maps(bank.layer)[0].cpu()

@@ -82,8 +82,9 @@ def studied(clf: Classifier, bank: ConceptBank, found: Gathered, seed: int, tell
     )  # fmt: skip
 
 
-def _told_of_cells(head: CellHead, cells: Sequence[Cells], agrees: float) -> dict[str, Any]:
-    return {"layers": list(head.layers), "learned_from": sum(len(c.labels) for c in cells), "agrees": round(agrees, 4)}
+def _told_of_cells(head: CellHead, cells: Sequence[Cells], agrees: float | None) -> dict[str, Any]:
+    known = None if agrees is None else round(agrees, 4)
+    return {"layers": list(head.layers), "learned_from": sum(len(c.labels) for c in cells), "agrees": known}
 
 
 def _some_of_each_class(predicted: Sequence[int], seed: int) -> list[int]:

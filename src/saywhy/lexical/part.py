@@ -22,7 +22,7 @@ from saywhy.parts import Confirmed, Face, Request
 from saywhy.seen import Seen
 from saywhy.spaces.wordbook import load_words
 
-LEAST = 0.5  # from here on nine of ten names are right (benchmarks/names_lexical.py)
+LEAST = 0.5  # from here on four of five words are right of their regions (benchmarks/names_lexical.py)
 NEAR = 0.9  # of the surest kind's certainty: of kinds that have this, the narrowest is said
 MARGIN = 0.15  # around a region, of its longer side
 CLOSEST = 0.3  # of the view's side: nothing is looked at closer
@@ -107,7 +107,7 @@ def find(part: None, seen: Seen, earlier: Mapping[str, object], asked: Request) 
 
 
 def confirm(found: Calling, seen: Seen, runs: Sequence[Confirming]) -> Confirmed:
-    """From which certainty on a name is said, and of how many words."""
+    """From which certainty on a word is told, and of how many."""
     return Confirmed(record={"route": "lexical", "words": len(found.kinds), "least": LEAST})
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from saywhy.explanation import GUESSED, Effect
+from saywhy.explanation import Effect
 from saywhy.language import verify
 from saywhy.language.appearance import look
 from saywhy.language.claims import Claim, Region
@@ -24,8 +24,8 @@ ALIKE = 2  # factor between the least and the most of a group: beyond it a group
 
 def _region(e: Evidence, i: int) -> Region:
     words = e.regions[i]
-    name = words.name.text if words.name and words.name.route not in GUESSED else ""
-    return Region(words.id, "" if name else look(words.appearance, words.shade), words.place, words.beside, name)
+    seen = "" if words.spoken else look(words.appearance, words.shade)
+    return Region(words.id, seen, words.place, words.beside, words.spoken)
 
 
 def _numbers(m: Measured) -> dict[str, int | str]:

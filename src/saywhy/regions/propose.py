@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from saywhy.explanation import PRESENT, Beside, ClassScore, RegionName, Shade, Unit
+from saywhy.explanation import GUESSED, PRESENT, Beside, ClassScore, RegionName, Shade, Unit
 from saywhy.language.appearance import Appearance
 from saywhy.language.verify import Confirming, Measured, losses, runs_of
 from saywhy.parts import Act
@@ -29,6 +29,11 @@ class RegionWords:
     beside: Beside | None = None
     name: RegionName | None = None
     concept: str | None = None
+
+    @property
+    def spoken(self) -> str:
+        """The name that sentences call it by; "" without one, or where it is a guess."""
+        return self.name.text if self.name and self.name.route not in GUESSED else ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,7 +62,7 @@ def told_apart(words: Sequence[RegionWords], masks: Bools) -> tuple[RegionWords,
 
 
 def _called(w: RegionWords) -> tuple[str, str]:
-    return w.name.text if w.name else look(w.appearance, w.shade), w.place
+    return w.spoken or look(w.appearance, w.shade), w.place
 
 
 def _told(w: RegionWords) -> tuple[object, ...]:
