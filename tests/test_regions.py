@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from saywhy.intervene import remembering
 from saywhy.language import Appearance
 from saywhy.language.verify import interval
 from saywhy.passes import counting
-from saywhy.players import Tree, patches, players, touching, ward
+from saywhy.players import Reals, Tree, patches, players, touching, ward
 from saywhy.regions.choice import Hidden, Side, ask, chosen, fallen, hide_each, sides
+from saywhy.regions.narrow import halves, narrowed
 from saywhy.regions.noise import Noise, asked_again
 from saywhy.regions.part import find_in
 from saywhy.regions.propose import RegionWords
@@ -344,6 +346,34 @@ def test_how_many_regions_is_asked_for_at_most_and_never_beyond_eight() -> None:
     for wrong in (0, 9):
         with pytest.raises(UsageError, match="1 to 8"):
             find_in(clf, image, asked(clf, image), 0, count=wrong)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_region_is_narrowed_to_what_takes_its_loss_in_every_way_and_a_half_that_fails_in_one_is_not_asked_again(
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    lab, whole, (ys, xs) = rng.normal(0, 2, (24, 24, 3)), np.ones((24, 24), dtype=bool), np.mgrid[:24, :24]
+    lab[:, 12:] += 40
+    spots = [(6, 5), (6, 5) if seed % 2 else (rng.integers(24), rng.integers(24))]  # alike, or perhaps of two halves
+    causes = np.array([np.exp(-((ys - y) ** 2 + (xs - x) ** 2) / 8) for y, x in spots])
+    asked = [0, 0]
+
+    def way(n: int, masks: Bools) -> Reals:
+        asked[n] += len(masks)
+        return np.asarray((masks * causes[n]).sum((1, 2)) / max(causes[n].sum(), 1e-9))
+
+    found = narrowed([partial(way, 0), partial(way, 1)], lab, whole, 1.0)
+    want, loss, plain = whole, 1.0, 0
+    for _ in range(3):
+        both = halves(lab, want)
+        lost = [min(float((m * c).sum() / max(c.sum(), 1e-9)) for c in causes) for m in both]
+        plain += len(both)
+        if not both or max(lost) < 0.8 * loss:
+            break
+        want, loss = both[int(np.argmax(lost))], max(lost)
+    assert np.array_equal(found, want) and asked[0] == plain > asked[1] > 0
+    assert seed % 2 == 0 or found.mean() < 0.5, "where one half does it all"
 
 
 def test_a_cause_far_smaller_than_a_leaf_is_narrowed_to() -> None:
