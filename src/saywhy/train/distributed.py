@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -30,7 +31,19 @@ def launched() -> Iterator[None]:
     gpus, here = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if gpus:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % gpus)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus >= here else "gloo")
+    with joined("cpu:gloo,cuda:nccl" if gpus >= here else "gloo"):
+        yield
+
+
+@contextmanager
+def joined(backend: str, **how: Any) -> Iterator[None]:
+    """A process group, of which nothing is left afterwards.
+
+    The functions of `torch.distributed.nn` keep the group that is there when they are first imported (an optimiser
+    imports them), in their defaults; its threads would then outlive it, and abort a Python that ends before they do.
+    """
+    import_module("torch.distributed.nn")
+    dist.init_process_group(backend, **how)
     try:
         yield
     finally:
