@@ -38,6 +38,15 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(str(v) for v in row) + " |" for row in rows)])
 
 
+def between(page: Path, text: str, start: str = "<!-- tables -->", stop: str = "<!-- end of tables -->") -> None:
+    """Puts a text between two marks of a page; what is written around them by hand stays."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(start)
+    _, found, after = rest.partition(stop)
+    if not found:
+        raise SystemExit(f"{page}: no {start} with a {stop} after it")
+    page.write_text(f"{before}{start}\n\n{text}\n\n{stop}{after}", encoding="utf-8")
+
+
 def mark(good: bool) -> str:
     return "met" if good else "**missed**"
 

@@ -159,3 +159,7 @@ def test_training_writes_weights_that_load_with_a_card(tmp_path, monkeypatch):
     net, again = load_own(tmp_path)
     assert again == json.loads((tmp_path / "own.json").read_text()) and again["fingerprint"] == card["fingerprint"]
     assert net.texts(["red breast"]).shape == (1, 128) and card["training"]["epochs"] == 1
+    shipped = load_own()[1]
+    assert shipped.keys() == card.keys() and shipped["test"].keys() == card["test"].keys()
+    for key in ("name", "what", "speaks_of", "licence", "command", "seed", "labels", "phrases"):
+        assert shipped[key] == card[key]

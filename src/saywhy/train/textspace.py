@@ -30,7 +30,7 @@ from saywhy.aviary.vocabulary import ADJECTIVES, NOUNS, name_of, said_of
 from saywhy.spaces.towers import NAME, Towers, untrained, weights_folder, words_of
 from saywhy.train.aviary import varied
 from saywhy.train.loop import Config, Step, fit
-from saywhy.train.pictures import Pictures, cache_folder, pictures
+from saywhy.train.pictures import SPLIT_NAMES, Pictures, cache_folder, pictures
 
 SEED = 2027  # of the pictures: not the one of the classifiers
 PICTURES = 9600
@@ -155,11 +155,9 @@ def build(
 ) -> dict[str, Any]:
     """Trains the towers, and writes their weights and card; the card."""
     start = time.process_time()
-    shown = pictures(count, seed=SEED, told=told)
-    said = all_spoken(len(shown))
-    known = sorted({name for one in said for claims in (one.facts, *(c for _, c in one.texts)) for name in claims})
-    vocabulary = sorted({word for one in said for text, _ in one.texts for word in words_of(text)})
-    sets = {s: _pairs(shown, said, known, s) for s in ("train", "val", "test")}
+    sets = pairs(told, count=count)
+    vocabulary = sorted({word for some in sets.values() for one in some.said for text, _ in one.texts
+                         for word in words_of(text)})  # fmt: skip
     net = untrained(vocabulary, SEED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     history: list[dict[str, float]] = []
     best = 0.0
@@ -184,9 +182,13 @@ def build(
     return card
 
 
-def _pairs(shown: Pictures, said: Sequence[Spoken], known: Sequence[str], split: str) -> Pairs:
-    rows = [n for n in range(len(shown)) if shown.splits[n] == ("train", "val", "test").index(split)]
-    return Pairs(shown.where(np.array(rows)), [said[n] for n in rows], known)
+def pairs(told: Callable[[str], None] = print, *, count: int = PICTURES) -> dict[str, Pairs]:
+    """The pictures 0 to count - 1 with what is said of them, by split: train, val and test."""
+    shown = pictures(count, seed=SEED, told=told)
+    said = all_spoken(len(shown))
+    known = sorted({name for one in said for claims in (one.facts, *(c for _, c in one.texts)) for name in claims})
+    rows = {split: np.flatnonzero(shown.splits == n) for n, split in enumerate(SPLIT_NAMES)}
+    return {split: Pairs(shown.where(of), [said[n] for n in of], known) for split, of in rows.items()}
 
 
 def _card(words: Sequence[str], state: dict[str, Tensor], test: dict[str, Any]) -> dict[str, Any]:
@@ -233,6 +235,8 @@ def measured(net: Towers, test: Pairs) -> dict[str, Any]:
         "first_is_true": {
             "caption": round(float(true.T.float().gather(1, likeness.T.argmax(1)[:, None]).mean()), 4),
             "picture": round(float(true.float().gather(1, likeness.argmax(1)[:, None]).mean()), 4),
+            "chance": round(float(true.float().mean()), 4),
+            "captions_that_are_first": len(set(likeness.argmax(1).tolist())),
         },
         "phrases": {
             "mean_average_precision": round(float(np.mean(list(precision.values()))), 4),
