@@ -47,8 +47,8 @@ def page_of(test: dict[str, Any]) -> str:
         f"On {test['pictures']} pictures that it was not trained with:\n\n"
         f"{table(('what', 'found', 'chance'), rows)}\n\n"
         "Many captions are true of several pictures, so that the right one need not be the first. Nearest to a\n"
-        f"picture are short captions that are true of many: {first['captions_that_are_first']} of the {among} come first "
-        f"for all pictures.\nWorst are {worst} (average precision)."
+        f"picture are short captions that are true of many: {first['captions_that_are_first']} of the {among} come "
+        f"first for all pictures.\nWorst are {worst} (average precision)."
     )
 
 
