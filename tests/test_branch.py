@@ -299,6 +299,38 @@ def test_the_same_seed_teaches_the_same_branch_and_ways_differ(clf, photos):
     assert not torch.equal(one.net.last.weight, other.net.last.weight) and other.card["way"] == "vectors"
 
 
+@pytest.mark.parametrize(
+    ("place", "goes_on"),
+    [
+        ("looking at pictures: 8", "looking at pictures: 6 of 24"),
+        ("epoch 3", "epoch 3"),
+        ("hiding patches from the text space: 8", "hiding patches from the text space: 6 of 24"),
+    ],
+)
+def test_an_interrupted_teaching_goes_on_where_it_was_to_the_same_branch(
+    clf, photos, tmp_path, monkeypatch, place, goes_on
+):
+    monkeypatch.setattr(learning, "SAVED", 5)
+    config = replace(learning.TEACHINGS["likeness"].config, epochs=4)
+    monkeypatch.setitem(learning.TEACHINGS, "likeness", replace(learning.TEACHINGS["likeness"], config=config))
+    file, straight, again = tmp_path / "branch.checkpoint.safetensors", [], []
+    whole = taught(clf, photos, tell=straight.append)[0]
+
+    def stop(step):
+        if step.startswith(place):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        taught(clf, photos, checkpoint=file, tell=stop)
+    branch = taught(clf, photos, checkpoint=file, tell=again.append)[0]
+    pairs = zip(whole.net.state_dict().values(), branch.net.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert torch.equal(branch.shares, whole.shares) and branch.card == whole.card
+    assert again[0].startswith(goes_on) and again == straight[-len(again) :]
+    with pytest.raises(UsageError, match="another run"):
+        taught(clf, photos, checkpoint=file, seed=1)
+
+
 def test_a_thousand_phrases_need_no_more_passes_than_one(clf, photos):
     branch, _ = taught(clf, photos)
     seen = look(clf, read(patchy(["red"], 5)), "red")

@@ -25,7 +25,7 @@ from saywhy import Classifier, Explainer, Preprocess
 from saywhy.cli import app
 from saywhy.collection import Item, find_images
 from saywhy.concepts import bank as banks
-from saywhy.concepts import cell_head, discovery, making, relevance
+from saywhy.concepts import cell_head, discovery, making, relevance, studying
 from saywhy.concepts import gather as gathering
 from saywhy.concepts.cell_head import CellHead, learned, some_cells
 from saywhy.concepts.discovery import ACTIVE, DISCOVERY, Basis, topk_sae
@@ -42,6 +42,7 @@ from saywhy.image import read
 from saywhy.parts import PARTS
 from saywhy.passes import counting
 from saywhy.seen import look
+from saywhy.train.checkpoint import beside, unfinished
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
 
@@ -344,25 +345,54 @@ def test_the_card_says_what_the_bank_was_made_of(clf, photos):
     assert -1 <= card["stability"]["halves"]["mean_cosine"] <= 1
 
 
-def test_an_interrupted_reading_goes_on(clf, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(gathering, "SAVED", 4)
-    items, file = find_images(photos), tmp_path / "concepts.checkpoint.safetensors"
-    whole = make_bank(clf, items, SMALL)[0]
+def killed_at(place):
+    """Hears the steps of a run, and ends it at the first that starts so."""
 
-    def stop(step):
-        if step.startswith("looking at pictures: 7"):
+    def tell(step):
+        if step.startswith(place):
             raise KeyboardInterrupt
 
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("place", "goes_on", "way"),
+    [
+        ("looking at pictures: 7", "looking at pictures: 5 of 12", SMALL),
+        ("finding 4 concepts", "finding 4 concepts in ", SMALL),
+        ("finding 4 concepts", "finding 4 concepts in ", Approach("dense", "topk-sae", counts=(2, 4))),
+        ("telling held-out", "telling held-out pictures by concepts", SMALL),
+        ("taking concepts out of pictures: 7", "taking concepts out of pictures: 5 of 12", SMALL),
+        ("learning which", "learning which concept each cell is of", SMALL),
+    ],
+)
+def test_an_interrupted_run_goes_on_where_it_was_to_the_same_bank(
+    clf, photos, tmp_path, monkeypatch, place, goes_on, way
+):
+    monkeypatch.setattr(gathering, "SAVED", 4)
+    monkeypatch.setattr(studying, "SAVED", 4)
+    items, file, straight, again = find_images(photos), tmp_path / "concepts.checkpoint.safetensors", [], []
+    whole = make_bank(clf, items, way, tell=straight.append)[0]
     with pytest.raises(KeyboardInterrupt):
-        make_bank(clf, items, SMALL, checkpoint=file, tell=stop)
-    steps = []
-    assert same(make_bank(clf, items, SMALL, checkpoint=file, tell=steps.append)[0], whole)
-    assert steps[0] == "looking at pictures: 5 of 12"
-    with pytest.raises(UsageError, match="another run"):
-        make_bank(clf, items, SMALL, checkpoint=file, seed=1)
-    file.write_bytes(b"no checkpoint")
+        make_bank(clf, items, way, checkpoint=file, tell=killed_at(place))
+    assert same(make_bank(clf, items, way, checkpoint=file, tell=again.append)[0], whole)
+    assert again[0].startswith(goes_on) and again == straight[-len(again) :]
+
+
+def test_steps_of_another_run_are_refused_and_those_of_a_run_that_ended_go(clf, photos, tmp_path):
+    items, file = find_images(photos), tmp_path / "concepts.checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        make_bank(clf, items, SMALL, checkpoint=file, tell=killed_at("learning which"))
+    for how in ({"seed": 1}, {"way": Approach("dense", "nmf", SMALL.counts)}, {"items": items[1:]}):
+        with pytest.raises(UsageError, match=r"another run.*delete the"):
+            make_bank(**{"clf": clf, "items": items, "way": SMALL, "checkpoint": file} | how)
+    beside(file, "looking-0").write_bytes(b"no checkpoint")
     with pytest.raises(UsageError, match="delete it"):
         make_bank(clf, items, SMALL, checkpoint=file)
+    for left in unfinished(file):
+        left.unlink()
+    Explainer.fit(clf, photos, ["concepts"], folder=tmp_path).save(tmp_path)
+    assert not unfinished(file)
 
 
 def test_memory_is_bounded_by_a_sample_of_each_picture(clf, photos, monkeypatch):

@@ -26,6 +26,7 @@ from saywhy.lcam import photos as photos_of
 from saywhy.lcam.fitting import RECIPES, Recipe, fit_lcam
 from saywhy.passes import counting
 from saywhy.saliency import saliency
+from saywhy.train.checkpoint import unfinished
 from saywhy.train.loop import Config
 
 SMALL = Recipe("small", Config(epochs=2, batch_size=4, lr=0.02, schedule="constant"), rank=2)
@@ -96,8 +97,8 @@ def test_a_refined_head_goes_on_with_masks_of_one_area_and_resumes_there(photos,
     assert {"lost", "left"} <= set(whole.fitted.history[0]) and [s["network"] for s in stages] == [0, 0, 1, 1, 2, 2]
     assert [s["steps"] for s in stages] == [2 * 2, 4 * 4] * 3  # 8 photos are trained on, and then a crop of each
     first = fit_lcam(clf, items, replace(recipe, then=replace(later, epochs=4)), checkpoint=file)
-    assert len(training.unfinished(file)) == 6 and same(state(first), state(whole))
-    training.unfinished(file)[-1].unlink()
+    assert len(unfinished(file)) == 6 and same(state(first), state(whole))
+    unfinished(file)[-1].unlink()
     assert same(state(fit_lcam(clf, items, recipe, checkpoint=file)), state(whole))
     assert not same(state(fit_lcam(clf, items, replace(recipe, crops=0))), state(whole))
     assert not same(state(fit_lcam(clf, items, REFINED)), state(whole))

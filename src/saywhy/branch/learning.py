@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,12 @@ from saywhy.intervene import Masked, content_seed, masked_answers
 from saywhy.locking import seeded
 from saywhy.spaces import TextSpace
 from saywhy.train.loop import Config, fit
+from saywhy.train.steps import Kept, Steps, drawn, mark
 
 CROPS, SIDES = 3, (0.5, 1.0)  # beside the whole picture and its mirror; their sides as shares of the picture's
 CELLS = 1024  # of a layer that are kept
+PICTURES = 5000  # at most; of more a part is drawn
+SAVED = 20  # pictures a step
 HELD_OUT = 0.15
 MASKED = 60  # pictures whose patches are hidden from the text space
 FILL, BATCH = "blur", 32
@@ -81,14 +85,13 @@ class Branch:
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """What was read of the pictures: inputs (M, Z), the teacher's vectors (M, d), the picture of each (M,), cells of
-    every layer, and some whole pictures (n, 3, H, W)."""
+    """What was read of the pictures: inputs (M, Z), the teacher's vectors (M, d), the picture of each (M,), and cells
+    of every layer."""
 
     z: Tensor
     seen: Tensor
     owners: Tensor
     cells: list[Tensor]
-    pictures: Tensor
     failures: tuple[tuple[str, str], ...]
 
     def __len__(self) -> int:
@@ -108,6 +111,8 @@ def teach(
 ) -> tuple[Branch, tuple[tuple[str, str], ...]]:  # fmt: skip
     """A branch of a classifier, and the pictures that could not be read. Same seed, same branch.
 
+    With `checkpoint` an interrupted run goes on where it was.
+
     Raises:
         UsageError: a black box, an unknown way, no phrase, or one that the text space does not know.
         InputError: none of the pictures can be read.
@@ -119,7 +124,10 @@ def teach(
         raise UsageError(f"the text space {space.name!r} brings no phrases of its own; say which: --phrases FILE")
     texts, points = space.encode_texts(said), shared_points(clf)
     layers = tuple(Level(p.path, p.grid.kind == "tokens", torch.zeros(1, p.channels)) for p in points)
-    views = look_at(clf, items, space, layers, seed, tell)
+    chosen = drawn(items, PICTURES, seed)
+    run = {"classifier": clf.fingerprint, "space": space.fingerprint, "phrases": mark(said), "way": way, "seed": seed}
+    steps = Steps(checkpoint, run | {"pictures": mark(item.path for item in chosen)})
+    views = look_at(clf, chosen, space, layers, seed, steps, tell)
     levels = tuple(replace(level, cells=cells) for level, cells in zip(layers, views.cells, strict=True))
     train, held = _split(views, seed)
     with seeded(seed):
@@ -136,27 +144,53 @@ def teach(
         net, levels, space.name, space.fingerprint, space.scale, space.bias, space.own_features, said, texts,
         torch.ones(len(levels)) / len(levels), clf.fingerprint,
     )  # fmt: skip
-    branch = replace(branch, shares=learned_shares(branch, clf, space, views.pictures, seed, tell))
+    pictures = torch.cat([_image(clf, chosen[n]) for n in torch.unique(views.owners)[:MASKED].tolist()])
+    branch = replace(branch, shares=learned_shares(branch, clf, space, pictures, seed, tell, steps))
     return replace(branch, card=_card(branch, clf, space, way, views, train, held)), views.failures
 
 
 def look_at(
-    clf: Classifier, items: Sequence[Item], space: TextSpace, layers: Sequence[Level], seed: int, tell: Tell
+    clf: Classifier,
+    items: Sequence[Item],
+    space: TextSpace,
+    layers: Sequence[Level],
+    seed: int,
+    steps: Steps,
+    tell: Tell,
 ) -> Views:
     """What both sides say of every picture, of its mirror and of crops; memory holds no maps but some cells."""
-    z, seen, pictures = [list[Tensor]() for _ in range(3)]
-    owners, failures = list[int](), list[tuple[str, str]]()
+    found = steps.each("looking", len(items), SAVED, partial(_look_at_some, clf, items, space, layers, seed, tell))
+    failures = tuple((path, why) for _, told in found for path, why in told["failures"])
+    read = [tensors for tensors, _ in found if tensors]
+    if not read:
+        raise InputError(f"none of {len(items)} pictures can be read; the first: {failures[0][1] if failures else '-'}")
+    z, seen = (torch.cat([tensors[name] for tensors in read]) for name in ("z", "seen"))
+    cells = [torch.cat([tensors[f"cells.{n}"] for tensors in read]) for n in range(len(layers))]
+    return Views(z, seen, torch.tensor([n for _, told in found for n in told["owners"]]), cells, failures)
+
+
+def _look_at_some(
+    clf: Classifier,
+    items: Sequence[Item],
+    space: TextSpace,
+    layers: Sequence[Level],
+    seed: int,
+    tell: Tell,
+    rows: range,
+) -> Kept:
+    """What both sides say of some of the pictures; nothing where none of them can be read."""
+    z, seen, owners, failures = list[Tensor](), list[Tensor](), list[int](), list[tuple[str, str]]()
     cells: list[list[Tensor]] = [[] for _ in layers]
     each = max(1, CELLS // max(1, len(items)))
-    for n, item in enumerate(items):
+    for n in rows:
         tell(f"looking at pictures: {n + 1} of {len(items)}")
         try:
-            images, _ = clf.prepare([clf.read(item.path)])
+            image = _image(clf, items[n])
         except InputError as e:
-            failures.append((str(item.path), str(e)))
+            failures.append((str(items[n].path), str(e)))
             continue
-        random = torch.Generator().manual_seed(content_seed(images[0], seed))
-        views = around(images, random)
+        random = torch.Generator().manual_seed(content_seed(image[0], seed))
+        views = around(image, random)
         read = readings(tapped_for(clf, views, layers), layers)
         z.append(pooled(read))
         seen.append(space.encode_images(views))
@@ -164,15 +198,17 @@ def look_at(
         for kept, maps in zip(cells, read, strict=True):
             every = maps[:1].flatten(2)[0].T
             kept.append(every[torch.randint(len(every), (each,), generator=random)])
-        if len(pictures) < MASKED:
-            pictures.append(images)
+    told = {"owners": owners, "failures": failures}
     if not z:
-        first = failures[0][1] if failures else "-"
-        raise InputError(f"none of {len(items)} pictures can be read; the first: {first}")
-    return Views(
-        torch.cat(z), torch.cat(seen), torch.tensor(owners), [torch.cat(kept) for kept in cells],
-        torch.cat(pictures), tuple(failures),
-    )  # fmt: skip
+        return {}, told
+    return {"z": torch.cat(z), "seen": torch.cat(seen)} | {
+        f"cells.{n}": torch.cat(c) for n, c in enumerate(cells)
+    }, told
+
+
+def _image(clf: Classifier, item: Item) -> Tensor:
+    """A picture as the classifier sees it (1, 3, H, W)."""
+    return clf.prepare([clf.read(item.path)])[0]
 
 
 def around(images: Tensor, random: torch.Generator) -> Tensor:
@@ -200,19 +236,37 @@ def _split(views: Views, seed: int) -> tuple[Views, Views]:
 # Layers in one.
 
 
-@torch.no_grad()
 def learned_shares(
-    branch: Branch, clf: Classifier, space: TextSpace, pictures: Tensor, seed: int, tell: Tell
-) -> Tensor:
+    branch: Branch, clf: Classifier, space: TextSpace, pictures: Tensor, seed: int, tell: Tell,
+    steps: Steps | None = None,
+) -> Tensor:  # fmt: skip
     """The share of each layer in a region (L,), in tenths. Nobody marks anything: of phrases that the text space finds
     true the patches are hidden one at a time, and the shares are those whose first patch costs it the most, measured by
     what the patch that costs most costs. Of equally good ones the most even.
 
     The pictures' own patches are what regions are made of; where no phrase is true, the layers count alike.
     """
-    L, told = len(branch.levels), []
-    for n, picture in enumerate(pictures):
+    hide = partial(_hide_each, branch, clf, space, pictures, seed, tell)
+    found = (steps or Steps()).each("hiding", len(pictures), SAVED, hide)
+    told = [(tensors[f"regions.{n}"], tensors[f"costs.{n}"]) for tensors, known in found for n in known["asked"]]
+    if not told:
+        return branch.shares
+    L = len(branch.levels)
+    grid = [torch.tensor(g) / TENTHS for g in product(range(TENTHS + 1), repeat=L) if sum(g) == TENTHS]
+    return max(grid, key=lambda shares: (round(_found(shares, told), 6), -float(shares.square().sum())))
+
+
+@torch.no_grad()
+def _hide_each(
+    branch: Branch, clf: Classifier, space: TextSpace, pictures: Tensor, seed: int, tell: Tell, rows: range
+) -> Kept:
+    """Of some pictures of which a phrase is true: each layer's regions on the patches (L, T, P), and what hiding each
+    patch costs each phrase (T, P), for its size."""
+    told: dict[str, Tensor] = {}
+    asked = []
+    for n in rows:
         tell(f"hiding patches from the text space: {n + 1} of {len(pictures)}")
+        picture = pictures[n]
         odds = space.log_odds(space.encode_images(picture[None]), branch.texts)[0]
         true = torch.nonzero(odds > 0)[:, 0].tolist()
         patches = patches_of(picture)
@@ -221,11 +275,10 @@ def learned_shares(
         without = space.log_odds(_without_each(picture, patches, space, seed), branch.texts[true])
         read = readings(tapped_for(clf, picture[None], branch.levels), branch.levels)
         heard = branch.hear([maps[0] for maps in read], branch.texts[true])
-        told.append((heard.on_patches(patches), (odds[true] - without).T / patches.sum(dim=(1, 2))))
-    if not told:
-        return branch.shares
-    grid = [torch.tensor(g) / TENTHS for g in product(range(TENTHS + 1), repeat=L) if sum(g) == TENTHS]
-    return max(grid, key=lambda shares: (round(_found(shares, told), 6), -float(shares.square().sum())))
+        told[f"regions.{n}"] = heard.on_patches(patches)
+        told[f"costs.{n}"] = (odds[true] - without).T / patches.sum(dim=(1, 2))
+        asked.append(n)
+    return told, {"asked": asked}
 
 
 def _without_each(picture: Tensor, patches: Tensor, space: TextSpace, seed: int) -> Tensor:

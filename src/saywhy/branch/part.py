@@ -22,6 +22,7 @@ from saywhy.language import Confirming
 from saywhy.parts import Confirmed, Face, Fitting, Made, Request
 from saywhy.seen import Seen
 from saywhy.spaces import text_space
+from saywhy.train.checkpoint import unfinished
 
 FILE = "branch.safetensors"
 TOLD = ("space", "space_fingerprint", "scale", "bias", "own_features", "phrases", "fingerprint")  # of a branch, as JSON
@@ -34,8 +35,7 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
         clf, items, space, how.phrases or space.phrases, how.preset,
         checkpoint=how.checkpoint, seed=how.seed, tell=how.tell,
     )  # fmt: skip
-    left = () if how.checkpoint is None or not how.checkpoint.exists() else (how.checkpoint,)
-    return Made(branch, _summary(branch), failures, leftovers=left)
+    return Made(branch, _summary(branch), failures, leftovers=unfinished(how.checkpoint))
 
 
 def _summary(branch: Branch) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from saywhy import files
 from saywhy.concepts.cell_head import CellHead
-from saywhy.concepts.discovery import DISCOVERY, Basis
+from saywhy.concepts.discovery import DISCOVERY, Basis, basis_of
 from saywhy.concepts.relevance import Relevance
 from saywhy.errors import InputError, UsageError, unknown
 
@@ -130,10 +130,9 @@ def labelled(near: Tensor, least: Tensor) -> Tensor:
 
 def save(bank: ConceptBank, folder: Path) -> dict[str, Any]:
     """Writes the files of a bank; gives the row of the explainer's listing."""
-    tensors = {"vectors": bank.basis.vectors, "offset": bank.basis.offset, "least": bank.least}
+    tensors = bank.basis.tensors | {"least": bank.least}
     if bank.head is not None:
         tensors |= {"head.weights": bank.head.weights, "head.bias": bank.head.bias}
-    tensors |= {f"inner.{name}": value for name, value in bank.basis.inner.items()}
     for id, row in zip(bank.ids, bank.exemplars, strict=False):
         for n, one in enumerate(row):
             tensors[f"exemplar.{id}.{n}"] = torch.frombuffer(bytearray(one.jpeg), dtype=torch.uint8)
@@ -198,8 +197,7 @@ def load(folder: Path, fingerprint: str | None = None) -> ConceptBank:
 def _bank(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ConceptBank:
     if told["method"] not in DISCOVERY:
         raise unknown("way to find concepts", told["method"], DISCOVERY)
-    inner = {name.removeprefix("inner."): value for name, value in tensors.items() if name.startswith("inner.")}
-    basis = Basis(told["method"], tensors["vectors"], tensors["offset"], inner)
+    basis = basis_of(told["method"], tensors)
     if not len(basis) == len(tensors["least"]) == len(told["exemplars"]):
         raise ValueError(f"{RECORD} and {TENSORS} are of different banks")
     return ConceptBank(

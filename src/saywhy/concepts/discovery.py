@@ -50,9 +50,21 @@ class Basis:
         inner = {name: value[order] if value.dim() else value for name, value in self.inner.items()}
         return replace(self, vectors=self.vectors[order], inner=inner)
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name, of which `basis_of` makes it again."""
+        inner = {f"inner.{name}": value for name, value in self.inner.items()}
+        return {"vectors": self.vectors, "offset": self.offset} | inner
+
     def told(self, codes: Tensor) -> Tensor:
         """The vectors (n, K) that codes (n, k) stand for."""
         return self.offset + codes @ self.vectors
+
+
+def basis_of(method: str, tensors: Mapping[str, Tensor]) -> Basis:
+    """The basis that has these `tensors`; others are left out."""
+    inner = {name.removeprefix("inner."): value for name, value in tensors.items() if name.startswith("inner.")}
+    return Basis(method, tensors["vectors"], tensors["offset"], inner)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.concepts.bank import ConceptBank
-from saywhy.concepts.discovery import DISCOVERY, Basis
+from saywhy.concepts.discovery import DISCOVERY, Basis, basis_of
 from saywhy.concepts.extraction import EXTRACTION
 from saywhy.concepts.fidelity import Fidelity, fewest, fidelities
 from saywhy.concepts.gather import Gathered, gather
@@ -27,6 +28,7 @@ from saywhy.concepts.likeness import carried, stability
 from saywhy.concepts.looking import bank_point, looked_at
 from saywhy.concepts.studying import drawn, studied
 from saywhy.errors import UsageError, no_inside, unknown
+from saywhy.train.steps import Kept, Steps, mark
 
 COUNTS = (8, 16, 32, 64)  # of concepts, tried
 FEW_VECTORS = 4  # vectors a concept, at least
@@ -71,8 +73,8 @@ def make_bank(
 ) -> tuple[ConceptBank, tuple[tuple[str, str], ...]]:
     """A bank from pictures, and the pictures that could not be read, each with the reason. Same seed, same bank.
 
-    `init` is a bank whose names go to the concepts that are like theirs. With `checkpoint` an interrupted reading goes
-    on where it was.
+    `init` is a bank whose names go to the concepts that are like theirs. With `checkpoint` an interrupted run goes on
+    where it was.
 
     Raises:
         UsageError: a black box, an unknown way, activations that are the same everywhere.
@@ -81,22 +83,23 @@ def make_bank(
     way = _way(way)
     if not clf.white_box:
         raise no_inside("activations to find concepts in", "its regions are explained without concepts")
-    found = gather(clf, items, way.extraction, seed=seed, checkpoint=checkpoint, tell=tell)
+    steps = Steps(checkpoint, _run(clf, items, way, seed))
+    found = gather(clf, items, way.extraction, seed=seed, steps=steps, tell=tell)
     X = found.vectors
     _check_varied(clf, X)
     kept, held = _split(len(found.items), seed)
     mine = torch.isin(found.owners, kept)
     own, owners = X[mine], found.owners[mine]
-    bases = {k: _basis(own, way, k, seed, tell) for k in _counts(way, len(own))}
-    tell("telling held-out pictures by concepts")
-    faithful = fidelities(bases, [found.items[i] for i in held], own.mean(0), lambda item: looked_at(clf, item, seed))
+    find = partial(_basis, steps, way, tell)
+    bases = {k: find(f"concepts-{k}", own, k, seed) for k in _counts(way, len(own))}
+    faithful = _fidelities(steps, clf, bases, [found.items[i] for i in held], own.mean(0), seed, tell)
     k = fewest(faithful)
     basis, least = _with_limits(bases[k], own)
     bank = ConceptBank(basis, bank_point(clf).path, clf.fingerprint, bool((X >= 0).all()), least, _classes(clf, found))
-    bank = studied(clf, bank, found, seed, tell)
+    bank = studied(clf, bank, found, seed, steps, tell)
     names, lost = carried(init.names, init.basis, bank.basis) if init is not None else ({}, {})
     card = dict(bank.card) | _card(clf, way, found, faithful, k, len(held) if len(kept) < len(found.items) else 0)
-    card |= {"stability": _stability(way, bank.basis, own, owners, seed, tell), "names_lost": lost}
+    card |= {"stability": _stability(find, bank.basis, own, owners, seed), "names_lost": lost}
     return replace(bank, card=card).named(names), found.failures
 
 
@@ -104,6 +107,13 @@ def _way(way: str | Approach) -> Approach:
     if isinstance(way, str) and way not in APPROACHES:
         raise unknown("preset", way, APPROACHES)
     return APPROACHES[way] if isinstance(way, str) else way
+
+
+def _run(clf: Classifier, items: Sequence[Item], way: Approach, seed: int) -> dict[str, Any]:
+    """What makes a run this one, as JSON can say it."""
+    pictures = mark(item.path for item in items)
+    how = {"extraction": way.extraction, "discovery": way.discovery, "counts": list(way.counts), "seed": seed}
+    return {"classifier": clf.fingerprint, "layer": bank_point(clf).path, "pictures": pictures} | how
 
 
 def _check_varied(clf: Classifier, X: Tensor) -> None:
@@ -127,20 +137,46 @@ def _counts(way: Approach, vectors: int) -> list[int]:
     return sorted({min(k, most) for k in way.counts})
 
 
-def _basis(X: Tensor, way: Approach, k: int, seed: int, tell: Tell) -> Basis:
-    tell(f"finding {k} concepts in {len(X)} places")
-    return DISCOVERY[way.discovery].fit(X, k, seed)
+def _basis(steps: Steps, way: Approach, tell: Tell, step: str, X: Tensor, k: int, seed: int) -> Basis:
+    """k concepts in vectors (n, K), or those that this step of an interrupted run has found."""
+
+    def find() -> Kept:
+        tell(f"finding {k} concepts in {len(X)} places")
+        return DISCOVERY[way.discovery].fit(X, k, seed).tensors, {}
+
+    return basis_of(way.discovery, steps.once(step, find)[0])
+
+
+def _fidelities(
+    steps: Steps,
+    clf: Classifier,
+    bases: Mapping[int, Basis],
+    items: Sequence[Item],
+    mean: Tensor,
+    seed: int,
+    tell: Tell,
+) -> dict[int, Fidelity]:
+    """The fidelity of each basis on held-out pictures."""
+
+    def measure() -> Kept:
+        tell("telling held-out pictures by concepts")
+        found = fidelities(bases, items, mean, lambda item: looked_at(clf, item, seed))
+        lost = {str(k): torch.from_numpy(f.lost) for k, f in found.items()}
+        return lost | {"blank": torch.from_numpy(next(iter(found.values())).blank)}, {}
+
+    tensors = {name: value.numpy() for name, value in steps.once("fidelity", measure)[0].items()}
+    return {k: Fidelity(tensors[str(k)], tensors["blank"]) for k in bases}
 
 
 def _stability(
-    way: Approach, basis: Basis, X: Tensor, owners: Tensor, seed: int, tell: Tell
+    find: Callable[[str, Tensor, int, int], Basis], basis: Basis, X: Tensor, owners: Tensor, seed: int
 ) -> dict[str, dict[str, float] | None]:
     """How alike the concepts are that another seed finds, and those that two halves of the pictures give; None of a
     single picture."""
-    again = _basis(X, way, len(basis), seed + 1, tell)
+    again = find("reseeded", X, len(basis), seed + 1)
     pictures = torch.unique(owners)
     halves = [X[torch.isin(owners, pictures[n::2])] for n in (0, 1)]
-    two = [_basis(half, way, min(len(basis), len(half)), seed, tell) for half in halves if len(half)]
+    two = [find(f"half-{n}", half, min(len(basis), len(half)), seed) for n, half in enumerate(halves) if len(half)]
     return {"reseeded": stability(basis, again), "halves": stability(*two) if len(two) == 2 else None}
 
 

@@ -24,13 +24,13 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
     """Finds concepts in the way that the preset names; names of a bank that was in the folder go on."""
     # Imported here: who explains a photo needs none of it.
     from saywhy.concepts.making import make_bank
+    from saywhy.train.checkpoint import unfinished
 
     known = how.init or _before(how.checkpoint, clf)
     bank, failures = make_bank(
         clf, items, how.preset, init=known, checkpoint=how.checkpoint, seed=how.seed, tell=how.tell
     )
-    left = () if how.checkpoint is None or not how.checkpoint.exists() else (how.checkpoint,)
-    return Made(bank, _told(bank), failures, leftovers=left)
+    return Made(bank, _told(bank), failures, leftovers=unfinished(how.checkpoint))
 
 
 def _before(checkpoint: Path | None, clf: Classifier) -> ConceptBank | None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,11 @@ from saywhy.concepts.gather import Gathered
 from saywhy.concepts.looking import looked_at
 from saywhy.concepts.relevance import Taken, activation_vectors, relevances, take_out
 from saywhy.image import Picture
+from saywhy.train.steps import Kept, Steps
 
 STUDIED = 8000  # vectors by which limits and directions are found, or a few more
 PICTURES, OF_A_CLASS, LEAST_OF_A_CLASS = 600, 24, 3  # of which relevance is measured
+SAVED = 20  # pictures a step
 EXEMPLARS, WINDOW, SIDE = 6, 0.3, 96  # a concept; their side as a share of the view, and in pixels
 
 Tell = Callable[[str], None]
@@ -46,40 +49,67 @@ def drawn(X: Tensor) -> Tensor:
     return X[:: max(1, len(X) // STUDIED)]
 
 
-def studied(clf: Classifier, bank: ConceptBank, found: Gathered, seed: int, tell: Tell) -> ConceptBank:
+def studied(clf: Classifier, bank: ConceptBank, found: Gathered, seed: int, steps: Steps, tell: Tell) -> ConceptBank:
     """The bank with its relevance and exemplars, the concepts ordered by what they count over all pictures."""
     rows = _some_of_each_class(found.predicted, seed)
-    taken: dict[int, list[Taken]] = defaultdict(list)
-    best: list[list[Spot]] = [[] for _ in bank.ids]
-    cells: list[Cells] = []
-    for n, row in enumerate(rows):
-        tell(f"taking concepts out of pictures: {n + 1} of {len(rows)}")
-        seen = looked_at(clf, found.items[row], seed)
-        codes, near = bank.encode(seen.maps)
-        labels, layers = bank.labels(near), seen.layers
-        cells.append(some_cells(seen.picture, list(layers.values()), labels, len(rows), seed))
-        present = torch.tensor([bool((labels == j).any()) for j in range(len(bank))])
-        taken[seen.predicted].append(
-            take_out(seen, bank.basis, codes.flatten(1).T, present, found.vectors, seed, floor=bank.floor)
-        )
-        for j in torch.nonzero(present)[:, 0].tolist():
-            best[j].append(_spot(near[j].masked_fill(labels != j, -torch.inf), row))
+    made = steps.each("studied", len(rows), SAVED, partial(_study, clf, bank, found, rows, seed, tell))
     tell("learning which concept each cell is of")
-    head, agrees = learned(list(layers), cells, len(bank), seed)
+    cells = [one for tensors, told in made for one in _cells(tensors, told["cells"])]
+    head, agrees = learned(made[0][1]["layers"], cells, len(bank), seed)
     sample = drawn(found.vectors)
     labels = labelled(bank.basis.encode(sample)[1].T, bank.least)
-    told = relevances(taken, *activation_vectors(sample, labels, len(bank), seed))
+    told = relevances(_by_class(made, rows, found), *activation_vectors(sample, labels, len(bank), seed))
     total = np.zeros(len(bank))
     for r in told:
         total[r.concept] += r.lost * r.pictures
     order = np.argsort(-total, kind="stable").tolist()
-    crops = _crops(clf, bank, found, [sorted(best[j], key=lambda s: -s.near)[:EXEMPLARS] for j in order])
+    spots = [(j, Spot(*spot)) for _, known in made for j, *spot in known["spots"]]
+    best = [sorted((spot for j, spot in spots if j == one), key=lambda s: -s.near)[:EXEMPLARS] for one in order]
     place = {j: n for n, j in enumerate(order)}
     return replace(
-        bank, basis=bank.basis.ordered(torch.tensor(order)), least=bank.least[order], exemplars=crops,
-        head=head.ordered(order), card=dict(bank.card) | {"cells": _told_of_cells(head, cells, agrees)},
+        bank, basis=bank.basis.ordered(torch.tensor(order)), least=bank.least[order],
+        exemplars=_crops(clf, bank, found, best), head=head.ordered(order),
+        card=dict(bank.card) | {"cells": _told_of_cells(head, cells, agrees)},
         relevance=tuple(replace(r, concept=place[r.concept]) for r in told),
     )  # fmt: skip
+
+
+def _study(
+    clf: Classifier, bank: ConceptBank, found: Gathered, rows: Sequence[int], seed: int, tell: Tell, some: range
+) -> Kept:
+    """Some of the pictures with concepts taken out: what is in `Taken`, a row a picture; cells to learn from; and the
+    spot that is nearest to each concept that is there."""
+    taken: list[Taken] = []
+    cells: list[Cells] = []
+    spots: list[tuple[int | float, ...]] = []
+    for n in some:
+        tell(f"taking concepts out of pictures: {n + 1} of {len(rows)}")
+        seen = looked_at(clf, found.items[rows[n]], seed)
+        codes, near = bank.encode(seen.maps)
+        labels, layers = bank.labels(near), seen.layers
+        cells.append(some_cells(seen.picture, list(layers.values()), labels, len(rows), seed))
+        present = torch.tensor([bool((labels == j).any()) for j in range(len(bank))])
+        code = codes.flatten(1).T
+        taken.append(take_out(seen, bank.basis, code, present, found.vectors, seed, floor=bank.floor))
+        there = torch.nonzero(present)[:, 0].tolist()
+        spots += [(j, *astuple(_spot(near[j].masked_fill(labels != j, -torch.inf), rows[n]))) for j in there]
+    tensors = {f.name: torch.stack([torch.as_tensor(getattr(t, f.name)) for t in taken]) for f in fields(Taken)}
+    tensors |= {f"cells.{f.name}": torch.cat([getattr(c, f.name) for c in cells]) for f in fields(Cells)}
+    return tensors, {"cells": [len(c.labels) for c in cells], "spots": spots, "layers": list(layers)}
+
+
+def _cells(tensors: Mapping[str, Tensor], sizes: Sequence[int]) -> Iterator[Cells]:
+    """The cells of each picture of a step."""
+    return map(Cells, *(torch.split(tensors[f"cells.{f.name}"], list(sizes)) for f in fields(Cells)))
+
+
+def _by_class(made: Sequence[Kept], rows: Sequence[int], found: Gathered) -> dict[int, list[Taken]]:
+    """What was taken out of the pictures of each predicted class."""
+    taken = [torch.cat([tensors[f.name] for tensors, _ in made]) for f in fields(Taken)]
+    of: dict[int, list[Taken]] = defaultdict(list)
+    for row, lost, odds, control, present, gradient in zip(rows, *taken, strict=True):
+        of[found.predicted[row]].append(Taken(lost.numpy(), odds.numpy(), control.numpy(), present.numpy(), gradient))
+    return of
 
 
 def _told_of_cells(head: CellHead, cells: Sequence[Cells], agrees: float | None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from saywhy.lcam.photos import Photos, Subset, centred, cropped, read_photos, sp
 from saywhy.lcam.refine import Mixer, Refined
 from saywhy.lcam.responses import Answers, answers_step, ask
 from saywhy.tap import Tap
+from saywhy.train.checkpoint import beside
 from saywhy.train.loop import Config, Examples, Fitted, Step, copy_compatible, fit
 
 KINDS = ("img", "fm", "answers")
@@ -140,7 +141,8 @@ def fit_lcam(
     with frozen(clf):
         for number, stage in enumerate(_stages(clf, head, photos, recipe, answers, seed, asked)):
             config = replace(stage.config, batch_size=min(stage.config.batch_size, len(stage.train)))
-            file = None if checkpoint is None else _of_stage(Path(checkpoint), number)
+            file = None if checkpoint is None else Path(checkpoint)
+            file = beside(file, str(number)) if file is not None and number else file
             on = partial(_counted, told, sum(len(f.history) for _, f in fits))
             ended = fit(stage.part, stage.step, stage.train, config, held_out=stage.held_out, checkpoint=file, told=on)
             fits.append((stage.network, ended))
@@ -204,15 +206,6 @@ def _stages_of(
     first = Crops(clf, photos, whole_photos(clf, known, held)) if len(held) else None
     config = replace(recipe.then, seed=seed)
     yield Stage(mixer, equal_area_step(clf, mixer), Crops(clf, photos, seen), first, config)
-
-
-def _of_stage(file: Path, number: int) -> Path:
-    return file if number == 0 else file.with_name(f"{file.name.removesuffix('.safetensors')}.{number}.safetensors")
-
-
-def unfinished(file: Path) -> list[Path]:
-    """The checkpoints that a run with this one has left."""
-    return sorted(f for f in {file, *file.parent.glob(f"{file.stem}.*{file.suffix}")} if f.exists())
 
 
 def untrained(clf: Classifier, photos: Photos, recipe: Recipe) -> LCam:

@@ -22,7 +22,8 @@ FILE = "lcam.safetensors"
 def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
     """Fits a head by the recipe that the preset names."""
     # Imported here: who explains a photo needs none of it.
-    from saywhy.lcam.fitting import RECIPES, fit_lcam, unfinished
+    from saywhy.lcam.fitting import RECIPES, fit_lcam
+    from saywhy.train.checkpoint import unfinished
 
     recipe = RECIPES[how.preset]
     # Small networks whose losses are differences of small numbers: halves are used where they are asked for.
@@ -36,8 +37,7 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
         told=lambda n, row: how.tell(f"epoch {n + 1}: " + " ".join(f"{k} {v:.3f}" for k, v in row.items())),
     )  # fmt: skip
     broke_off = outcome.fitted.stopped if outcome.broke_off else None
-    left = () if how.checkpoint is None else tuple(unfinished(how.checkpoint))
-    return Made(outcome.lcam, _told(outcome), outcome.failures, broke_off, left)
+    return Made(outcome.lcam, _told(outcome), outcome.failures, broke_off, unfinished(how.checkpoint))
 
 
 def _told(outcome: Outcome) -> str:

@@ -49,6 +49,18 @@ def read(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     return groups, header
 
 
+def beside(file: Path, name: str) -> Path:
+    """The checkpoint of a part of the run that has this one."""
+    return file.with_name(f"{file.name.removesuffix('.safetensors')}.{name}.safetensors")
+
+
+def unfinished(file: Path | None) -> tuple[Path, ...]:
+    """All checkpoints that a run with this one (None: without any) has left."""
+    if file is None:
+        return ()
+    return tuple(sorted(f for f in {file, *file.parent.glob(f"{file.stem}.*{file.suffix}")} if f.exists()))
+
+
 def unreadable(file: Path, why: Exception) -> UsageError:
     """The error of a file that is no checkpoint."""
     return UsageError(f"{file}: no checkpoint that can be read ({type(why).__name__}: {why}); delete it")
