@@ -33,6 +33,7 @@ __all__ = ["DEFAULT", "LOADERS", "Loader", "Model", "bind", "classifier_of", "im
 Model = Classifier | nn.Module | Callable[[Tensor], Tensor] | str | Path
 
 DEFAULT = "efficientnet-lite0"
+IN_NOTES = ("size", "resize", "interpolation", "mean", "std", "bands", "activation", "classes")
 
 
 @dataclass(frozen=True)
@@ -206,10 +207,11 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
         net = net.to(device)
         if found.channels_last:
             net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    classes = options.classes if options.classes is not None else found.classes
     clf = Classifier(
         net,
         layer=options.layer if options.layer is not None else found.layer,
-        classes=options.classes if options.classes is not None else found.classes,
+        classes=classes,
         preprocess=resized(found.preprocess, options),
         activation=options.activation or found.activation or "softmax",
         name=options.name or found.name,
@@ -220,7 +222,7 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
         suffix_tokens=options.suffix_tokens,
         channels_last=found.channels_last,
         black_box_fingerprint=found.fingerprint,
-        notes=(*found.notes, *_named(options)),
+        notes=(*found.notes, *_named(classes)),
         scores_from=options.scores_from,
     )
     clf = _understood(clf, found, options)
@@ -230,9 +232,9 @@ def _assemble(found: Found | Classifier, options: Options) -> Classifier:
     return averaged(clf, options.average) if options.average else clf
 
 
-def _named(options: Options) -> tuple[str, ...]:
-    """Where class names come from, if from a file."""
-    return (options.classes.how,) if isinstance(options.classes, Names) else ()
+def _named(classes: Sequence[str] | None) -> tuple[str, ...]:
+    """Where class names come from, unless the user listed them."""
+    return (classes.how,) if isinstance(classes, Names) and classes.how else ()
 
 
 def _adjusted(clf: Classifier, options: Options) -> Classifier:
@@ -249,7 +251,9 @@ def _adjusted(clf: Classifier, options: Options) -> Classifier:
     said = {name: value for name in names if (value := getattr(options, name)) is not None}
     if isinstance(clf.net, nn.Module) and options.device is not None:
         clf.net.to(options.device)
-    notes = (*clf.notes, *_named(options))
+    later = [key for key in IN_NOTES if getattr(options, key) is not None]
+    told = [f"{', '.join(later)}: as said later, whatever is told of it above"] if later and clf.notes else []
+    notes = (*clf.notes, *told, *_named(options.classes))
     clf = replace(clf, **said, preprocess=resized(clf.preprocess, options), notes=notes, _points={})
     return averaged(clf, options.average) if options.average else clf
 

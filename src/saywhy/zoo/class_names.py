@@ -67,13 +67,13 @@ def read_classes(path: Path) -> Names:
     return _named(names, path, form)
 
 
-def names_of(value: Mapping[Any, Any]) -> Names:
-    """The class names of a dict, in any form that a JSON file has.
+def names_of(value: Mapping[Any, Any], where: str = "the given dict") -> Names:
+    """The class names of a dict, in any form that a JSON file has; `where` is what to call the dict.
 
     Raises:
         UsageError: as `read_classes`.
     """
-    given = Path("the given dict")
+    given = Path(where)
     names, form = _of_value(given, value)
     return _named(names, given, form)
 

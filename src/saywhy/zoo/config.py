@@ -272,7 +272,8 @@ def resized(found: Preprocess, options: Options) -> Preprocess:
     if options.resize is not None:
         resize = options.resize or None
         if resize is not None and resize < min(size):
-            raise UsageError(f"resize {resize} is smaller than the input size {size[0]} x {size[1]} cut out of it")
+            H, W = size
+            raise UsageError(f"resize {resize} is smaller than the input size {H} x {W} cut out of it (--size)")
     bands = options.bands or found.bands
     planes = replace(found, bands=bands).planes
     left = planes != 3  # of other bands nobody knows a usual mean

@@ -13,11 +13,15 @@ from PIL import Image
 
 from saywhy.errors import ExtraMissing, UsageError
 from saywhy.image import Preprocess
-from saywhy.zoo.config import Found, Options, said_of
+from saywhy.zoo.class_names import Names, names_of
+from saywhy.zoo.config import Found, Options, resized, said_of
 from saywhy.zoo.hub import NO_CLASSIFIER, import_failed, likes_channels_last
+from saywhy.zoo.inputs import framing_notes, taken
 from saywhy.zoo.watched import Process, preprocess_of
 
 COUNTERS = "num_batches_tracked"  # of batch norms: no weight
+UNWATCHED = "its image processor is not looked at, as all else is said: colours go in as red, green, blue"
+NO_PROCESSOR = "it has no image processor that can be used: colours go in as red, green, blue"
 
 
 def load_hf(name: str, options: Options) -> Found:
@@ -31,7 +35,7 @@ def load_hf(name: str, options: Options) -> Found:
     try:
         from transformers import AutoImageProcessor, AutoModelForImageClassification
     except ModuleNotFoundError as e:
-        raise ExtraMissing(str(e.name), "hf", f"hf:{name}") from e
+        raise (ExtraMissing(e.name, "hf", f"hf:{name}") if e.name else import_failed("transformers", e)) from e
     except RuntimeError as e:
         raise import_failed("transformers", e) from e
     local = Path(name).is_dir()
@@ -51,21 +55,27 @@ def load_hf(name: str, options: Options) -> Found:
         raise UsageError(f"hf:{name} cannot be loaded ({said_of(e)}); {way}") from e
     _check_whole(name, net, [k for k in told["missing_keys"] if not k.endswith(COUNTERS)])
     config = net.config
-    names = [str(config.id2label[i]) for i in range(config.num_labels)]
+    preprocess, seen = _preprocess(name, AutoImageProcessor, local, options)
     multi = getattr(config, "problem_type", None) == "multi_label_classification" or config.num_labels == 1
     return Found(
         net.eval(),
         f"hf:{Path(name).name if local else name}",
-        None if options.classes is not None or names == [f"LABEL_{i}" for i in range(len(names))] else names,
-        _preprocess(name, AutoImageProcessor, local, options),
+        _names(name, config),
+        preprocess,
         "sigmoid" if multi else "softmax",
         channels_last=likes_channels_last(net),
         vouched=True,
-        notes=(_told(config, multi),),
+        notes=(*seen, _scores_told(config, multi)),
     )
 
 
-def _told(config: Any, multi: bool) -> str:
+def _names(name: str, config: Any) -> Names | None:
+    """The names of its config; None where they are but numbers."""
+    found = names_of({"id2label": dict(config.id2label)}, f"hf:{name}'s config")
+    return None if found == tuple(f"LABEL_{i}" for i in range(len(found))) else found
+
+
+def _scores_told(config: Any, multi: bool) -> str:
     kind = getattr(config, "problem_type", None)
     how = "each label for itself (a sigmoid)" if multi else "one class an image (a softmax)"
     why = (
@@ -107,22 +117,33 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _preprocess(name: str, auto: Any, local: bool, options: Options) -> Preprocess:
-    """What the model's own image processor does; without one, what the user says."""
+def _preprocess(name: str, auto: Any, local: bool, options: Options) -> tuple[Preprocess, tuple[str, ...]]:
+    """What the model's own image processor does, and that in words; without one, what the user says."""
     said = options.size is not None and options.mean is not None and options.std is not None
+    plain = Preprocess(options.size or (224, 224), None)
     if said and options.resize is not None and options.interpolation is not None:
-        return Preprocess(options.size or (224, 224), None)
+        return plain, (UNWATCHED,)
     try:
         with _quiet():
             processor = auto.from_pretrained(name, local_files_only=local, trust_remote_code=False)
     except Exception as e:
         if said:
-            return Preprocess(options.size or (224, 224), None)
+            return plain, (NO_PROCESSOR, *framing_notes(resized(plain, options), options))
         raise UsageError(
             f"hf:{name} has no preprocessor_config.json that can be used ({said_of(e)}); say size, mean and std"
         ) from e
+    kind = type(processor).__name__
     with _quiet():
-        return preprocess_of(_watched(processor), f"hf:{name} ({type(processor).__name__})", options.size)
+        how = preprocess_of(_watched(processor), f"hf:{name} ({kind})", options.size)
+    return how, (_seen(resized(how, options), kind, options),)
+
+
+def _seen(how: Preprocess, kind: str, options: Options) -> str:
+    mean, std = (" ".join(f"{v:.4g}" for v in values) for values in (how.mean, how.std))
+    order = ", colours as blue, green, red" if how.channels == "BGR" else ""
+    said = [k for k in ("size", "resize", "interpolation", "mean", "std") if getattr(options, k) is not None]
+    but = f"; but {', '.join(said)} as said" if said else ""
+    return f"{taken(how)}, mean {mean}, std {std}{order}: seen by watching its {kind}{but}"
 
 
 def _watched(processor: Any) -> Process:

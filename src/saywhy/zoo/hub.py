@@ -19,6 +19,7 @@ from saywhy.errors import ExtraMissing, SaywhyError, UsageError, unknown
 from saywhy.framing import RESAMPLE
 from saywhy.image import Preprocess
 from saywhy.locking import seeded
+from saywhy.zoo.class_names import Names
 from saywhy.zoo.config import Found, Options, head_size, imagenet_classes, load_state, read_weights, said_of
 
 NO_CLASSIFIER = (
@@ -40,12 +41,18 @@ def likes_channels_last(net: nn.Module) -> bool:
     return any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
 
 
-def _names(count: int | None, options: Options) -> tuple[str, ...] | None:
-    return imagenet_classes() if count == 1000 and options.classes is None else None
+def _names(count: int) -> Names | None:
+    if count != 1000:
+        return None
+    names = imagenet_classes()
+    names.how = "class names are ImageNet's, as the network has 1000 scores (--classes)"
+    return names
 
 
-def import_failed(name: str, error: Exception) -> UsageError:
+def import_failed(name: str, error: BaseException) -> UsageError:
     """What is said of a library that is there and does not load."""
+    while error.__cause__ is not None:  # transformers says at the top only that something went wrong below
+        error = error.__cause__
     return UsageError(
         f"{name} is installed but cannot be imported ({error}); torchvision and torch must be of matching builds, see "
         "https://pytorch.org/get-started/locally"
@@ -120,7 +127,7 @@ def load_timm(name: str, options: Options) -> Found:
     return Found(
         net.eval(),
         f"timm:{name}",
-        _timm_names(net, count, options),
+        _timm_names(net, count),
         _timm_preprocess(data),
         "sigmoid" if count == 1 else "softmax",
         channels_last=likes_channels_last(net),
@@ -158,12 +165,12 @@ def _timm_preprocess(data: Mapping[str, Any]) -> Preprocess:
     )
 
 
-def _timm_names(net: nn.Module, count: int, options: Options) -> Sequence[str] | None:
+def _timm_names(net: nn.Module, count: int) -> Sequence[str] | None:
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
-    subset = None if count == 1000 or options.classes is not None else infer_imagenet_subset(net)
+    subset = None if count == 1000 else infer_imagenet_subset(net)
     if not subset:
-        return _names(count, options)
+        return _names(count)
     info = ImageNetInfo(subset)
     return [info.index_to_description(i) for i in range(info.num_classes())]
 
@@ -210,7 +217,7 @@ def load_torchvision(name: str, options: Options) -> Found:
     return Found(
         net.eval(),
         f"torchvision:{name}",
-        _torchvision_names(net, categories, options),
+        _torchvision_names(net, categories),
         _torchvision_preprocess(trained.transforms()) if trained is not None else Preprocess(),
         None if options.weights is not None else "softmax",
         channels_last=likes_channels_last(net),
@@ -219,14 +226,14 @@ def load_torchvision(name: str, options: Options) -> Found:
     )
 
 
-def _torchvision_names(net: nn.Module, categories: Sequence[str] | None, options: Options) -> Sequence[str] | None:
-    if options.classes is not None or categories is None:
+def _torchvision_names(net: nn.Module, categories: Sequence[str] | None) -> Sequence[str] | None:
+    if categories is None:
         return None
     heads = [m for m in net.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     counts = {int(m.weight.shape[0]) for m in heads[-3:]}
     if len(categories) not in counts:
         return None
-    return imagenet_classes() if len(categories) == 1000 else categories
+    return _names(len(categories)) or categories
 
 
 def _torchvision_preprocess(how: Any) -> Preprocess:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import torch
@@ -23,7 +23,8 @@ GREY: Preprocess = Preprocess(resize=None, mean=(0.0,) * 3, std=(1.0,) * 3, chan
 def fitted(clf: Classifier, options: Options) -> Classifier:
     """The same with the first channels and size that the network takes; unchanged where it takes none of them."""
     if not isinstance(clf.net, nn.Module):
-        return clf
+        check_normalises(clf.name, options)
+        return replace(clf, notes=(*clf.notes, *framing_notes(clf.preprocess, options)), _points={})
     taken = _taken(clf.net)
     for how in _ways(clf.preprocess, options, taken):
         trial = replace(clf, preprocess=how, classes=None, layer=None, _points={})
@@ -74,16 +75,52 @@ def _ways(how: Preprocess, options: Options, taken: int | None) -> Iterator[Prep
 
 def _told(asked: Preprocess, how: Preprocess, options: Options) -> Iterator[str]:
     """What was found out or taken for granted, in words."""
-    H, W = how.size
     if how.planes != 3 and options.bands is None:
         yield bands_note("network", how)
     if how.channels == "L":
-        yield "the network takes one channel: photos are turned grey" + _scaled(how)
-    if options.size is None:
-        why = "the first usual size that it takes" if how.size != asked.size else "as nobody said another (--size)"
-        yield f"photos are scaled to {H} x {W}, {why}"
+        yield "the network takes one channel: photos are turned grey"
+    yield from framing_notes(how, options, tried=how.size != asked.size)
     if options.mean is None:
         yield values_note(how)
+
+
+def framing_notes(
+    how: Preprocess, options: Options, *, known: Collection[str] = (), tried: bool = False
+) -> Iterator[str]:
+    """How much of a photo is taken, unless size and resize were said, by the user or by the model itself (`known`).
+
+    `tried`: the size was found by trying.
+    """
+    open_ways = [f"--{key}" for key in ("size", "resize") if key not in known and getattr(options, key) is None]
+    why = "the first usual size that it takes" if tried else "as nobody said otherwise"
+    if open_ways:
+        yield f"{taken(how)}, {why} ({', '.join(open_ways)})"
+
+
+def taken(how: Preprocess) -> str:
+    """What a preprocessing takes of a photo, in words."""
+    (H, W), (h, w) = how.size, how.resize if isinstance(how.resize, tuple) else how.size
+    if how.rule == "fit":
+        fitting = "" if (h, w) == (H, W) else f" and the middle {H} x {W} cut out"
+        return f"whole photos are fitted into {h} x {w} ({how.interpolation}), with bars beside them{fitting}"
+    if how.resize is None:
+        return f"whole photos are squeezed into {H} x {W} ({how.interpolation})"
+    pair = f"scaled to fill {h} x {w}" if how.rule == "fill" else f"squeezed into {h} x {w}"
+    scaled = f"scaled to a short side of {how.resize}" if isinstance(how.resize, int) else pair
+    bars = ", with bars where it is larger" if _leaves_bars(how) else ""
+    return f"photos are {scaled} ({how.interpolation}) and the middle {H} x {W} is cut out{bars}"
+
+
+def _leaves_bars(how: Preprocess) -> bool:
+    h, w = how.resize if isinstance(how.resize, tuple) else (how.resize or 0,) * 2
+    filled = isinstance(how.resize, int) and how.rule in ("cover", "share first")
+    return not filled and (h < how.size[0] or w < how.size[1])
+
+
+def check_normalises(name: str, options: Options) -> None:
+    """Raises UsageError where a mean or std is said of what normalises by itself and would never see them."""
+    if options.mean is not None or options.std is not None:
+        raise UsageError(f"{name} is given values in [0, 1] and normalises by itself; leave mean and std out")
 
 
 def bands_note(what: str, how: Preprocess) -> str:
@@ -98,7 +135,3 @@ def values_note(how: Preprocess) -> str:
     """What is done to values where nobody said it."""
     plain = how.channels == "L" or how.planes != 3
     return f"values are {'left in [0, 1]' if plain else NORMALISED}, as nobody said otherwise (--mean, --std)"
-
-
-def _scaled(how: Preprocess) -> str:
-    return "" if how.resize else ", the whole photo is scaled"

@@ -17,10 +17,12 @@ from saywhy.errors import ExtraMissing, ModelError, UsageError
 from saywhy.framing import COLOURS
 from saywhy.image import Preprocess
 from saywhy.zoo.config import Found, Options, resized, said_of
-from saywhy.zoo.inputs import banded, bands_note, grey, values_note
+from saywhy.zoo.inputs import banded, bands_note, check_normalises, framing_notes, grey, values_note
 from saywhy.zoo.meaning import last_of_onnx
 
 MOST_BANDS = 64  # more channels are features, not a picture
+BYTES = "the file takes bytes: values go in from 0 to 255, and it normalises by itself"
+COLOURS_FIRST = "the file does not say where its colours are: they go in first, (N, 3, H, W), as in nearly all"
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -116,9 +118,9 @@ def load_onnx(name: str, options: Options) -> Found:
     planes = replace(Preprocess(), bands=options.bands).planes
     if options.bands and channels not in (planes, len(options.bands)):
         raise UsageError(f"onnx:{name} takes {channels} channels, and bands names {len(options.bands)}")
-    preprocess = resized(Preprocess(), options)
     fixed = tuple(v if isinstance(v, int) and v > 0 else None for v in (shape[1:3] if last else shape[2:4]))
-    size = (fixed[0] or preprocess.size[0], fixed[1] or preprocess.size[1])
+    usual = options.size or Preprocess().size
+    size = (fixed[0] or usual[0], fixed[1] or usual[1])
     if options.size is not None and size != options.size:
         raise UsageError(f"onnx:{name} takes {size[0]} x {size[1]} pixels only; leave `size` out")
     found = Preprocess(size=size, resize=round(min(size) * 256 / 224))
@@ -129,12 +131,18 @@ def load_onnx(name: str, options: Options) -> Found:
     elif channels not in COLOURS:
         found = banded(replace(found, bands=options.bands), channels, options)
         notes = () if options.bands else (bands_note("file", found),)
-    if dtype is not np.uint8 and options.mean is None:
-        notes += (values_note(found),)
     how = resized(found, options)
+    notes += tuple(framing_notes(how, options, known=() if None in fixed else ("size",)))
+    if dtype is np.uint8:
+        check_normalises(f"onnx:{name}", options)
+        notes += (BYTES,)
+    elif options.mean is None:
+        notes += (values_note(found),)
+    if not isinstance(shape[1], int) and shape[3] not in COLOURS:
+        notes += (COLOURS_FIRST,)
     return Found(
         OnnxScores(session, how, last, batch, dtype), f"onnx:{path.name}", None, found, fingerprint=_hash(path),
-        batch_size=batch, last=last_of_onnx(path, _scores_name(session)), notes=notes,
+        batch_size=batch, last=last_of_onnx(path, _scores_name(session)), notes=notes, framed=True,
     )  # fmt: skip
 
 

@@ -25,7 +25,9 @@ from torch import Tensor
 from saywhy.classifier import Activation
 from saywhy.errors import ModelError, UsageError
 from saywhy.image import Preprocess
-from saywhy.zoo.config import Found, Options
+from saywhy.zoo.class_names import names_of
+from saywhy.zoo.config import Found, Options, resized
+from saywhy.zoo.inputs import check_normalises, framing_notes
 
 MAX_ANSWER = 64 * 1024 * 1024
 BUSY = (408, 425, 429, 500, 502, 503, 504)  # worth another try
@@ -146,9 +148,9 @@ def load_http(url: str, options: Options) -> Found:
     said = server.ask(None)
     if replace(Preprocess(), bands=options.bands).planes != 3:
         raise UsageError(f"{url} is sent pictures in colours: bands names one of a file, or three")
+    check_normalises(url, options)
     preprocess = Preprocess(size=_said_size(url, said), mean=(0.0,) * 3, std=(1.0,) * 3)
-    if "size" in said:
-        preprocess = replace(preprocess, resize=_said_resize(url, said, preprocess))
+    preprocess = replace(preprocess, resize=_said_resize(url, said, preprocess))
     classes, activation = said.get("classes"), said.get("activation")
     if classes is not None and not (isinstance(classes, list) and all(isinstance(c, str) for c in classes) and classes):
         raise ModelError(f'{url} describes itself with "classes" that are no list of names')
@@ -160,11 +162,13 @@ def load_http(url: str, options: Options) -> Found:
     return Found(
         server,
         str(said.get("name") or url),
-        None if classes is None or options.classes is not None else tuple(classes),
+        None if classes is None else names_of({"classes": classes}, "the server"),
         preprocess,
         activation,
         batch_size=batch if isinstance(batch, int) and batch > 0 else None,
         fingerprint=f"{url} {said.get('fingerprint', '')}",
+        notes=tuple(framing_notes(resized(preprocess, options), options, known=said.keys())),
+        framed=True,
     )
 
 
