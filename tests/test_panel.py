@@ -329,6 +329,66 @@ def test_a_long_label_takes_more_lines_and_the_next_row_stands_below_it(name: st
 # Pictures.
 
 
+@cache
+def swatch(colour: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (96, 96), colour).save(out, "JPEG", quality=95)
+    return out.getvalue()
+
+
+def with_concepts(there: int, absent: int = 0, *, pictures: bool = True) -> Explanation:
+    """A record whose target has concepts, those that cost least first, with two exemplars each in a grey of its own."""
+    rows = [
+        {"id": str(n + 1), "name": "headlight" if n == 0 else None, "present": n < there, "place": "centre",
+         "box": None, "share": 0.1, "lost": 0.01 * n, "usual": 0.02}
+        for n in range(there + absent)
+    ]  # fmt: skip
+    one = {"class_index": 281, "class_name": "tabby", "concepts": rows}
+    told = {
+        "layer": "l",
+        "of": 64,
+        "hypotheses": [one],
+        "pictures": {r["id"]: [2 * n, 2 * n + 2] for n, r in enumerate(rows)},
+    }
+    greys = tuple(swatch(f"rgb({20 * n},{20 * n},{20 * n})") for n in range(there + absent) for _ in range(2))
+    return record(3, regions=3).model_copy(
+        update={"parts": {"concepts": told}, "pictures": {"concepts": greys} if pictures else {}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "absent", "pictures"), [(1, 0, True), (3, 2, True), (10, 0, True), (3, 1, False), (0, 1, True)]
+)
+def test_concepts_stand_under_both_columns_with_what_they_look_like_elsewhere(
+    there: int, absent: int, pictures: bool
+) -> None:
+    panel, plain = drawn(with_concepts(there, absent, pictures=pictures)), drawn(record(3, regions=3))
+    assert_apart(panel)
+    foot, height = plain.lines[-1][0][1], len(panel.pixels) - len(plain.pixels)
+    assert height > 0 and (panel.pixels[: foot - 4] == plain.pixels[: foot - 4]).all(), "it stands below all else"
+    said, tiles = panel.said(), [(im, at) for im, at in panel.pasted if at and at[1] > foot - 4]
+    shown = list(range(there))[::-1][:8]
+    assert len(tiles) == (2 * len(shown) if pictures else 0)
+    assert ("in other pictures" in said) == (pictures and there > 0)
+    names = [f"{'headlight' if n == 0 else 'unnamed pattern'} {n + 1} (centre)" for n in shown]
+    for n, (name, k) in enumerate(zip(names, shown, strict=True)):
+        x0, y0, *_ = panel.box(name)
+        for im, (x, y) in tiles[2 * n : 2 * n + 2]:
+            assert abs(int(np.asarray(im).mean()) - 20 * k) <= 2, "the most costly first, each with its own examples"
+            assert y + im.height <= y0 + 2 and x0 - 2 <= x < x0 + SLOT // 2
+    assert (f"{there - 8} more are here" in said) == (there > 8)
+    assert all(
+        f"unnamed pattern {n + 1}" in said.partition("Absent here:")[2] for n in range(max(1, there), there + absent)
+    )
+    assert ("None of them is here." in said) == (there == 0)
+
+
+def test_a_bank_that_knows_none_of_the_classes_leaves_the_panel_as_it_is() -> None:
+    e = record(3, regions=3)
+    told = {"layer": "l", "of": 64, "hypotheses": [], "pictures": {}}
+    assert png(e.model_copy(update={"parts": {"concepts": told}})) == png(e)
+
+
 def test_the_ramp_runs_from_little_to_much_in_the_colours_of_the_map() -> None:
     panel = drawn(record())
     little, much = panel.box("little"), panel.box("much")

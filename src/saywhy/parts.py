@@ -150,11 +150,13 @@ class Sections:
     """How a part is shown, from the record alone; its module loads no torch.
 
     `text` gives lines for a terminal, `panel(canvas, explanation, y)` draws below y in the left column of the panel and
-    gives the y below it, `page(drawing)` gives HTML by column. `kinds` are the claims that it brings.
+    gives the y below it, `below` the same over its whole width under both columns (y itself where it draws nothing),
+    `page(drawing)` gives HTML by column. `kinds` are the claims that it brings.
     """
 
     text: Callable[[Explanation], str] | None = None
     panel: Callable[[Image.Image, Explanation, int], int] | None = None
+    below: Callable[[Image.Image, Explanation, int], int] | None = None
     page: Callable[[Drawing], Mapping[Column, Markup]] | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
 

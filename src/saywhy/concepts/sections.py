@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from PIL import Image
 
 from saywhy.explanation import Explanation
 from saywhy.parts import Column, Sections
 from saywhy.render import wording
-from saywhy.render.pages import Drawing, elsewhere, templates
+from saywhy.render.canvas import LONGEST_LINE, MARGIN, SOFT, WIDTH, paragraph, short
+from saywhy.render.pages import Drawing, elsewhere, exemplars, templates
 
 Row = dict[str, Any]
+
+# On the panel: cards beside each other, cards at most, their width and that of an exemplar.
+ACROSS, DRAWN = 4, 8
+CARD, TILE = (WIDTH - 2 * MARGIN) // ACROSS, 88
 
 
 def text(explanation: Explanation) -> str:
@@ -47,6 +54,43 @@ def named(c: Row) -> str:
     return f"{wording.clean(c['name'] or 'unnamed pattern')} {c['id']}"
 
 
+def below(canvas: Image.Image, e: Explanation, y: int) -> int:
+    """The concepts of the target under the panel's columns, the most costly first: what each is called, what it costs,
+    and what it looks like elsewhere."""
+    found: Row | None = e.parts.get("concepts")
+    if not found or not found["hypotheses"]:
+        return y
+    one = found["hypotheses"][0]
+    name, there = short(one["class_name"]), [c for c in _ranked(one) if c["present"]]
+    said = ", and what each looks like in other pictures" if any(exemplars(e, c["id"]) for c in there) else ""
+    y = paragraph(canvas, (MARGIN, y + 28), f"Concepts of {name} in this picture{said}", 17, WIDTH - 2 * MARGIN, SOFT)
+    for some in (there[i : i + ACROSS] for i in range(0, min(len(there), DRAWN), ACROSS)):
+        y = max(_card(canvas, c, e, (MARGIN + n * CARD, y + 10)) for n, c in enumerate(some))
+    return paragraph(canvas, (MARGIN, y + 8), _under(one, name, len(there)), 15, WIDTH - 2 * MARGIN, SOFT)
+
+
+def _card(canvas: Image.Image, c: Row, e: Explanation, at: tuple[int, int]) -> int:
+    x, y = at
+    pictures = exemplars(e, c["id"])
+    for n, jpeg in enumerate(pictures):
+        tile = Image.open(io.BytesIO(jpeg)).convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS)
+        canvas.paste(tile, (x + n * (TILE + 6), y))
+    y = paragraph(canvas, (x, y + (TILE + 4 if pictures else 0)), short(_where(c, e), LONGEST_LINE), 15, CARD - 24)
+    lost, usual = (wording.points(c[k], "probability") for k in ("lost", "usual"))
+    return paragraph(canvas, (x, y), f"{lost} here, usually {usual}", 15, CARD - 24, SOFT)
+
+
+def _under(one: Row, name: str, there: int) -> str:
+    """What stands under the concepts: what the numbers are, what is not drawn, and what is absent."""
+    if not there:
+        said = "None of them is here."
+    else:
+        said = f"Points that {name} loses when the concept is taken out of the activations."
+    more = f" {there - DRAWN} more are here." if there > DRAWN else ""
+    absent = wording.listed([named(c) for c in one["concepts"] if not c["present"]])
+    return f"{said}{more}{f' Absent here: {absent}.' if absent else ''}"
+
+
 def page(drawing: Drawing) -> dict[Column, Markup]:
     """The concepts of the target, with what each looks like elsewhere."""
     e = drawing.explanation
@@ -72,4 +116,4 @@ def page(drawing: Drawing) -> dict[Column, Markup]:
     return {"below": Markup(env.get_template("concepts.html").render(content))}
 
 
-SECTIONS = Sections(text=text, page=page)
+SECTIONS = Sections(text=text, below=below, page=page)

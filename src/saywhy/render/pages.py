@@ -73,11 +73,16 @@ def jpeg(image: Image.Image, side: int) -> str:
     return _data(small, "JPEG", "image/jpeg", quality=86, optimize=True)
 
 
-def elsewhere(e: Explanation, concept: str) -> list[str]:
-    """What a concept of the explainer's bank looks like in other pictures, as data; nothing where none are at hand."""
+def exemplars(e: Explanation, concept: str) -> tuple[bytes, ...]:
+    """What a concept of the explainer's bank looks like in other pictures, as JPEGs; nothing where none are at hand."""
     pictures, found = e.pictures.get("concepts", ()), e.parts.get("concepts") or {}
     first, last = found.get("pictures", {}).get(concept, (0, 0))
-    return [f"data:image/jpeg;base64,{base64.b64encode(p).decode()}" for p in pictures[first:last]]
+    return tuple(pictures[first:last])
+
+
+def elsewhere(e: Explanation, concept: str) -> list[str]:
+    """The same as data."""
+    return [f"data:image/jpeg;base64,{base64.b64encode(p).decode()}" for p in exemplars(e, concept)]
 
 
 def png(image: Image.Image) -> str:

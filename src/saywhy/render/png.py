@@ -40,7 +40,7 @@ def png(explanation: Explanation) -> bytes:
     y = _header(canvas, explanation)
     photo_end, sentences_start = _pictures(canvas, explanation, layout_of(explanation), y + 20)
     bottoms = (_sections(canvas, explanation, photo_end), _sentences(canvas, explanation, sentences_start))
-    y = _foot(canvas, explanation, max(bottoms) + 24)
+    y = _foot(canvas, explanation, _below(canvas, explanation, max(bottoms)) + 24)
     out = io.BytesIO()
     canvas.crop((0, 0, WIDTH, min(TALLEST, y + MARGIN))).save(out, "PNG")
     return out.getvalue()
@@ -51,6 +51,14 @@ def _sections(canvas: Image.Image, e: Explanation, y: int) -> int:
     for part in PARTS.values():
         panel = part.sections().panel
         y = y if panel is None else panel(canvas, e, y + 28)
+    return y
+
+
+def _below(canvas: Image.Image, e: Explanation, y: int) -> int:
+    """What the parts draw under both columns; gives the y below."""
+    for part in PARTS.values():
+        draw = part.sections().below
+        y = y if draw is None else draw(canvas, e, y)
     return y
 
 
