@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -339,6 +341,25 @@ def test_a_server_gives_the_scores_of_the_pictures(serve):
     clf = load_classifier(serve(served()), size=16, classes=["red", "green", "blue"])
     assert (clf.logits(images(5)) - colour_scores(images(5))).abs().max() < 1e-6
     assert clf.activation == "softmax" and not clf.white_box
+
+
+def test_the_server_of_the_documents_answers_as_it_stands_there(serve):
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    (code,) = (b for b in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "do_POST" in b)
+    start = re.search(r"^# (\w+\(.*\))\.serve_forever\(\)$", code, re.MULTILINE)[1].replace("8001", "0")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    server = eval(start, names)
+    names["Handler"].log_message = lambda *args: None
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        clf = load_classifier(f"http://127.0.0.1:{server.server_address[1]}", size=16)
+        plain = torch.stack([torch.full((16, 16), v) for v in (1.0, 0.0, 0.2)])[None]
+        assert torch.allclose(clf.logits(plain), torch.tensor([[8.0, 0.0, 1.6]]))
+        assert clf.activation == "softmax"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_what_a_server_says_of_itself_is_used_and_the_caller_wins(serve):

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     (ROOT / "docs").rglob("*.md")
 )
-RUN = [p for p in PAGES if p.name in ("README.md", "tutorial.md") or p.parent.name == "how-to"]
+RUN = [p for p in PAGES if p.name in ("README.md", "tutorial.md", "models.md") or p.parent.name == "how-to"]
 MAKE = runpy.run_path(str(ROOT / "docs" / "make_reference.py"))
 VERBS = MAKE["verbs"]()
 

@@ -58,6 +58,34 @@ def test_a_folder_gets_an_index_in_which_errors_come_first(labelled: Path) -> No
     assert sorted(p.name for p in (labelled / "out").glob("*.html")) == ["index.html", "photo-2.html", "photo.html"]
 
 
+@pytest.mark.parametrize(
+    ("words", "pages"),
+    [
+        (["photo.png"], ["photo.html"]),
+        (["single"], ["index.html", "photo.html"]),
+        (["single/*.png"], ["index.html", "photo.html"]),
+        (["photo.png", "photo.png"], ["index.html", "photo.html"]),
+        (["photo.png", "--target", "red", "--target", "green"], ["index.html", "photo-green.html", "photo-red.html"]),
+        (["index.png"], ["index.html"]),
+        (["odd"], ["index-2.html", "index.html"]),
+    ],
+)
+def test_whatever_is_more_than_one_photo_by_its_name_gets_an_index(
+    labelled: Path,
+    words: list[str],
+    pages: list[str],
+) -> None:
+    for copy in ("single/photo.png", "odd/index.png", "index.png"):
+        (labelled / copy).parent.mkdir(exist_ok=True)
+        shutil.copy(labelled / "photo.png", labelled / copy)
+    done = explain(*words, "-o", "out", "--format", "html")
+    assert done.exit_code == 0 and sorted(p.name for p in (labelled / "out").iterdir()) == pages
+    listed = "index.html" in pages and len(pages) > 1
+    links = re.findall(r"<a href=\"(.*?)\">", (labelled / "out" / "index.html").read_text()) if listed else []
+    assert sorted(links) == ([p for p in pages if p != "index.html"] if listed else [])
+    assert ("look at out/index.html" in said(done)) == ("index.html" in pages)
+
+
 def test_of_labelled_photos_it_is_told_why_not_the_label(labelled: Path) -> None:
     lines = [json.loads(line) for line in explain("set", "--format", "jsonl").stdout.splitlines()]
     versus = {r["image"]["path"]: r["versus"]["class_name"] for r in lines}
@@ -113,12 +141,12 @@ def test_what_is_there_already_is_left_out_and_half_of_it_is_not(labelled: Path)
     (out / "photo-2.png").unlink()
     first = {p: p.stat().st_mtime_ns for p in out.glob("photo.*")}
     done = explain("set", "-o", "out", "--skip-existing")
-    assert "1 photos whose files are there" in said(done)
+    assert "skipped, as their files are there: 1" in said(done)
     assert {p: p.stat().st_mtime_ns for p in out.glob("photo.*")} == first
     assert (out / "photo-2.png").is_file()
     assert (out / "index.html").read_text().count("<tr><td>") == 2, "what was left out is in the index too"
     (out / "photo.json").write_text("{")
-    assert "whose files" not in said(explain("set/green/photo.png", "-o", "out", "--skip-existing"))
+    assert "as their files" not in said(explain("set/green/photo.png", "-o", "out", "--skip-existing"))
 
 
 @pytest.mark.parametrize(
@@ -202,3 +230,5 @@ def test_a_program_of_torchscript_is_a_black_box(place: Path) -> None:  # noqa: 
     for bad, says in (("gone.pt", "no such file"), ("names.txt", "no program of TorchScript")):
         with pytest.raises(saywhy.UsageError, match=says):
             saywhy.load_classifier(f"torchscript:{bad}")
+    with pytest.raises(saywhy.UsageError, match=r"layer 'conv': a program of TorchScript.*leave it out"):
+        saywhy.load_classifier("torchscript:m.pt", size=32, layer="conv")

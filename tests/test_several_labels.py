@@ -82,7 +82,7 @@ def test_files_of_several_classes_lie_beside_each_other_and_an_index_shows_them(
     assert len(re.findall(r"<td>green \([^)]*%\)</td>", page)) == 2
     (place / "out" / "photo-green.png").unlink()
     again = explain(*words, "--skip-existing")
-    assert "3 photos whose files" in re.sub(r"\s+", " ", again.stderr)
+    assert "as their files are there: 3" in re.sub(r"\s+", " ", again.stderr)
     assert (place / "out" / "photo-green.png").is_file()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 import types
@@ -19,7 +20,7 @@ import tiny
 from saywhy.classifier import Classifier
 from saywhy.errors import ModelError, UsageError
 from saywhy.image import Preprocess, read
-from saywhy.zoo import LOADERS, imagenet_classes, load_classifier
+from saywhy.zoo import LOADERS, hf, imagenet_classes, load_classifier
 
 timm = pytest.importorskip("timm")
 
@@ -361,8 +362,9 @@ def test_weights_that_cannot_be_used_are_wrong_usage_and_run_no_code(tmp_path, c
         "list": lambda: torch.save([1, 2], path),
         "other network": lambda: torch.save(nn.Linear(2, 2).state_dict(), path),
     }[content]()
-    with pytest.raises(UsageError, match=r"weights\.pt"):
+    with pytest.raises(UsageError, match=r"weights\.pt") as told:
         load_classifier("test_zoo:make_small", weights=path)
+    assert "weights_only" not in str(told.value), "no advice to open what runs code"
     assert "code was run" not in capsys.readouterr().out
 
 
@@ -574,6 +576,15 @@ def save_hf(kind: str, folder: Path, **processor) -> tuple[int, int]:
     said |= {"do_center_crop": False, "resample": 2}
     (folder / "preprocessor_config.json").write_text(json.dumps({**said, **processor}))
     return size
+
+
+def test_what_libraries_log_while_a_folder_loads_is_left_out_and_their_levels_stay():
+    pytest.importorskip("transformers")
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub.utils", "transformers.modeling_utils")]
+    before = [log.getEffectiveLevel() for log in loggers]
+    with hf._quiet():
+        assert not any(log.isEnabledFor(logging.ERROR) for log in loggers)
+    assert [log.getEffectiveLevel() for log in loggers] == before
 
 
 @pytest.mark.parametrize("kind", ["vit", "wide vit", "swin", "dinov2"])

@@ -386,6 +386,8 @@ class Classifier:
         assert isinstance(self.net, nn.Module)
         try:
             return self.net.get_submodule(path)
+        except RuntimeError:  # of a program
+            raise UsageError(f"layer {path!r}: {self._no_layer}; leave it out") from None
         except AttributeError:
             raise unknown("layer", path, [p for p, _ in self.net.named_modules() if p]) from None
 

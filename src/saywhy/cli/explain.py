@@ -76,10 +76,11 @@ def explain(
     items = find_images(images)
     check_folders(explainer=explainer, surroundings=surroundings)
     tell_skipped(images, quiet)
-    writer = Writer(out, formats, queries(items, target or [None]))
+    alone = len(target or [None]) == 1 and [Path(name) for name in images] == [item.path for item in items[:1]]
+    writer = Writer(out, formats, queries(items, target or [None], index=not alone), index=not alone)
     waiting = [q for q in writer.queries if not (skip_existing and writer.is_there(q))]
     if not quiet and len(waiting) < len(writer.queries):
-        notes.print(f"skipped: {len(writer.queries) - len(waiting)} photos whose files are there")
+        notes.print(f"skipped, as their files are there: {len(writer.queries) - len(waiting)}")
     missing = [q for q in waiting if not q.item.path.exists()]
     if len(missing) == len(waiting):  # then there is nothing to load a model for
         for q in missing:

@@ -33,12 +33,12 @@ class Query:
     name: str
 
 
-def queries(items: Sequence[Item], targets: Sequence[str | None]) -> list[Query]:
-    """Every target of every photo; of several targets the files are called PHOTO-TARGET, no two alike."""
+def queries(items: Sequence[Item], targets: Sequence[str | None], index: bool = True) -> list[Query]:
+    """Every target of every photo; of several targets the files are called PHOTO-TARGET, no two alike, and none like
+    an index beside them."""
     pairs = [(item, target) for item in items for target in targets]
     paths = [item.path if len(targets) == 1 else _beside(item.path, target) for item, target in pairs]
-    # Of one answer alone there is no index, and its name is its own.
-    names = stems([*([Path(INDEX)] if len(pairs) > 1 else []), *paths])[-len(pairs) :] if pairs else []
+    names = stems([*([Path(INDEX)] if index else []), *paths])[int(index) :]
     return [Query(item, target, name) for (item, target), name in zip(pairs, names, strict=True)]
 
 
@@ -51,8 +51,8 @@ def _beside(path: Path, target: str | None) -> Path:
 class Writer:
     """Writes or prints explanations as they come; a file is there whole or not at all."""
 
-    def __init__(self, out: Path | None, formats: list[str], queries: list[Query]) -> None:
-        self.out, self.formats, self.queries = out, formats, queries
+    def __init__(self, out: Path | None, formats: list[str], queries: list[Query], index: bool) -> None:
+        self.out, self.formats, self.queries, self.index = out, formats, queries, index
         self.rows: list[Row] = []
         self.failures: list[str] = []
         self.records: list[dict[str, Any]] = []
@@ -125,7 +125,7 @@ class Writer:
 
         if self.out is None and self.formats == ["json"]:
             sys.stdout.write(json_document(self.records))
-        if self.out is not None and len(self.queries) > 1 and "html" in self.formats:
+        if self.out is not None and self.index and "html" in self.formats:
             self.files.insert(0, files.write(self.out / f"{INDEX}.html", index_page(self.rows)))
         for message in self.failures:
             notes.print(f"failed: {message}", style="red", markup=False, highlight=False, soft_wrap=True)

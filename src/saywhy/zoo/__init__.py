@@ -186,7 +186,8 @@ def _meant(spec: str) -> str:
     if path.suffix.lower() in SUFFIXES:
         return "it is named like a picture: the classifier comes first, then the picture. "
     if path.is_file():
-        return f"the file is there: weights go into a network that you name (--model timm:NAME --weights {spec}). "
+        way = f"--weights {spec} with --model timm:NAME or module:factory"
+        return f"the file is there: weights go into a network that you name ({way}). "
     return f"did you mean timm:{spec} or torchvision:{spec}? " if re.fullmatch(r"[\w.-]+", spec) else ""
 
 

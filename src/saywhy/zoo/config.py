@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -325,8 +326,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:
+        why = "no file of torch that holds tensors alone" if isinstance(e, pickle.UnpicklingError) else said_of(e)
         raise UsageError(
-            f"{path}: cannot be read as weights ({said_of(e)}). Files that run code "
+            f"{path}: cannot be read as weights ({why}). Files that run code "
             "when opened are refused; save the weights alone: torch.save(net.state_dict(), path), or as safetensors"
         ) from e
     for key in STATE_KEYS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,19 +103,22 @@ def _check_whole(name: str, net: Any, missing: Sequence[str]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # Loading draws a progress bar and a report that are not ours; what is missing is checked by ourselves.
-    from transformers.utils import logging
+    # Loading draws a progress bar and reports that are not ours; what is missing is checked by ourselves.
+    from transformers.utils import logging as theirs
 
-    level = logging.get_verbosity()
-    bars = logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
+    hub = logging.getLogger("huggingface_hub")
+    levels = theirs.get_verbosity(), hub.level
+    bars = theirs.is_progress_bar_enabled()
+    theirs.set_verbosity(theirs.CRITICAL)
+    hub.setLevel(logging.CRITICAL)
+    theirs.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        theirs.set_verbosity(levels[0])
+        hub.setLevel(levels[1])
         if bars:
-            logging.enable_progress_bar()
+            theirs.enable_progress_bar()
 
 
 def _preprocess(name: str, auto: Any, local: bool, options: Options) -> tuple[Preprocess, tuple[str, ...]]:
