@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 import saywhy
@@ -133,6 +136,37 @@ def test_records_come_line_by_line_and_an_interruption_keeps_them(
         found = read(done.stdout)
         kept = found[0] if form == "jsonl" else found
         assert kept["image"]["path"] == "set/green/photo.png" and len(asked) == 2
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_an_interruption_at_any_file_leaves_whole_files_and_an_index_of_what_is_done(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    move, moved = Path.replace, []
+
+    def stopped(self: Path, target: Path) -> Path:
+        moved.append(target)
+        if len(moved) == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return move(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopped)
+        done = explain("set", "-o", "out")
+    assert done.exit_code == 130 and "what was done is kept" in said(done)
+    files = sorted((labelled / "out").iterdir())
+    assert [f.stem for f in files if f.stem not in ("photo", "photo-2", "index")] == [] and len(files) == at
+    for file in files:
+        if file.suffix == ".json":
+            saywhy.Explanation.from_dict(json.loads(file.read_text()))
+        elif file.suffix == ".png":
+            Image.open(file).load()
+        elif file.suffix == ".html":
+            assert file.read_text().rstrip().endswith("</html>")
+    index = (labelled / "out" / "index.html").read_text()
+    assert all((labelled / "out" / link).is_file() for link in re.findall(r'<a href="(.*?)">', index))
+    again = explain("set", "-o", "out", "--skip-existing")
+    assert again.exit_code == 0 and len(list((labelled / "out").iterdir())) == 9
 
 
 def test_what_is_there_already_is_left_out_and_half_of_it_is_not(labelled: Path) -> None:

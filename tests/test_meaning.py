@@ -13,11 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import test_black_box
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.zoo import load_classifier
+from test_black_box import decoded, say, served
 
 SIZE = 16
+serve = test_black_box.serve  # a fixture
 
 
 class Plain(nn.Module):
@@ -114,6 +117,28 @@ def test_probabilities_are_the_models_own_or_the_option_is_named(operator: str, 
     with torch.no_grad():
         z = Plain(classes)(Classifier(Plain(classes)).inputs(x))
     assert torch.allclose(clf.probabilities(x), right(z), atol=1e-5), clf.notes
+    assert any("score" in note for note in clf.notes)
+
+
+@pytest.mark.parametrize("decimals", [None, 3])
+@pytest.mark.parametrize(("operator", "classes"), sorted({(o, c) for o, _, c in CASES if o not in HIDDEN}))
+def test_a_servers_scores_are_read_as_the_same_networks_are(
+    operator: str, classes: int, decimals: int | None, serve
+) -> None:
+    last, right = OPERATORS[operator]
+    net = Ends(last, classes).eval()
+
+    def scores(handler, body: bytes) -> None:
+        with torch.no_grad():
+            found = net(decoded(body)).tolist()
+        rows = found if decimals is None else [[round(v, decimals) for v in row] for row in found]
+        say(handler, {"scores": rows})
+
+    clf = load_classifier(serve(served(answer=scores)), size=SIZE)
+    x = (torch.rand(6, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3)) * 255).round() / 255
+    with torch.no_grad():
+        z = Plain(classes)(x)
+    assert torch.allclose(clf.probabilities(x), right(z), atol=1e-5 if decimals is None else 2e-3), clf.notes
     assert any("score" in note for note in clf.notes)
 
 

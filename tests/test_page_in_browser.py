@@ -133,6 +133,14 @@ def test_two_fragments_on_one_page_light_up_apart(browser: playwright.Browser, t
     tab.close()
 
 
+@pytest.mark.parametrize("width", [700, 1000, 1400])
+def test_a_cell_of_a_notebook_is_compact(browser: playwright.Browser, tmp_path: Path, width: int) -> None:
+    html = f"<!doctype html><meta charset=utf-8><div id=cell>{fragment(record())}</div>".encode()
+    tab = opened(browser, tmp_path / "page.html", html, width=width)
+    assert 300 < tab.eval_on_selector("#cell", "e => e.getBoundingClientRect().height") < 1300
+    tab.close()
+
+
 def test_dark_mode_has_light_words_on_dark_paper(browser: playwright.Browser, tmp_path: Path) -> None:
     tab = opened(browser, tmp_path / "page.html", page_of(record()))
     tab.emulate_media(color_scheme="dark")

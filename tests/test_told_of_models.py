@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import saywhy
 import test_black_box
@@ -306,6 +307,16 @@ def test_what_is_said_of_a_ready_classifier_overrules_its_notes_in_words() -> No
     assert load_classifier(first, batch_size=2).notes == first.notes
 
 
+# -- heads --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["no labels", "another number of labels"])
+def test_a_config_that_does_not_fit_its_weights_is_refused_with_the_way_out(kind: str, tmp_path: Path) -> None:
+    labels = {} if kind == "no labels" else dict(enumerate(["a", "b", "c", "d", "e"]))
+    with pytest.raises(UsageError, match=r"hf:.*(has no classifier|cannot be loaded)"):
+        load_classifier(folder(tmp_path, labels, "ViTImageProcessor"))
+
+
 # -- where it is told ------------------------------------------------------------------------------
 
 
@@ -327,3 +338,24 @@ def test_every_note_stands_in_the_text_the_page_and_the_record(kind: str, tmp_pa
         assert f"Read as: {note}." in text
         assert note in json.loads(record)["model"]["notes"]
         assert note.replace("&", "&amp;").replace("'", "&#39;").replace(">", "&gt;") in page
+
+
+PHOTOS = {
+    "wide": (Image.new("RGB", (900, 60), (200, 60, 40)), {}, "the model sees"),
+    "turned by a tag": (Image.new("RGB", (60, 40), (200, 60, 40)), {0x0112: 6}, "--exif stored"),
+    "of 16 bits": (Image.fromarray(np.linspace(0, 4095, 2400).reshape(40, 60).astype(np.uint16)), {}, "--range"),
+    "transparent": (Image.new("RGBA", (60, 40), (200, 60, 40, 90)), {}, "laid on white"),
+}
+
+
+@pytest.mark.parametrize("kind", PHOTOS)
+def test_every_note_about_a_photo_stands_in_the_text_the_page_and_the_record(kind: str, tmp_path: Path) -> None:
+    image, tags, words = PHOTOS[kind]
+    exif = Image.Exif()
+    for tag, value in tags.items():
+        exif[tag] = value
+    image.save(tmp_path / "photo.png", exif=exif)
+    found = saywhy.explain(load_classifier(colour_scores, size=32), tmp_path / "photo.png", fast=True)
+    (note,) = [n for n in found.image.notes if words in n]
+    text, page, record = (saywhy.RENDERERS[row].function(found).decode() for row in ("text", "html", "json"))
+    assert f"Read as: {note}." in text and note in page and note in json.loads(record)["image"]["notes"]

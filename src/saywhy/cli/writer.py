@@ -63,7 +63,6 @@ class Writer:
         """Writes or prints one answer."""
         from saywhy.render import RENDERERS
 
-        self._listed(q, found)
         if self.out is None and self.formats != ["text"]:
             self._told(found.to_dict())
             return
@@ -72,6 +71,7 @@ class Writer:
             for name in self.formats:
                 row = RENDERERS[name]
                 self.files.append(files.write(self.out / (q.name + row.suffix), row.function(found)))
+            self._listed(q, found)  # once its files are there, as an interruption may come at any time
         print(("\n" if self.printed else "") + text.rstrip("\n"), flush=True)
         self.printed += 1
 

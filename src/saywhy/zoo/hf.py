@@ -17,7 +17,7 @@ from saywhy.image import Preprocess
 from saywhy.zoo.class_names import Names, names_of
 from saywhy.zoo.config import Found, Options, resized, said_of
 from saywhy.zoo.hub import NO_CLASSIFIER, import_failed, likes_channels_last
-from saywhy.zoo.inputs import framing_notes, taken
+from saywhy.zoo.inputs import assumed_framing, taken
 from saywhy.zoo.watched import Process, preprocess_of
 
 COUNTERS = "num_batches_tracked"  # of batch norms: no weight
@@ -132,7 +132,7 @@ def _preprocess(name: str, auto: Any, local: bool, options: Options) -> tuple[Pr
             processor = auto.from_pretrained(name, local_files_only=local, trust_remote_code=False)
     except Exception as e:
         if said:
-            return plain, (NO_PROCESSOR, *framing_notes(resized(plain, options), options))
+            return plain, (NO_PROCESSOR, *assumed_framing(resized(plain, options), options))
         raise UsageError(
             f"hf:{name} has no preprocessor_config.json that can be used ({said_of(e)}); say size, mean and std"
         ) from e

@@ -24,7 +24,7 @@ def fitted(clf: Classifier, options: Options) -> Classifier:
     """The same with the first channels and size that the network takes; unchanged where it takes none of them."""
     if not isinstance(clf.net, nn.Module):
         check_normalises(clf.name, options)
-        return replace(clf, notes=(*clf.notes, *framing_notes(clf.preprocess, options)), _points={})
+        return replace(clf, notes=(*clf.notes, *assumed_framing(clf.preprocess, options)), _points={})
     taken = _taken(clf.net)
     for how in _ways(clf.preprocess, options, taken):
         trial = replace(clf, preprocess=how, classes=None, layer=None, _points={})
@@ -79,17 +79,17 @@ def _told(asked: Preprocess, how: Preprocess, options: Options) -> Iterator[str]
         yield bands_note("network", how)
     if how.channels == "L":
         yield "the network takes one channel: photos are turned grey"
-    yield from framing_notes(how, options, tried=how.size != asked.size)
+    yield from assumed_framing(how, options, tried=how.size != asked.size)
     if options.mean is None:
         yield values_note(how)
 
 
-def framing_notes(
+def assumed_framing(
     how: Preprocess, options: Options, *, known: Collection[str] = (), tried: bool = False
 ) -> Iterator[str]:
-    """How much of a photo is taken, unless size and resize were said, by the user or by the model itself (`known`).
+    """How much of a photo is taken, in words, unless the user said size and resize.
 
-    `tried`: the size was found by trying.
+    `known`: which of them the model itself says; `tried`: the size was found by trying.
     """
     open_ways = [f"--{key}" for key in ("size", "resize") if key not in known and getattr(options, key) is None]
     why = "the first usual size that it takes" if tried else "as nobody said otherwise"

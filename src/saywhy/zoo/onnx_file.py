@@ -17,7 +17,7 @@ from saywhy.errors import ExtraMissing, ModelError, UsageError
 from saywhy.framing import COLOURS
 from saywhy.image import Preprocess
 from saywhy.zoo.config import Found, Options, resized, said_of
-from saywhy.zoo.inputs import banded, bands_note, check_normalises, framing_notes, grey, values_note
+from saywhy.zoo.inputs import assumed_framing, banded, bands_note, check_normalises, grey, values_note
 from saywhy.zoo.meaning import last_of_onnx
 
 MOST_BANDS = 64  # more channels are features, not a picture
@@ -132,7 +132,7 @@ def load_onnx(name: str, options: Options) -> Found:
         found = banded(replace(found, bands=options.bands), channels, options)
         notes = () if options.bands else (bands_note("file", found),)
     how = resized(found, options)
-    notes += tuple(framing_notes(how, options, known=() if None in fixed else ("size",)))
+    notes += tuple(assumed_framing(how, options, known=() if None in fixed else ("size",)))
     if dtype is np.uint8:
         check_normalises(f"onnx:{name}", options)
         notes += (BYTES,)

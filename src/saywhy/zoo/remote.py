@@ -27,7 +27,7 @@ from saywhy.errors import ModelError, UsageError
 from saywhy.image import Preprocess
 from saywhy.zoo.class_names import names_of
 from saywhy.zoo.config import Found, Options, resized
-from saywhy.zoo.inputs import check_normalises, framing_notes
+from saywhy.zoo.inputs import assumed_framing, check_normalises
 
 MAX_ANSWER = 64 * 1024 * 1024
 BUSY = (408, 425, 429, 500, 502, 503, 504)  # worth another try
@@ -167,7 +167,7 @@ def load_http(url: str, options: Options) -> Found:
         activation,
         batch_size=batch if isinstance(batch, int) and batch > 0 else None,
         fingerprint=f"{url} {said.get('fingerprint', '')}",
-        notes=tuple(framing_notes(resized(preprocess, options), options, known=said.keys())),
+        notes=tuple(assumed_framing(resized(preprocess, options), options, known=said.keys())),
         framed=True,
     )
 
