@@ -86,7 +86,7 @@ def test_every_form_of_file_gives_the_same_bands(tmp_path: Path, form: str, band
     assert how.bands is not None
     expected = np.stack([values[..., b - 1] for b in how.bands]) / 4095
     assert np.abs(found - expected).max() < 1e-6 and box == (0, 0, SIDE, SIDE)
-    assert "values 0 to 4095" in " ".join(picture.notes)
+    assert "values 0 to 4095 scaled to [0, 1]" in " ".join(picture.notes), "they are not rounded to 8 bits"
 
 
 @pytest.mark.parametrize("bands", COUNTS)

@@ -27,12 +27,14 @@ def to_bytes(values: Values, window: Window | None, name: str) -> tuple[NDArray[
     """
     if values.dtype == np.uint8 and window is None:
         return values.astype(np.uint8), []
-    scaled, notes = to_unit(values, window, name)
+    scaled, notes = to_unit(values, window, name, "8 bits")
     return (scaled * 255).round().astype(np.uint8), notes
 
 
-def to_unit(values: Values, window: Window | None, name: str) -> tuple[NDArray[np.float64], list[str]]:
-    """Values of any number type in [0, 1], and what was decided about their scale.
+def to_unit(
+    values: Values, window: Window | None, name: str, into: str = "[0, 1]"
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Values of any number type in [0, 1], and what was decided about their scale; `into` is what it is called.
 
     With a `window` (LOW, HIGH) its ends become 0 and 1 and what lies beyond is cut off; without, 8 bits stay as they
     are, and others are scaled by what is there: see `window_of`.
@@ -51,7 +53,7 @@ def to_unit(values: Values, window: Window | None, name: str) -> tuple[NDArray[n
     said = "as --range says" if window is not None else SAY
     low, high = window if window is not None else window_of(float(values.min()), float(values.max()), values.dtype.kind)
     scaled = (values.astype(np.float64) - low) / max(high - low, 1e-12)
-    return np.clip(scaled, 0, 1), [f"values {low:g} to {high:g} scaled to 8 bits, {said}"]
+    return np.clip(scaled, 0, 1), [f"values {low:g} to {high:g} scaled to {into}, {said}"]
 
 
 def window_of(lowest: float, highest: float, kind: str) -> Window:
