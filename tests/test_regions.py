@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 import oracles as oracle
+import saywhy
 from saywhy.classifier import Activation, Classifier
 from saywhy.errors import UsageError
 from saywhy.explanation import ColourShare, RegionName
@@ -21,6 +22,7 @@ from saywhy.language import Appearance
 from saywhy.language.verify import interval
 from saywhy.passes import counting
 from saywhy.players import Reals, Tree, patches, players, touching, ward
+from saywhy.regions import part
 from saywhy.regions.choice import Hidden, Side, ask, chosen, fallen, hide_each, sides
 from saywhy.regions.narrow import halves, narrowed
 from saywhy.regions.noise import Noise, asked_again
@@ -234,6 +236,41 @@ def test_the_part_that_decides_is_found_alone_and_first() -> None:
     best = found.regions[0]
     assert float((best & masks[2]).sum() / (best | masks[2]).sum()) > 0.8
     assert int(found.regions.sum(0).max()) == 1, "regions are disjoint"
+
+
+def many(count: int) -> tuple[Tensor, Classifier]:
+    """An uneven grey with coloured squares, each of which counts by itself, the first most."""
+    g = torch.Generator().manual_seed(1)
+    grey = 0.45 + 0.25 * torch.nn.functional.interpolate(torch.rand(1, 1, 4, 4, generator=g), (SIDE, SIDE))[0]
+    image = grey.expand(3, SIDE, SIDE).clone()
+    squares = [(slice(32 * y + 8, 32 * y + 24), slice(32 * x + 8, 32 * x + 24)) for y in range(2) for x in range(3)]
+    colours = torch.tensor([(9, 1, 1), (1, 8, 2), (2, 2, 9), (9, 9, 1), (9, 1, 9), (1, 9, 9)]) / 10
+    for (rows, columns), colour in zip(squares[:count], colours, strict=False):
+        image[:, rows, columns] = colour[:, None, None]
+    weights = torch.linspace(1.6, 1.0, count)
+
+    def scores(x: Tensor) -> Tensor:
+        apart = [(x - image)[:, :, rows, columns].abs().mean((1, 2, 3)) for rows, columns in squares[:count]]
+        shown = (1 - 3 * torch.stack(apart, 1)).clamp_min(0) @ weights - 0.75 * weights.sum()
+        return torch.stack([shown, torch.zeros_like(shown)], 1)
+
+    return image, Classifier(scores, preprocess=Preprocess(size=(SIDE, SIDE), resize=None), activation="softmax")
+
+
+@pytest.mark.parametrize(("count", "most", "played"), [(3, 6, 3), (6, 6, 6), (3, 2, 2)])
+def test_up_to_six_regions_play_the_game_and_what_is_beyond_is_told_by_hiding_it_alone(
+    count: int, most: int, played: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if most != part.PLAYERS:
+        monkeypatch.setattr(part, "PLAYERS", most)
+    image, clf = many(count)
+    e = saywhy.explain(clf, (255 * image).round().byte().permute(1, 2, 0).numpy())
+    assert [c.confirmed for c in e.concepts] == [True] * count and e.game is not None and e.graph is not None
+    shares = [c.share for c in e.concepts]
+    assert [s is not None for s in shares] == [True] * played + [False] * (count - played)
+    assert sum(s for s in shares if s is not None) == pytest.approx(e.game.full - e.game.empty, abs=1e-5)
+    assert all(c.contribution > 0.05 and c.effect.low <= -c.contribution <= c.effect.high < 0 for c in e.concepts)
+    assert e.graph.nodes == tuple(c.id for c in e.concepts[:played])
 
 
 def test_what_hinders_comes_after_what_counts() -> None:

@@ -34,7 +34,7 @@ from saywhy.seen import Seen
 SATURATED = 0.97  # from here on a probability hardly moves, whatever is hidden
 GIVEN = 0.5  # of the probability: where a blank picture gives the class as much, the rest is no measure of evidence
 MOST, UNCONFIRMED, HINDERING = 8, 4, 2  # regions; up to so many, those are shown that did not hold; those against
-TRIED, PLAYERS = 10, 5
+TRIED, PLAYERS = 10, 6
 KINDS = "concepts"  # the part that knows what each place is of
 NAMING = ("concepts", "names", "lexical")  # parts that name regions; what a person called a concept wins
 UNITS: tuple[Unit, ...] = ("probability", "log-odds")
