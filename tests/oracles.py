@@ -789,3 +789,62 @@ def branch_contribution(tail: Half, A: Tensor, channels: list[int], usual: Tenso
         changed[k] = usual[k]
         drops.append((before - float(tail(changed[None]).softmax(1)[0, c].detach())) / before)
     return sum(drops + drops[-1:] * (20 - len(drops))) / 20
+
+
+def graph_reasoning(student: Any, features: Tensor, places: Tensor, left: Tensor, edges: Tensor | None) -> Tensor:
+    """Scores (m,) of the graph reasoning network of US 2025/0259436 A1, [0015], [0016], node by node, edge by edge."""
+    w = student.state_dict()
+    k, m = len(left), len(student.slots)
+    x = (features - w["mean"]) / w["std"]
+    shares = [float(p[2]) for p in places] + [max(0.0, 1 - float(places[:, 2].sum()))]
+    weighed = [features[j] / w["std"] * shares[j] for j in range(k + 1)]
+
+    def linear(name: str, v: Tensor) -> Tensor:
+        return w[f"{name}.weight"] @ v + w.get(f"{name}.bias", torch.zeros(()))
+
+    states = [torch.relu(linear("first", torch.cat([x[j], 8 * weighed[j]])) + w["identity"][j]) for j in range(k)]
+    scores = w["fuse.bias"] + linear("alone", weighed[k]) + linear("rest.2", torch.relu(linear("rest.0", x[k])))
+    for j in range(k):
+        scores = scores + left[j] * linear("alone", weighed[j])
+
+    def lies(i: int, j: int) -> Tensor:
+        (x0, y0, a), (x1, y1, b) = (
+            (float(p[0]), float(p[1]), math.log(max(1e-4, float(p[2])))) for p in places[[i, j]]
+        )
+        if student.relations == "absolute":
+            return torch.tensor([x0, y0, a, x1, y1, b, 0.0, 0.0])
+        dx, dy = x0 - x1, y0 - y1
+        far = math.hypot(dx, dy)
+        return torch.tensor([
+            4 * dx, 4 * dy, math.log(far + 0.02), dx / (far + 1e-3), dy / (far + 1e-3), (a - b) / 2,
+            math.tanh(dx / 0.02), math.tanh(dy / 0.02),
+        ])  # fmt: skip
+
+    def gate(i: int, j: int) -> float:
+        open_ = 1.0 if edges is None else float(edges[i, j])
+        return 0.0 if i == j or student.relations == "none" else float(left[i] * left[j]) * open_
+
+    shared = []
+    for c in range(m):
+        slots = student.slots[c].tolist()
+        first = f = [states[j] * left[j] for j in slots]
+        for r in range(2):
+            sent = [linear(f"sent.{r}", v) for v in f]
+            new = []
+            for s, i in enumerate(slots):
+                total = linear(f"own.{r}", f[s])
+                for t, j in enumerate(slots):
+                    weight = w["of_class"][c, s, t] * gate(i, j)
+                    total = total + weight * (sent[t] + linear(f"lies.{r}", lies(i, j)))
+                new.append(torch.relu(total) * left[i])
+            f = new
+        pairs = [
+            torch.relu(linear("target", first[s]) + linear("source", first[t]) + linear("geometry", lies(i, j)))
+            * gate(i, j)
+            for s, i in enumerate(slots)
+            for t, j in enumerate(slots)
+        ]
+        z = torch.cat([*f, *pairs])
+        scores = scores + w["fuse_own"][c] @ z * F.one_hot(torch.tensor(c), len(scores))
+        shared.append(z @ w["fuse_shared"][c])
+    return scores + w["fuse.weight"] @ torch.cat(shared)

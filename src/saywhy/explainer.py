@@ -93,15 +93,16 @@ class Explainer:
             _check_owner(init, clf)
         known: Sequence[Any] = [images] if isinstance(images, (str, Path)) else images
         items = list(known) if all(isinstance(i, Item) for i in known) else find_images(known)
-        made = {}
+        made: dict[str, Made] = {}
+        kept = {} if init is None else dict(init.parts)
         for name in names:
             unfinished = None if folder is None else Path(folder) / f"{name}.checkpoint.safetensors"
             start = None if init is None else init.parts.get(name)
-            how = Fitting(given[name], start, amp, unfinished, seed, progress or _silent, space, tuple(phrases))
+            there = kept | {other: m.part for other, m in made.items()}
+            how = Fitting(given[name], start, amp, unfinished, seed, progress or _silent, space, tuple(phrases), there)
             fit = PARTS[name].face().fit
             assert fit is not None
             made[name] = fit(clf, items, how)
-        kept = {} if init is None else dict(init.parts)
         return cls(clf, kept | {name: m.part for name, m in made.items()}, made)
 
     def save(self, folder: str | Path) -> Path:
@@ -170,12 +171,13 @@ class Explainer:
 
 
 def fittable(parts: Sequence[str] | None = None) -> list[str]:
-    """These parts, or all that learn from pictures alone; an error names those that do not learn."""
+    """These parts in the order of the table, or all that learn from pictures alone; an error names those that do not
+    learn."""
     known = {name: row for name, row in PARTS.items() if row.presets}
     for name in parts or ():
         if name not in known:
             raise unknown("part to fit", name, known)
-    return [name for name, row in known.items() if not row.needs] if parts is None else list(dict.fromkeys(parts))
+    return [name for name, row in known.items() if (not row.needs if parts is None else name in parts)]
 
 
 def _presets(parts: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:

@@ -44,7 +44,7 @@ def _silent(step: str) -> None:
 class Fitting:
     """How a part is fitted: its `preset`, a fitted part to start from, half precision (None: as the part sees fit), the
     file in which an unfinished run is kept, the seed, and who is told each step; for parts that speak, the text space
-    and its phrases (none: those that the space brings)."""
+    and its phrases (none: those that the space brings); the `parts` that there are already, by name."""
 
     preset: str
     init: Any = None
@@ -54,6 +54,7 @@ class Fitting:
     tell: Callable[[str], None] = _silent
     space: str = "own"
     phrases: tuple[str, ...] = ()
+    parts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +201,12 @@ PARTS: dict[str, Part] = {
         "any phrase of a text space: where it is in a picture, and what it counts",
         ("likeness", "vectors"),
         "a text space that speaks of such pictures",
+    ),
+    "graph": _row(
+        "reasoning",
+        "graphs of concepts, one for each class, and a student that decides by them as the classifier does",
+        ("student",),
+        "a bank of concepts",
     ),
     "baseline": _row("baseline", "what the classifier says of a blank picture"),
     "names": _row(

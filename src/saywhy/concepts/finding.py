@@ -19,6 +19,7 @@ from saywhy.explanation import RegionName, place_word
 from saywhy.image import mask_box
 from saywhy.players import patches
 from saywhy.seen import Seen
+from saywhy.tap import Tap
 
 CANDIDATES = 5  # classes that are most probable, whose concepts are looked for
 OF_A_CLASS = 10  # concepts of a class that are looked for: those that count most for it
@@ -29,11 +30,13 @@ OVERLAP = 0.5  # of a region, that must be of one concept for it to have that on
 @dataclass(frozen=True, eq=False)
 class ConceptsFound:
     """Where concepts are in a picture: the concept (H, W) of each pixel, -1 for none, and the probabilities (k, C) that
-    are left when each one is taken out of the activations: the picture's own of those that are absent or not asked."""
+    are left when each one is taken out of the activations: the picture's own of those that are absent or not asked.
+    `tap` is the pass in which the bank's layers were looked at."""
 
     bank: ConceptBank
     labels: Tensor
     after: Tensor
+    tap: Tap
 
     def mask(self, j: int) -> Tensor:
         """The pixels (H, W) of a concept."""
@@ -79,11 +82,11 @@ def find_concepts(bank: ConceptBank, seen: Seen, which: Sequence[int] | None = N
         again = changed.transpose(1, 2).reshape(-1, *maps.shape).to(tap.logits)
         scores = tap.replay(again, bank.layer, torch.zeros(len(some), dtype=torch.long))
         after[some] = tap.clf.to_probabilities(scores).detach().to(after)
-    return ConceptsFound(bank, labels, after)
+    return ConceptsFound(bank, labels, after, tap)
 
 
 def _wanted(bank: ConceptBank, seen: Seen, labels: Tensor) -> set[int]:
-    return {r.concept for c in _candidates(bank, seen) for r in _counting(bank, c, labels)}
+    return {r.concept for c in candidates(bank, seen) for r in _counting(bank, c, labels)}
 
 
 def on_patches(shares: Tensor, picture: Tensor) -> Tensor:
@@ -112,11 +115,12 @@ def hypotheses(found: ConceptsFound, seen: Seen) -> list[dict[str, Any]]:
             "class_name": seen.tap.clf.class_names[c],
             "concepts": [_concept(found, seen, c, r.concept, r.lost) for r in _counting(found.bank, c, found.labels)],
         }
-        for c in _candidates(found.bank, seen)
+        for c in candidates(found.bank, seen)
     ]
 
 
-def _candidates(bank: ConceptBank, seen: Seen) -> list[int]:
+def candidates(bank: ConceptBank, seen: Seen) -> list[int]:
+    """The classes that hypotheses are made of: the target, what it is compared with, and the most probable ones."""
     best = seen.probabilities.argsort(descending=True)[:CANDIDATES].tolist()
     asked = [seen.target, *([] if seen.versus is None else [seen.versus]), *best]
     return [c for c in dict.fromkeys(asked) if c in bank.classes]
