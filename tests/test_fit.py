@@ -447,7 +447,7 @@ def _paints_to_fit():
 
 def test_unknown_parts_and_presets_are_wrong_usage(place):
     for words, name in (
-        (["--parts", "lcam,graph"], "graph"),
+        (["--parts", "lcam,grapes"], "grapes"),
         (["--preset", "slow"], "slow"),
         (["--preset", "concepts=fast"], "fast"),
     ):

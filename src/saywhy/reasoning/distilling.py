@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
@@ -38,7 +39,9 @@ ALONE, SEVERAL, ONLY, MOVED, SWAPPED = (
 )  # edits of a picture: single concepts hidden, some, all but one; ...
 TRAIN, HELD = 0.7, 0.85  # shares of the pictures that are learned from, and up to which the best epoch is chosen by
 WHOLE = 4.0  # what the picture itself weighs beside an edit of it
-LEARNING = Config(lr=4e-3, weight_decay=0.05, batch_size=48, epochs=60)
+# First what nodes say by themselves, then what their graphs add to it.
+EVIDENCE = Config(lr=1e-2, weight_decay=0.05, batch_size=48, epochs=40)
+LEARNING = Config(lr=3e-3, weight_decay=0.05, batch_size=48, epochs=20)
 SHARE = 0.3  # of the edits of a picture, that a step learns from
 KINDS = ("image", "hidden", "several", "only", "displaced", "exchanged")
 
@@ -231,17 +234,19 @@ def slots_of(bank: ConceptBank, classes: Sequence[int], S: int = SLOTS) -> Tenso
     return torch.tensor(rows)
 
 
-def answered(student: Student, table: Table) -> Tensor:
-    """The student's scores (E, scores) of the edits of a table; each node is read once."""
+def answered(student: Student, table: Table, *, graphs: bool = True) -> Tensor:
+    """The student's scores (E, scores) of the edits of a table, with or without its graphs; each node is read once."""
     used, where = torch.unique(table.rows.clamp_min(0), return_inverse=True)
     states, evidence = student.read(table.features[used], table.shares[used], table.concepts[used])
+    if not graphs:
+        return student.evident(evidence[where], table.left)
     scores: Tensor = student(states[where], evidence[where], table.places, table.left)
     return scores
 
 
-def loss_of(student: Student, table: Table) -> dict[str, Tensor]:
+def loss_of(student: Student, table: Table, *, graphs: bool = True) -> dict[str, Tensor]:
     """The divergence of the student's answers from the classifier's, the pictures themselves weighing more."""
-    told = answered(student, table).log_softmax(dim=1)
+    told = answered(student, table, graphs=graphs).log_softmax(dim=1)
     apart = F.kl_div(told, table.answers, reduction="none").sum(dim=1)
     weight = torch.where(table.kinds == 0, WHOLE, 1.0)
     return {"loss": (weight * apart).sum() / weight.sum()}
@@ -258,29 +263,41 @@ def split(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def taught(
     table: Table, slots: Tensor, seed: int, *, relations: str = "relative", interventions: bool = True,
-    checkpoint: Path | None = None, config: Config = LEARNING, tell: Tell = lambda step: None,
+    checkpoint: Path | None = None, tell: Tell = lambda step: None,
 ) -> tuple[Student, dict[str, Any]]:  # fmt: skip
     """A student of the pictures of a table, and its figures on those that it did not see; same seed, same student.
 
-    `relations` and `interventions` are there for ablations.
+    What nodes say by themselves is learned first, and stays while the graphs learn what that leaves unsaid: learned
+    together, graphs take it over and know less of pictures that are new. `relations` and `interventions` are there for
+    ablations.
     """
     mine, held, test = split(int(table.owners.max()) + 1, seed)
-    own = table.of(mine)
-    learned = own if interventions else own.where(own.kinds == 0)
     torch.manual_seed(seed)
     student = Student(slots, table.left.shape[1], table.features.shape[1], table.answers.shape[1], relations)
+    own = table.of(mine)
     used = torch.unique(own.rows[own.rows >= 0])
     student.mean.copy_(table.features[used].mean(0))
     student.std.copy_(table.features[used].std(0).clamp_min(1e-4))
-    config = replace(config, seed=seed, batch_size=max(1, min(config.batch_size, len(mine) // 4)))
-    run = fit(
-        student, lambda batch: loss_of(student, batch), ByPicture(learned, mine, SHARE), config,
-        held_out=ByPicture(table, held), checkpoint=checkpoint,
-        told=lambda epoch, row: tell(f"teaching the student: epoch {epoch}, loss {row['loss']:.3f}"),
-    )  # fmt: skip
+    learned = ByPicture(own if interventions else own.where(own.kinds == 0), mine, SHARE)
+    alone = {id(p) for part in (student.alone, student.rest, student.fuse.bias) for p in _weights(part)}
+    epochs = []
+    for graphs, config in ((False, EVIDENCE), (True, LEARNING)):
+        for weight in student.parameters():
+            weight.requires_grad_((id(weight) in alone) != graphs)
+        run = fit(
+            student, partial(loss_of, student, graphs=graphs), learned,
+            replace(config, seed=seed, batch_size=max(1, min(config.batch_size, len(mine) // 4))),
+            held_out=ByPicture(table, held), checkpoint=checkpoint if graphs else None,
+            told=lambda epoch, row: tell(f"teaching the student: epoch {epoch}, loss {row['loss']:.3f}"),
+        )  # fmt: skip
+        epochs.append(run.best_epoch)
     student.eval().requires_grad_(False)
-    figures = {"epochs": run.best_epoch, "pictures": [len(mine), len(held), len(test)]}
+    figures = {"epochs": epochs, "pictures": [len(mine), len(held), len(test)]}
     return student, figures | fidelity(student, table.of(test))
+
+
+def _weights(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
+    return [part] if isinstance(part, nn.Parameter) else list(part.parameters())
 
 
 def fidelity(student: Student, table: Table) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from saywhy.intervene import Masked, masked_probabilities
 from saywhy.language import Confirming
 from saywhy.parts import Confirmed, Face, Fitting, Made, Request
 from saywhy.reasoning import reasoner as reasoners
-from saywhy.reasoning.distilling import LEARNING, PICTURES, SLOTS, grouped, slots_of, split, tabled, taught
+from saywhy.reasoning.distilling import PICTURES, SLOTS, grouped, slots_of, split, tabled, taught
 from saywhy.reasoning.interpreting import Hypothesis, interpreted, probabilities
 from saywhy.reasoning.nodes import PUT_IN, Nodes, nodes_of
 from saywhy.reasoning.reasoner import LIMIT, Reasoner, calibrated, calibration_error, digest
@@ -49,9 +49,7 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(how.seed))[:PICTURES]
     chosen = [items[i] for i in sorted(order.tolist())]
     table, failures = tabled(clf, bank, chosen, classes, how.seed, how.tell)
-    student, figures = taught(
-        table, slots_of(bank, classes), how.seed, checkpoint=how.checkpoint, config=LEARNING, tell=how.tell
-    )
+    student, figures = taught(table, slots_of(bank, classes), how.seed, checkpoint=how.checkpoint, tell=how.tell)
     _, held, test = split(int(table.owners.max()) + 1, how.seed)
     knots = calibrated(student, table.of(held))
     made = Reasoner(student, tuple(classes), clf.fingerprint, digest(bank), knots)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-WIDTH, EDGE, GEOMETRY, SHARED, ROUNDS = 24, 8, 8, 4, 2
+WIDTH, EDGE, GEOMETRY, SHARED, ROUNDS = 24, 4, 8, 4, 2
 RELATIONS = ("relative", "absolute", "none")
 
 
@@ -75,11 +75,14 @@ class Student(nn.Module):
         and what is left of each concept (B, k); `edges` (B, k, k) gates pairs of concepts, all open if None."""
         return self.fused(self.graphs(states, evidence, places, left, edges))
 
+    def evident(self, evidence: Tensor, left: Tensor) -> Tensor:
+        """Scores (B, scores) by what nodes say by themselves, evidence (B, k + 1, scores), without any graph."""
+        return (evidence * _with_rest(left)).sum(dim=1) + self.fuse.bias
+
     def graphs(
         self, states: Tensor, evidence: Tensor, places: Tensor, left: Tensor, edges: Tensor | None = None
     ) -> Graphs:
         """The embeddings of all hypotheses."""
-        seen = torch.cat([left, left.new_ones(len(left), 1)], dim=1)[..., None]
         own = left[:, self.slots][..., None]
         f = initial = states[:, self.slots] * own
         gates, lie = self._gates(left, edges), self._geometry(places)
@@ -88,7 +91,7 @@ class Student(nn.Module):
         for own_way, sent, lies in zip(self.own, self.sent, self.lies, strict=True):
             f = torch.relu(own_way(f) + weights @ sent(f) + lies(around)) * own
         pairs = self.target(initial)[:, :, :, None] + self.source(initial)[:, :, None] + self.geometry(lie)
-        return Graphs(f, torch.relu(pairs) * gates[..., None], evidence * seen)
+        return Graphs(f, torch.relu(pairs) * gates[..., None], evidence * _with_rest(left))
 
     def _gates(self, left: Tensor, edges: Tensor | None) -> Tensor:
         """How open each edge of each class is (B, m, S, S)."""
@@ -136,3 +139,8 @@ class Student(nn.Module):
         own = torch.zeros_like(to)
         own[torch.arange(m), :, torch.arange(m)] = self.fuse_own
         return to + own
+
+
+def _with_rest(left: Tensor) -> Tensor:
+    """What is left of each concept (B, k), and all of what is of none: (B, k + 1, 1)."""
+    return torch.cat([left, left.new_ones(len(left), 1)], dim=1)[..., None]
