@@ -23,9 +23,9 @@ from saywhy.intervene import hide
 from saywhy.parts import Fitting
 from saywhy.passes import counting
 from saywhy.reasoning import distilling, part, reasoner
-from saywhy.reasoning.distilling import KINDS, edits_of, grouped, known_of, slots_of, split, tabled, taught
+from saywhy.reasoning.distilling import KINDS, edits_of, grouped, mapped, slots_of, split, tabled, taught
 from saywhy.reasoning.interpreting import interpreted, probabilities
-from saywhy.reasoning.nodes import Known, Nodes, displaced, exchanged, hidden, nodes_of, place
+from saywhy.reasoning.nodes import Mapped, Nodes, displaced, exchanged, hidden, nodes_of, place
 from saywhy.reasoning.reasoner import Reasoner, calibrated, calibration_error, digest, losses
 from saywhy.reasoning.student import RELATIONS, Student
 from saywhy.render.html import html
@@ -113,7 +113,7 @@ def known(seed=0, k=4):
     labels[4:10, 4:10], labels[4:10, 20:28], labels[20:30, 6:12] = 0, 1, 2
     places = torch.stack([place(labels == j) for j in range(k)])
     features = torch.randn(k + 1, 5, generator=random)
-    return Known(torch.rand(3, 32, 32, generator=random), labels, Nodes(features, places, (places[:, 2] > 0).float()))
+    return Mapped(torch.rand(3, 32, 32, generator=random), labels, Nodes(features, places, (places[:, 2] > 0).float()))
 
 
 def test_a_hidden_concept_is_painted_over_and_gone():
@@ -267,9 +267,7 @@ def test_the_student_learns_what_the_classifier_answers(table, bank):
 def test_without_edits_it_does_not_know_them(table, bank):
     """What distilling on interventions is for."""
     error = {
-        way: taught(table, slots_of(bank, (0, 1)), 0, interventions=way)[1]["fidelity"]["edits"][
-            "divergence"
-        ]
+        way: taught(table, slots_of(bank, (0, 1)), 0, interventions=way)[1]["fidelity"]["edits"]["divergence"]
         for way in (True, False)
     }
     assert error[True] < 0.7 * error[False]
@@ -280,7 +278,7 @@ def test_a_table_holds_what_the_classifier_said(clf, bank, photos, table):
     donor = row = None
     at = 0
     for n, item in enumerate(items):
-        one = known_of(clf, bank, item)
+        one = mapped(clf, bank, item)
         for edit in edits_of(one, donor, 0):
             answer = grouped(clf.to_probabilities(clf.logits(edit.picture[None])), (0, 1))[0]
             assert torch.allclose(table.answers[at], answer, atol=1e-5)

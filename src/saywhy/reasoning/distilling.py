@@ -24,7 +24,7 @@ from saywhy.concepts.bank import ConceptBank
 from saywhy.concepts.finding import on_patches
 from saywhy.errors import InputError
 from saywhy.intervene import content_seed
-from saywhy.reasoning.nodes import Edited, Known, displaced, exchanged, hidden, layers_of, nodes_of, unchanged
+from saywhy.reasoning.nodes import Edited, Mapped, displaced, exchanged, hidden, layers_of, nodes_of, unchanged
 from saywhy.reasoning.student import Student
 from saywhy.train.loop import Config, fit
 
@@ -111,7 +111,7 @@ def grouped(probabilities: Tensor, classes: Sequence[int]) -> Tensor:
     )
 
 
-def known_of(clf: Classifier, bank: ConceptBank, item: Item) -> Known:
+def mapped(clf: Classifier, bank: ConceptBank, item: Item) -> Mapped:
     """A picture with its nodes.
 
     Raises:
@@ -120,10 +120,10 @@ def known_of(clf: Classifier, bank: ConceptBank, item: Item) -> Known:
     images, _ = clf.prepare([clf.read(item.path)])
     tap = clf.tap(images, layers_of(bank))
     labels = on_patches(bank.cells.shares(tap), tap.images[0].cpu())
-    return Known(tap.images[0].cpu(), labels, nodes_of(bank, tap, labels))
+    return Mapped(tap.images[0].cpu(), labels, nodes_of(bank, tap, labels))
 
 
-def edits_of(known: Known, donor: Known | None, seed: int) -> list[Edited]:
+def edits_of(known: Mapped, donor: Mapped | None, seed: int) -> list[Edited]:
     """The picture and edits of it, drawn by its own pixels and the seed; `donor` gives what is put in."""
     here = known.nodes.here
     random = np.random.default_rng(content_seed(known.picture, seed))
@@ -138,7 +138,7 @@ def edits_of(known: Known, donor: Known | None, seed: int) -> list[Edited]:
     return [unchanged(known), *single, *several, *only, *moved, *_swaps(known, donor, here, random)]
 
 
-def _shift(known: Known, j: int, random: np.random.Generator) -> tuple[int, int]:
+def _shift(known: Mapped, j: int, random: np.random.Generator) -> tuple[int, int]:
     """To anywhere in the picture where it fits."""
     ys, xs = torch.nonzero(known.mask(j), as_tuple=True)
     H, W = known.labels.shape
@@ -148,7 +148,7 @@ def _shift(known: Known, j: int, random: np.random.Generator) -> tuple[int, int]
     )
 
 
-def _swaps(known: Known, donor: Known | None, here: Sequence[int], random: np.random.Generator) -> list[Edited]:
+def _swaps(known: Mapped, donor: Mapped | None, here: Sequence[int], random: np.random.Generator) -> list[Edited]:
     """Concepts that another picture's take the place of: the same one there, or one that is not here."""
     given = [] if donor is None else donor.nodes.here
     pairs = [(j, i) for j in here for i in given if i == j or i not in here]
@@ -168,7 +168,7 @@ def tabled(
     for n, item in enumerate(items):
         tell(f"asking about edits of pictures: {n + 1} of {len(items)}")
         try:
-            known = known_of(clf, bank, item)
+            known = mapped(clf, bank, item)
         except InputError as e:
             failures.append((str(item.path), str(e)))
             continue
@@ -189,7 +189,7 @@ class _Making:
         self.answers, self.owners, self.kinds = list[Tensor](), list[int](), list[int]()
         self.before = self.own = torch.full((k + 1,), -1)
 
-    def add(self, known: Known, donor: Known | None, edits: Sequence[Edited], answers: Tensor) -> None:
+    def add(self, known: Mapped, donor: Mapped | None, edits: Sequence[Edited], answers: Tensor) -> None:
         """Adds the edits of a picture."""
         self.before, self.own = self.own, torch.full((self.k + 1,), -1)
         nodes, n = known.nodes, len(self.answers)

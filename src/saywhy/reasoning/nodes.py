@@ -78,7 +78,7 @@ def place(mask: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class Mapped:
     """A picture (3, H, W), the concept (H, W) of each pixel, and its nodes."""
 
     picture: Tensor
@@ -99,32 +99,32 @@ class Edited:
     nodes: Nodes
 
 
-def unchanged(known: Known) -> Edited:
+def unchanged(known: Mapped) -> Edited:
     """The picture itself."""
     return Edited("image", known.picture, known.nodes)
 
 
-def hidden(known: Known, which: Sequence[int], kind: str = "hidden") -> Edited:
+def hidden(known: Mapped, which: Sequence[int], kind: str = "hidden") -> Edited:
     """The picture with some concepts in-painted."""
     keep = ~torch.isin(known.labels, torch.tensor(list(which)))
     return Edited(kind, _painted(known.picture, keep), known.nodes.without(which))
 
 
-def displaced(known: Known, j: int, rows: int, columns: int) -> Edited:
+def displaced(known: Mapped, j: int, rows: int, columns: int) -> Edited:
     """The picture with a concept cut out and put down so many rows lower and columns to the right; what leaves the
     picture is lost, and what it comes to lie on is hidden."""
     there = torch.nonzero(known.mask(j)) + torch.tensor([rows, columns])
     return _put(known, j, j, known.picture[:, known.mask(j)], there, known.nodes.features[j], "displaced")
 
 
-def exchanged(known: Known, j: int, other: Known, i: int) -> Edited:
+def exchanged(known: Mapped, j: int, other: Mapped, i: int) -> Edited:
     """The picture with a concept cut out and another one (of another picture) put down around its middle."""
     own, new = (torch.nonzero(one.mask(n)) for one, n in ((known, j), (other, i)))
     shift = (own.double().mean(0) - new.double().mean(0)).round().long()
     return _put(known, j, i, other.picture[:, other.mask(i)], new + shift, other.nodes.features[i], "exchanged")
 
 
-def _put(known: Known, out: int, i: int, pixels: Tensor, there: Tensor, feature: Tensor, kind: str) -> Edited:
+def _put(known: Mapped, out: int, i: int, pixels: Tensor, there: Tensor, feature: Tensor, kind: str) -> Edited:
     """Concept `out` in-painted, and pixels (3, n) of concept i put down at places (n, 2)."""
     H, W = known.labels.shape
     inside = ((there >= 0) & (there < torch.tensor([H, W]))).all(dim=1)
