@@ -67,7 +67,8 @@ def taught(clf: Classifier, count: int, bank_of: int, explainer: Path | None) ->
         start, classes = time.process_time(), sorted(bank.classes)
         made, _ = distilling.tabled(clf, bank, items, classes, 0, lambda step: None)
         seconds["asking"] = round(time.process_time() - start)
-    slots, found = distilling.slots_of(bank, classes), {}
+    mine, held, test = distilling.split(int(made.owners.max()) + 1, 0)
+    slots, found = distilling.slots_of(made.of(mine), len(classes)), {}
     for name, how in WAYS.items():
         start = time.process_time()
         student, figures = distilling.taught(made, slots, 0, **how)
@@ -75,7 +76,6 @@ def taught(clf: Classifier, count: int, bank_of: int, explainer: Path | None) ->
         print(name, json.dumps(found[name]["fidelity"]["edits"]), flush=True)
         if name == "student":
             kept = student
-    _, held, test = distilling.split(int(made.owners.max()) + 1, 0)
     knots = calibrated(kept, made.of(held))
     reasoner = Reasoner(kept, tuple(classes), clf.fingerprint, digest(bank), knots, found["student"])
     told = {

@@ -253,21 +253,21 @@ def test_contributions_are_what_changes_when_it_is_taken_away():
 
 
 def test_the_student_learns_what_the_classifier_answers(table, bank):
-    student, figures = taught(table, slots_of(bank, (0, 1)), 0)
+    student, figures = taught(table, slots_of(table, 2), 0)
     assert figures["fidelity"]["image"]["agreement"] == 1
     assert figures["fidelity"]["edits"]["agreement"] > 0.9 and figures["fidelity"]["edits"]["r2"] > 0.5
-    again, same = taught(table, slots_of(bank, (0, 1)), 0)
+    again, same = taught(table, slots_of(table, 2), 0)
     assert same == figures and all(
         torch.equal(a, b) for a, b in zip(student.parameters(), again.parameters(), strict=True)
     )
-    other, _ = taught(table, slots_of(bank, (0, 1)), 1)
+    other, _ = taught(table, slots_of(table, 2), 1)
     assert not torch.equal(student.first.weight, other.first.weight)
 
 
 def test_without_edits_it_does_not_know_them(table, bank):
     """What distilling on interventions is for."""
     error = {
-        way: taught(table, slots_of(bank, (0, 1)), 0, interventions=way)[1]["fidelity"]["edits"]["divergence"]
+        way: taught(table, slots_of(table, 2), 0, interventions=way)[1]["fidelity"]["edits"]["divergence"]
         for way in (True, False)
     }
     assert error[True] < 0.7 * error[False]
@@ -307,7 +307,7 @@ def test_pictures_that_are_measured_on_were_not_learned_from(count):
 
 
 def test_importance_is_calibrated_to_what_the_classifier_loses(table, bank):
-    student, _ = taught(table, slots_of(bank, (0, 1)), 0)
+    student, _ = taught(table, slots_of(table, 2), 0)
     own, its = losses(student, table)
     assert len(own) == len(its) == int((table.kinds == KINDS.index("hidden")).sum())
     knots = calibrated(student, table)

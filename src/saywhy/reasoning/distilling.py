@@ -29,7 +29,7 @@ from saywhy.reasoning.student import Student
 from saywhy.train.loop import Config, fit
 
 PICTURES = 3000  # at most; of more a part is drawn
-SLOTS = 6  # concepts of a class
+SLOTS = 8  # concepts of a class
 ALONE, SEVERAL, ONLY, MOVED, SWAPPED = (
     10,
     4,
@@ -223,15 +223,22 @@ class _Making:
 # Teaching, and how well it went.
 
 
-def slots_of(bank: ConceptBank, classes: Sequence[int], S: int = SLOTS) -> Tensor:
-    """The concepts (m, S) that each class is told by: those that count most for it, then what is most often there."""
-    rows = []
-    for c in classes:
-        told = bank.of_class(c)
-        sure = [r.concept for r in told if r.counts and r.lost > 0 and r.present]
-        often = [r.concept for r in sorted(told, key=lambda r: (-r.present, r.concept))]
-        rows.append(list(dict.fromkeys([*sure, *often, *range(len(bank))]))[: min(S, len(bank))])
-    return torch.tensor(rows)
+def slots_of(table: Table, classes: int, S: int = SLOTS) -> Tensor:
+    """The concepts (m, S) that each class is told by: those whose hiding cost it most, over all pictures that are given
+    it; then what is there most often."""
+    k, single = table.left.shape[1], KINDS.index("hidden")
+    lost, there = torch.zeros(classes, k), torch.zeros(classes, k)
+    for whole in torch.nonzero(table.kinds == 0)[:, 0].tolist():
+        c = int(table.answers[whole].argmax())
+        if c < classes:
+            mine = torch.nonzero((table.owners == table.owners[whole]) & (table.kinds == single))[:, 0]
+            gone = (table.left[whole] - table.left[mine]).argmax(dim=1)
+            lost[c].index_add_(0, gone, table.answers[whole, c] - table.answers[mine, c])
+            there[c] += table.left[whole]
+    often = there / (2 * there.max().clamp_min(1))  # of two that cost as good as nothing
+    return (lost.clamp_min(0).round(decimals=1) + 0.1 * often).argsort(dim=1, descending=True, stable=True)[
+        :, : min(S, k)
+    ]
 
 
 def answered(student: Student, table: Table, *, graphs: bool = True) -> Tensor:
