@@ -264,6 +264,21 @@ def test_the_student_learns_what_the_classifier_answers(table, bank):
     assert not torch.equal(student.first.weight, other.first.weight)
 
 
+def test_a_class_is_told_by_what_costs_it_most(table, bank):
+    slots = slots_of(table, 2, 2)
+    lost = torch.zeros(2, len(bank))
+    for owner in range(40):
+        own = [n for n in range(len(table.owners)) if table.owners[n] == owner]
+        whole = own[0]
+        c = int(table.answers[whole].argmax())
+        for n in own:
+            if KINDS[table.kinds[n]] == "hidden":
+                j = [i for i in range(len(bank)) if table.left[n, i] < table.left[whole, i]]
+                lost[c, j] += table.answers[whole, c] - table.answers[n, c]
+    assert slots[0, 0] == lost[0].argmax() and lost[0].max() > 5
+    assert slots.shape == (2, 2) and len(set(slots[1].tolist())) == 2
+
+
 def test_without_edits_it_does_not_know_them(table, bank):
     """What distilling on interventions is for."""
     error = {

@@ -49,8 +49,9 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(how.seed))[:PICTURES]
     chosen = [items[i] for i in sorted(order.tolist())]
     table, failures = tabled(clf, bank, chosen, classes, how.seed, how.tell)
-    student, figures = taught(table, slots_of(bank, classes), how.seed, checkpoint=how.checkpoint, tell=how.tell)
-    _, held, test = split(int(table.owners.max()) + 1, how.seed)
+    mine, held, test = split(int(table.owners.max()) + 1, how.seed)
+    slots = slots_of(table.of(mine), len(classes))
+    student, figures = taught(table, slots, how.seed, checkpoint=how.checkpoint, tell=how.tell)
     knots = calibrated(student, table.of(held))
     made = Reasoner(student, tuple(classes), clf.fingerprint, digest(bank), knots)
     card = {
