@@ -359,7 +359,8 @@ def test_the_record_tells_the_graph_of_each_class_and_how_faithful_it_is(clf, fi
     assert 0.5 < best["importance"] <= 1 and best["place"]
     others = [n for n in first["nodes"] if n is not best]
     assert all(abs(n["contribution"]) < 0.2 for n in others), "blue is seen and counts for nothing"
-    assert all(n["contribution"] == 0 == n["importance"] for n in first["nodes"] if not n["present"])
+    assert all(n["contribution"] == 0 and n["importance"] is None for n in first["nodes"] if not n["present"])
+    assert all(n["importance"] is None is n["measured"] for n in found["hypotheses"][1]["nodes"])
     assert e.to_dict()["parts"]["graph"] == json.loads(json.dumps(found))
 
 

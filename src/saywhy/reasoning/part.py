@@ -191,7 +191,7 @@ def _told(found: Reasoning, seen: Seen, c: int, h: Hypothesis) -> dict[str, Any]
     lost = dict(zip(found.tried, (found.answered[0] - found.answered[1:]).tolist(), strict=True))
     nodes = [
         _node(found, h, j, i) | _at(masks[j] if j in visible else None)
-        | {"measured": lost[j] if c == seen.target else None}
+        | ({"measured": lost[j]} if c == seen.target else {"measured": None, "importance": None})
         for i, j in enumerate(h.here)
     ]  # fmt: skip
     gone = [_absent(found, j) for j in h.absent]
@@ -229,7 +229,7 @@ def _absent(found: Reasoning, j: int) -> dict[str, Any]:
     return {
         "concept": found.concepts.bank.ids[j],
         "name": found.concepts.bank.names.get(found.concepts.bank.ids[j]),
-        "present": False, "contribution": 0.0, "contrast": None, "share": 0.0, "importance": 0.0, "slice": 0.0,
+        "present": False, "contribution": 0.0, "contrast": None, "share": 0.0, "importance": None, "slice": 0.0,
         "place": None, "box": None, "measured": None,
     }  # fmt: skip
 

@@ -95,6 +95,7 @@ def _graph(one: Row, e: Explanation) -> Row:
     return {
         "name": wording.clean(one["class_name"]),
         "said": wording.percent(one["probability"]),
+        "target": one["class_index"] == e.target.class_index,
         "width": round(e.image.width * k, 1),
         "height": round(e.image.height * k, 1),
         "edges": [_line(x, one, at) for x in lines][::-1],
@@ -112,13 +113,13 @@ def _dot(n: Row, at: tuple[float, float]) -> Row:
         "id": n["concept"],
         "x": f"{at[0]:.1f}",
         "y": f"{at[1]:.1f}",
-        "r": f"{11 + 13 * min(1.0, abs(n['contribution'])) ** 0.5:.1f}",
+        "r": f"{15 + 10 * min(1.0, abs(n['contribution'])) ** 0.5:.1f}",
         "side": _side(n["contribution"]),
         "label": called(n),
         "number": points(n["contribution"]),
         "contrast": "" if n["contrast"] is None else points(n["contrast"]),
         "measured": "" if n["measured"] is None else points(n["measured"]),
-        "importance": f"{n['importance']:.2f}",
+        "importance": "" if n["importance"] is None else f"{n['importance']:.2f}",
     }
 
 
