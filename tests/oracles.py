@@ -614,6 +614,8 @@ def sentence_strict(clf: Any, case: Any, told: Any) -> dict[str, bool]:
     from saywhy.aviary import BACKGROUNDS, keep_only, render, swap_background
 
     full, t, v = _seen(clf, case.rendered.pixels), case.target, case.versus
+    if told.kind == "relation":
+        return _relation_strict(clf, case, told, full[t])
     two = {"ideal": _ideal(clf, case, told.regions), "joint": _without(clf, case, _held(case, told.regions, 0.25))}
     if told.kind == "counts":
         singles = [full[t] - _without(clf, case, [n])[t] for n in _held(case, told.regions, 0.25)]
@@ -643,6 +645,43 @@ def sentence_strict(clf: Any, case: Any, told: Any) -> dict[str, bool]:
     both = {"ideal": _ideal(clf, case, every), "joint": _without(clf, case, _held(case, every, 0.5))}
     low, high = {"suffices": (0.5, math.inf), "part": (0.2, 0.5), "little": (-math.inf, 0.2)}[told.kind]
     return {k: not low <= p[t] / full[t] < high for k, p in both.items()}
+
+
+def _relation_strict(clf: Any, case: Any, told: Any, full: float) -> dict[str, bool]:
+    """One piece moved costs 2 points or less, or no more than 2 points beyond both: by pixels, or by rendered parts."""
+    by_pieces = copy.copy(case)
+    object.__setattr__(by_pieces, "regions", case.pieces)
+    moved, kept = told.pieces
+    out = {}
+    for name, way in (("ideal", _pasted_over), ("joint", _shifted_parts)):
+        one, both = (full - _seen(clf, way(by_pieces, w, told.by))[case.target] for w in ([moved], [moved, kept]))
+        out[name] = bool(one <= 0.02 or one - both <= 0.02)
+    return out
+
+
+def _pasted_over(case: Any, which: Any, by: Any) -> Any:
+    from saywhy.aviary import remove, render
+
+    behind = render(remove(case.rendered.scene, *_held(case, which, 0))).pixels
+    pixels, H, W = case.rendered.pixels.copy(), *case.rendered.owner.shape
+    for i in which:
+        pixels[case.regions[i]] = behind[case.regions[i]]
+    for i in which:
+        for y, x in np.argwhere(case.regions[i]):
+            if 0 <= y + round(by[0]) < H and 0 <= x + round(by[1]) < W:
+                pixels[y + round(by[0]), x + round(by[1])] = case.rendered.pixels[y, x]
+    return pixels
+
+
+def _shifted_parts(case: Any, which: Any, by: Any) -> Any:
+    from saywhy.aviary import displace, render
+
+    scene, bird = case.rendered.scene, case.rendered.scene.birds[0]
+    right, down = by[1] / scene.size / bird.scale * (-1 if bird.mirror else 1), by[0] / scene.size / bird.scale
+    c, s = math.cos(bird.angle), math.sin(bird.angle)
+    for name in _held(case, which, 0.25):
+        scene = displace(scene, name, right * c - down * s, right * s + down * c)
+    return render(scene).pixels
 
 
 # --------------------------------------------------------------------------------------------------
@@ -848,3 +887,19 @@ def graph_reasoning(student: Any, features: Tensor, places: Tensor, left: Tensor
         scores = scores + w["fuse_own"][c] @ z * F.one_hot(torch.tensor(c), len(scores))
         shared.append(z @ w["fuse_shared"][c])
     return scores + w["fuse.weight"] @ torch.cat(shared)
+
+
+# --------------------------------------------------------------------------------------------------
+# Displacing.
+
+
+def displaced(image, holed, regions, moves):
+    """Pixel by pixel: over the picture in which all that moves is hidden each piece is laid down, in order."""
+    out = holed.clone()
+    H, W = image.shape[1:]
+    for i, dy, dx in moves:
+        for y in range(H):
+            for x in range(W):
+                if regions[i, y, x] > 0 and 0 <= y + dy < H and 0 <= x + dx < W:
+                    out[:, y + dy, x + dx] = image[:, y, x]
+    return out

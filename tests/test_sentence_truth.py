@@ -54,12 +54,14 @@ def case_of(clf: Classifier, rendered: Rendered, told: tuple[Told, ...], regions
         some = rendered.visible(parts[1])
         some &= np.cumsum(some).reshape(some.shape) <= 0.4 * some.sum()
         regions = np.array([rendered.visible(parts[0]), some, top & (rendered.owner <= 0)])
-    return Case(rendered, p[0], p[1], regions, told, np.array([1.0, 0.5, 0.0])[: len(regions)])
+    return Case(rendered, p[0], p[1], regions, told, np.array([1.0, 0.5, 0.0])[: len(regions)], regions)
 
 
-EVERY_KIND = tuple(
+RELATED = tuple(Told("relation", pieces=pair, by=by) for pair in ((0, 1), (1, 0)) for by in ((9.0, 0.0), (0.0, -6.4)))
+EVERY_KIND = RELATED + tuple(
     Told(kind, regions if kind not in ("suffices", "part", "little", "decides", "does-not-decide") else (), winner=3)
     for kind in JUDGES
+    if kind != "relation"
     for regions in ((((0, 1)),) if kind in ("needs", "stands-in") else ((0,), (1,), (2,)))
 )
 

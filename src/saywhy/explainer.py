@@ -222,6 +222,7 @@ def explain(
     explainer: Explainer | None = None,
     surroundings: str | Path | Sequence[str | Path] | None = None,
     phrases: Sequence[str] = (),
+    relations: bool = False,
     fast: bool = False,
     seed: int = 0,
     progress: Tell | None = None,
@@ -238,7 +239,8 @@ def explain(
     for regions, and says less: nothing of how they work together. `explainer` holds parts that were fitted to this
     classifier (`saywhy.Explainer.load`): what it has is used unless `method` says otherwise. `surroundings` are
     pictures before which the object is shown, four of a folder, instead of plain ones (for many photos once:
-    `Explainer.given`). `phrases` are looked for by the explainer's branch, instead of those that it knows.
+    `Explainer.given`). `phrases` are looked for by the explainer's branch, instead of those that it knows. With
+    `relations` pieces of what counts are moved, to find out whether how they lie to each other counts.
     `progress` is told each step in words. Same seed, same explanation; the seed changes only what is drawn: one of
     five fills, which four pictures, and saliency methods that draw masks.
 
@@ -257,7 +259,7 @@ def explain(
     _check_owner(fitted, clf)
     seed = whole("seed", seed)
     fitted = fitted if surroundings is None else fitted.given(seed, surroundings=surroundings)
-    asked = Request(regions, unit, seed, fast, progress or _silent, tuple(phrases))
+    asked = Request(regions, unit, seed, fast, progress or _silent, tuple(phrases), relations)
     start = time.perf_counter()
     with counting() as meter, remembering():
         picture, options = clf.read(source), fitted.options

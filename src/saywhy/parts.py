@@ -72,7 +72,8 @@ class Made:
 @dataclass(frozen=True)
 class Request:
     """What was asked of an explanation beyond its two classes: at most how many regions, the unit of contributions, the
-    seed, whether it should be `fast` (fewer passes, less said), and phrases that are looked for."""
+    seed, whether it should be `fast` (fewer passes, less said), phrases that are looked for, and whether
+    `relations` are to be found."""
 
     regions: int | None = None
     unit: Unit = "probability"
@@ -80,6 +81,7 @@ class Request:
     fast: bool = False
     tell: Callable[[str], None] = _silent
     phrases: tuple[str, ...] = ()
+    relations: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,5 +216,6 @@ PARTS: dict[str, Part] = {
     ),
     "lexical": _row("lexical", "what regions are called in ordinary words, where the classes are ImageNet's"),
     "regions": _row("regions", "the parts of the picture that count, what each counts, and how they work together"),
+    "relations": _row("relations", "how two parts of the picture lie to each other, where that counts"),
     "surroundings": _row("surroundings", "whether the answer depends on what lies around the object"),
 }

@@ -21,6 +21,7 @@ from saywhy.aviary.counterfactuals import (
     remove_bird,
     replace_part,
     set_relation,
+    shift,
     swap_background,
     transplant,
 )
@@ -145,6 +146,7 @@ __all__ = [
     "scene_from_dict",
     "set_relation",
     "shapley",
+    "shift",
     "species",
     "stream",
     "swap_background",

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from saywhy.aviary.birds import COLOURS, ORDERS, Bird, Part
+import numpy as np
+
+from saywhy.aviary.birds import COLOURS, ORDERS, Bird, Part, forward
 from saywhy.aviary.scene import Scene
 from saywhy.aviary.scenery import Background, Degradation
 from saywhy.aviary.world import Atom, holds, identify, species, world
@@ -70,6 +72,16 @@ def displace(scene: Scene, part: str, dx: float, dy: float, *, bird: int = 0) ->
     """The scene with a part moved by bird units: `dx` towards the head, `dy` towards the feet."""
     own = _own(scene, part, bird)
     return replace_part(scene, replace(own, dx=own.dx + dx, dy=own.dy + dy), bird=bird)
+
+
+def shift(scene: Scene, parts: Collection[str], down: float, right: float, *, bird: int = 0) -> Scene:
+    """The scene with parts moved by pixels of the picture, whichever way the bird is turned."""
+    own = scene.birds[bird]
+    start = np.array([[own.x, own.y]])
+    ((dx, dy),) = forward(own, start + np.array([right, down]) / scene.size) - forward(own, start)
+    for part in parts:
+        scene = displace(scene, part, float(dx), float(dy), bird=bird)
+    return scene
 
 
 def swap_background(scene: Scene, kind: str, *, seed: int | None = None) -> Scene:

@@ -53,6 +53,9 @@ def explain(
     phrases: Annotated[
         str | None, typer.Option(help="What the explainer's branch looks for: phrases with commas, or a file of lines.")
     ] = None,
+    relations: Annotated[
+        bool, typer.Option("--relations", help="Move pieces of what counts: does how they lie to each other count?")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out photos whose files are all in -o DIR already.")
@@ -99,6 +102,7 @@ def explain(
             "fast": fast,
             "seed": seed,
             "phrases": said,
+            "relations": relations,
         }
         _answer_all(clf, waiting, writer, versus, how, as_said(ctx, WRITTEN), reproducible=reproducible, quiet=quiet)
     writer.close(quiet)

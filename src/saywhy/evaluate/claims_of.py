@@ -4,15 +4,17 @@ explanation of the same picture, or of one hardly changed, says it again."""
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from saywhy.evaluate.scene_truth import Told
-from saywhy.explanation import Effect, Explanation, Statement
+from saywhy.explanation import Effect, Explanation, Mask, Statement
 from saywhy.image import Bools, Pixels
+
+Overlap = list[list[float]]
 
 SAME = 0.5  # IoU from which two regions are one
 QUALITY = 95  # of the JPEG that a picture is written as again
@@ -43,6 +45,7 @@ CLAIMED: dict[str, str | None] = {
     "text": None,
     "default": None,
     "unsteady": None,
+    **dict.fromkeys((f"relation_{name}" for name in ("above", "below", "left", "right", "near", "far")), "relation"),
     **{
         f"{name}{whose}{how_many}": row
         for name, row in (("surroundings_decide", "decides"), ("surroundings_spared", "does-not-decide"))
@@ -62,6 +65,8 @@ def _claims(e: Explanation, s: Statement, numbers: Mapping[str, int]) -> list[To
     kind = CLAIMED[s.kind]
     if kind is None:
         return []
+    if kind == "relation":
+        return [_related(e, s)]
     regions = tuple(dict.fromkeys(numbers[i] for i in s.evidence if i in numbers))
     classes = [span.class_index for span in s.spans if span.class_index is not None]
     if kind in ("counts", "against"):
@@ -72,6 +77,14 @@ def _claims(e: Explanation, s: Statement, numbers: Mapping[str, int]) -> list[To
     return [Told(kind, regions, winner=classes[-1] if kind == "flip" else None)]
 
 
+def _related(e: Explanation, s: Statement) -> Told:
+    """The two pieces, the moved one first, and the shift that ends the relation."""
+    found = e.parts["relations"]
+    numbers = {piece["id"]: i for i, piece in enumerate(found["pieces"])}
+    row = next(r for r in found["tried"] if r["confirmed"] and [r["moved"], r["kept"]] == list(s.evidence[:2]))
+    return Told("relation", pieces=(numbers[row["moved"]], numbers[row["kept"]]), by=tuple(row["shift"]))
+
+
 def _counting(kind: str, region: int, effect: Effect) -> Told:
     return Told(kind, (region,), -effect.high, -effect.low, effect.unit)
 
@@ -80,6 +93,13 @@ def masks_of(e: Explanation) -> Bools:
     """The regions (k, H, W) over the picture."""
     size = (e.image.height, e.image.width)
     return np.array([c.mask.array() for c in e.concepts], dtype=bool).reshape(-1, *size)
+
+
+def pieces_of(e: Explanation) -> Bools:
+    """The pieces (m, H, W) of its relations over the picture."""
+    rows = (e.parts.get("relations") or {"pieces": []})["pieces"]
+    masks = [Mask.model_validate(row["mask"]).array() for row in rows]
+    return np.array(masks, dtype=bool).reshape(-1, e.image.height, e.image.width)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -120,17 +140,20 @@ def said_again(before: Explanation, after: Explanation, how: Disturbance) -> lis
     """Of each claim of `before` whether `after` makes it: the kind, the winner, and regions that match by IoU."""
     regions, others = masks_of(before), how.back(masks_of(after))
     same = before.target.class_index == after.target.class_index
-    overlap = _overlap(regions, others)
+    overlap = _overlap(regions, others), _overlap(pieces_of(before), how.back(pieces_of(after)))
     found = claims_of(after)
     return [same and any(_alike(told, other, overlap) for other in found) for told in claims_of(before)]
 
 
-def _alike(told: Told, other: Told, overlap: Sequence[Sequence[float]]) -> bool:
+def _alike(told: Told, other: Told, overlap: tuple[Overlap, Overlap]) -> bool:
+    of_regions, of_pieces = overlap
     if (told.kind, told.winner, len(told.regions)) != (other.kind, other.winner, len(other.regions)):
         return False
-    return all(max(overlap[i][j] for j in other.regions) >= SAME for i in told.regions)
+    return all(max(of_regions[i][j] for j in other.regions) >= SAME for i in told.regions) and all(
+        max(of_pieces[i][j] for j in other.pieces) >= SAME for i in told.pieces
+    )
 
 
-def _overlap(a: Bools, b: Bools) -> list[list[float]]:
+def _overlap(a: Bools, b: Bools) -> Overlap:
     """IoU of each region of one explanation with each of the other."""
     return [[float((p & q).sum() / max(1, (p | q).sum())) for q in b] for p in a]

@@ -26,6 +26,7 @@ from saywhy.aviary import (
     remove,
     remove_bird,
     render,
+    shift,
     swap_background,
     world,
 )
@@ -46,12 +47,14 @@ ENOUGH, LITTLE = 0.5, 0.2  # shares of p that are enough for the class, and next
 TINY = 1e-4  # probabilities nearer to 0 and 1 are not told apart
 
 Reals = NDArray[np.float64]
+Shift = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Told:
     """A claim: its kind (a row of `JUDGES`), its regions, the loss that it states (low to high) in its unit, the class
-    that it names as winner."""
+    that it names as winner; of a relation its two `pieces`, the moved one first, and the shift (down, right) in pixels
+    that ends it."""
 
     kind: str
     regions: tuple[int, ...] = ()
@@ -59,18 +62,23 @@ class Told:
     high: float | None = None
     unit: Unit = "probability"
     winner: int | None = None
+    pieces: tuple[int, ...] = ()
+    by: Shift = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Change:
-    """A scene with parts removed, with only some of them, before another background or without its bird.
+    """A scene with parts removed, kept alone or moved, before another background, or without its bird.
 
-    With `within` only the pixels of these regions are taken from it, the others from the scene as it was.
+    With `within` only the pixels of these regions are taken from it, the others from the scene as it was. With `pieces`
+    the pixels of these are cut out of the scene as it was and lie, moved `by` so much, over the changed one.
     """
 
-    how: Literal["remove", "keep", "before", "empty"]
+    how: Literal["remove", "keep", "move", "before", "empty"]
     what: tuple[str, ...] = ()
     within: tuple[int, ...] | None = None
+    by: Shift = (0.0, 0.0)
+    pieces: tuple[int, ...] = ()
 
 
 AS_IT_WAS = Change("remove")
@@ -78,8 +86,8 @@ AS_IT_WAS = Change("remove")
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """An explained bird: its rendered scene, the two classes, the regions (k, H, W), what was said, and what each
-    region counted (k,)."""
+    """An explained bird: its rendered scene, the two classes, the regions (k, H, W), what was said, what each region
+    counted (k,), and the pieces (m, H, W) that relations are about."""
 
     rendered: Rendered
     target: int
@@ -87,6 +95,7 @@ class Case:
     regions: Bools
     told: tuple[Told, ...]
     contributions: Reals = field(default_factory=lambda: np.zeros(0))
+    pieces: Bools = field(default_factory=lambda: np.zeros((0, 1, 1), dtype=bool))
 
     @property
     def carrier(self) -> str:
@@ -110,7 +119,10 @@ class Case:
 
     def covered(self, which: Iterable[int], least: float) -> tuple[str, ...]:
         """The parts of whose visible pixels the regions cover at least that share (0: any)."""
-        where = self.area(which)
+        return self.under(self.area(which), least)
+
+    def under(self, where: Bools, least: float) -> tuple[str, ...]:
+        """The parts of whose visible pixels these (H, W) cover at least that share (0: any)."""
         share = {n: float(where[m].mean()) for n, m in self.masks.items()}
         return tuple(n for n, s in share.items() if s >= least and s > 0)
 
@@ -183,6 +195,19 @@ def _every(case: Case, told: Told) -> Changes:
     return {"ideal": (ideal(case, every),), "joint": (joint(case, every, HELD),)}
 
 
+def displacements(case: Case, told: Told) -> Changes:
+    """The moved piece, the other one and both moved by as much: pixels, cut out and pasted over the scene without every
+    part that they touch (ideal); or every part of which they cover a quarter (joint)."""
+    moved, kept = told.pieces
+    which = ((moved,), (kept,), (moved, kept))
+    areas = [np.asarray(case.pieces[list(pieces)].any(0)) for pieces in which]
+    pairs = list(zip(which, areas, strict=True))
+    return {
+        "ideal": tuple(Change("remove", case.under(area, 0), None, told.by, pieces) for pieces, area in pairs),
+        "joint": tuple(Change("move", case.under(area, COVERED), None, told.by) for _, area in pairs),
+    }
+
+
 def backgrounds(case: Case, told: Told | None = None) -> Changes:
     """The same bird before each other background."""
     kinds = [kind for kind, _ in other_backgrounds(case.rendered.scene)]
@@ -224,6 +249,12 @@ def _adds_nothing(sign: int, t: SceneTruth, told: Told, changes: Sequence[Change
     return sign * (sum(single) - together) <= _nothing(told)
 
 
+def _relates_nothing(t: SceneTruth, told: Told, changes: Sequence[Change]) -> bool:
+    """Ending the relation costs nothing, or no more than moving both."""
+    one, _, both = (t.lost(c, unit=told.unit) for c in changes)
+    return min(one, one - both) <= _nothing(told)
+
+
 def _not_enough(t: SceneTruth, told: Told, changes: Sequence[Change]) -> bool:
     return all(t.left(c) < ENOUGH for c in changes)
 
@@ -263,6 +294,7 @@ JUDGES: dict[str, Judge] = {
     "suffices": Judge(_every, partial(_outside, ENOUGH, np.inf), "the rest of the picture alone suffices"),
     "part": Judge(_every, partial(_outside, LITTLE, ENOUGH), "the rest of the picture gives part of it"),
     "little": Judge(_every, partial(_outside, -np.inf, LITTLE), "it is the regions that count"),
+    "relation": Judge(displacements, _relates_nothing, "how two parts lie to each other speaks for the class"),
     "decides": Judge(
         backgrounds, lambda t, told, changes: median_left(t, changes) >= ENOUGH, "the surroundings decide"
     ),
@@ -335,6 +367,7 @@ def _changed(scene: Scene, change: Change) -> Scene:
     made: dict[str, Callable[[], Scene]] = {
         "remove": lambda: remove(scene, *change.what),
         "keep": lambda: keep_only(scene, change.what),
+        "move": lambda: shift(scene, change.what, *change.by),
         "before": lambda: swap_background(scene, change.what[0]),
         "empty": lambda: remove_bird(scene),
     }
@@ -342,9 +375,23 @@ def _changed(scene: Scene, change: Change) -> Scene:
 
 
 def _shown(case: Case, change: Change, painted: Pixels) -> Pixels:
+    if change.pieces:
+        return _pasted(case, change, painted)
     if change.within is None:
         return painted
     return np.where(case.area(change.within)[..., None], painted, case.rendered.pixels)
+
+
+def _pasted(case: Case, change: Change, painted: Pixels) -> Pixels:
+    """The picture as it was, what the pieces leave from the changed scene, and the pieces where they come to lie."""
+    pixels, masks = case.rendered.pixels, case.pieces[list(change.pieces)]
+    out = np.where(np.asarray(masks.any(0))[..., None], painted, pixels)
+    for mask in masks:
+        ys, xs = np.nonzero(mask)
+        y, x = ys + round(change.by[0]), xs + round(change.by[1])
+        seen = (y >= 0) & (y < mask.shape[0]) & (x >= 0) & (x < mask.shape[1])
+        out[y[seen], x[seen]] = pixels[ys[seen], xs[seen]]
+    return out
 
 
 # --------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from saywhy.aviary.sampling import label
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError, unknown
 from saywhy.evaluate.aviary_benchmark import PICTURES, SPOILED
-from saywhy.evaluate.claims_of import DISTURBANCES, Disturbance, claims_of, masks_of, said_again
+from saywhy.evaluate.claims_of import DISTURBANCES, Disturbance, claims_of, masks_of, pieces_of, said_again
 from saywhy.evaluate.part_effects import Spoiled, edition_told, marked, spoiled_birds, view, without_shortcut
 from saywhy.evaluate.result import Cell, Column, Evaluation, Row, cell
 from saywhy.evaluate.runner import Progress
@@ -201,7 +201,7 @@ def judged(clf: Classifier, rendered: Rendered, e: Explanation) -> Judged:
     """The explanation of a rendered bird, held against its scene."""
     case = Case(
         rendered, e.target.class_index, None if e.versus is None else e.versus.class_index, masks_of(e),
-        claims_of(e), np.array([c.contribution for c in e.concepts]),
+        claims_of(e), np.array([c.contribution for c in e.concepts]), pieces_of(e),
     )  # fmt: skip
     t = truth_of_scene(clf, case)
     said = {i for told in case.told if told.kind == "counts" for i in told.regions}

@@ -1,4 +1,4 @@
-"""Interventions: hide parts of an image, ask the classifier again, and say what that did.
+"""Interventions: hide or displace parts of an image, ask the classifier again, and say what that did.
 
 One table of fills (`fills.FILLS`) and one engine (`engine.masked_answers`) serve the perturbation methods, the metrics,
 the coalition game, the confirming experiments and the training of heads: masks are made a chunk at a time and never
@@ -9,6 +9,7 @@ N images (N, 3, H, W) in [0, 1]; M masks (M, H, W) in [0, 1], 1 keeps a pixel; k
 """
 
 from saywhy.intervene.acts import CONFIRMING, Act, Experiment, experiment, seeded
+from saywhy.intervene.displace import Move, displaced, displaced_probabilities, fits
 from saywhy.intervene.engine import (
     Masked,
     MaskMaker,
@@ -20,7 +21,18 @@ from saywhy.intervene.engine import (
     masked_scores,
     plain_probabilities,
 )
-from saywhy.intervene.fills import FILLS, Choice, Fill, Filler, content_seed, filler, gaussian_blur, hide, named
+from saywhy.intervene.fills import (
+    FILLS,
+    Choice,
+    Fill,
+    Filler,
+    content_seed,
+    filler,
+    gaussian_blur,
+    hide,
+    named,
+    shifted,
+)
 from saywhy.intervene.game import Game, interaction_indices, play, shapley_values
 from saywhy.intervene.memory import Memory, remembering
 
@@ -36,11 +48,15 @@ __all__ = [
     "MaskMaker",
     "Masked",
     "Memory",
+    "Move",
     "Progress",
     "Score",
     "content_seed",
+    "displaced",
+    "displaced_probabilities",
     "experiment",
     "filler",
+    "fits",
     "gaussian_blur",
     "hide",
     "in_batches",
@@ -54,4 +70,5 @@ __all__ = [
     "remembering",
     "seeded",
     "shapley_values",
+    "shifted",
 ]

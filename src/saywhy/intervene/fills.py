@@ -128,8 +128,8 @@ def _donor(images: Tensor, keep: Tensor, seed: int, rank: int = 0) -> Tensor:
         dy, dx = _apart([offsets[i] for i in ranked], rank, DONOR_ROWS // 8)
         dy, dx = round(dy * H / DONOR_ROWS), round(dx * H / DONOR_ROWS)
         image = images[m if len(images) > 1 else 0]
-        there = _moved(keep[m].round(), dy, dx)
-        out.append(_moved(image, dy, dx) * there + behind[m] * (1 - there))
+        there = shifted(keep[m].round(), -dy, -dx)
+        out.append(shifted(image, -dy, -dx) * there + behind[m] * (1 - there))
     return torch.stack(out)
 
 
@@ -159,12 +159,13 @@ def _shifts(x: Tensor) -> Tensor:
     return padded.unfold(2, h, 2).unfold(3, w, 2)
 
 
-def _moved(x: Tensor, dy: int, dx: int) -> Tensor:
-    """x[..., y + dy, x + dx], 0 outside."""
+def shifted(x: Tensor, dy: int, dx: int) -> Tensor:
+    """x (..., H, W) moved down by dy and to the right by dx, 0 where nothing comes from."""
     H, W = x.shape[-2:]
     out = torch.zeros_like(x)
-    to = (..., slice(max(0, -dy), min(H, H - dy)), slice(max(0, -dx), min(W, W - dx)))
-    out[to] = x[..., max(0, dy) : min(H, H + dy), max(0, dx) : min(W, W + dx)]
+    if abs(dy) < H and abs(dx) < W:
+        to = (..., slice(max(0, dy), H + min(0, dy)), slice(max(0, dx), W + min(0, dx)))
+        out[to] = x[..., max(0, -dy) : H + min(0, -dy), max(0, -dx) : W + min(0, -dx)]
     return out
 
 

@@ -281,6 +281,15 @@ def _percent_slot(i: int) -> Slot:
     return Slot(_PERCENT, _plain(lambda c: f"{_number(c.percents[i], '%')} %"), read, frozenset({f"percent {i}"}))
 
 
+def _nth_slot(i: int, *, comma: bool) -> Slot:
+    """One of two regions that do not stand side by side in the sentence."""
+
+    def read(text: str) -> dict[str, Any]:
+        return {f"region {i}": _read_regions(text)["regions"][0]}
+
+    return Slot(f"{_ONE},?" if comma else _ONE, lambda c: _one(c.regions[i], comma=comma), read, _BOTH)
+
+
 SLOTS: dict[str, Slot] = {
     **{f"class{i}": _class_slot(i) for i in range(3)},
     **{f"percent{i}": _percent_slot(i) for i in range(3)},
@@ -290,6 +299,9 @@ SLOTS: dict[str, Slot] = {
     "both": Slot(_MANY, _list, _read_regions, _BOTH),
     "ahead": Slot("(?:just )?ahead of", _plain(_ahead), lambda t: {}, frozenset()),
     "says": Slot("says|is unsure; it says first", _plain(_says), lambda t: {}, frozenset({"percent 0"})),
+    "region0": _nth_slot(0, comma=False),
+    "region1,": _nth_slot(1, comma=True),
+    "again0": Slot(f"[Rr]egion {_ID}", lambda c: _region(c.regions[0].id), lambda t: {}, _BOTH),
     "any": Slot("either|any one of them", _plain(_any), lambda t: {}, frozenset()),
     "points": _points_slot(""),
     "points, whichever": _points_slot(_WHICHEVER),
@@ -409,10 +421,11 @@ def _read(text: str) -> Claim | None:
             got: dict[str, Any] = {}
             for slot, found in zip(form.parts[1::2], m.groups(), strict=True):
                 got |= SLOTS[slot].read(found)
-            classes, percents = (
-                tuple(got.pop(f"{what} {i}") for i in range(6) if f"{what} {i}" in got) for what in ("class", "percent")
+            classes, percents, regions = (
+                tuple(got.pop(f"{what} {i}") for i in range(6) if f"{what} {i}" in got)
+                for what in ("class", "percent", "region")
             )
-            return Claim(form.kind, classes=classes, percents=percents, **got)
+            return Claim(form.kind, **({"regions": regions} | got), classes=classes, percents=percents)
     return None
 
 
