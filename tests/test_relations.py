@@ -305,6 +305,8 @@ def lost(one, other=0.0, both=0.0, elsewhere=0.0):
         (lost(0.4), lost([2, 2, 2, 2, -0.1]), False),  # one way has another sign
         (lost(0.4), lost([3, 3, 3, 3, 1], both=[0, 0, 0, 0, 0.9]), True),  # no single way decides
         (lost(0.4), lost([3, 3, 3, 1, 1], both=[0, 0, 0, 0.9, 0.9]), False),
+        (lost(0.4), lost([3, 3, 3, 3, 1], both=[0, 0, 0, 0, 1.2]), False),  # in one way moving both costs more
+        (lost(0.4), lost(3.0, other=[0, 0, 0, -2.8, -2.8]), False),  # in two ways it is the other piece's gain
     ],
 )
 def test_a_relation_holds_where_ending_it_costs_and_keeping_it_does_not(points, odds, right):
