@@ -85,11 +85,12 @@ def records_of(words: list[str]) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else [found]
 
 
-MODEL = ["--model", "paint_box:colours", "--classes", "names.json", "--size", "32", "--mean", "0", "--std", "1"]
+BOX = ["--model", "paint_box:called", "--classes", "names.json", "--size", "32"]
+MODEL = ["--model", "paint_box:colours", *BOX[2:], "--mean", "0", "--std", "1"]
 ASKED = {
     "every frequent option": [*MODEL, "--resize", "0", "--regions", "2", "--fast", "--unit", "log-odds", "--seed", "5"],
     "a window, a target and a method": [*MODEL, "--range", "0", "128", "--target", "-green", "--method", "rise"],
-    "a black box": [*MODEL, "--model", "paint_box:called", "--activation", "softmax", "--fast"],
+    "a black box": [*BOX, "--activation", "softmax", "--fast"],
     "pixels as stored, surroundings": [*MODEL, "--exif", "stored", "--fast", "--surroundings", "fields"],
 }
 
