@@ -321,6 +321,41 @@ def test_pictures_that_are_measured_on_were_not_learned_from(count):
     assert count < 10 or not (mine & held or mine & test or held & test)
 
 
+class Told(nn.Module):
+    """Answers what it was given, whatever it is asked."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = scores
+
+    def read(self, features, shares, concept):
+        return features, features
+
+    def forward(self, states, evidence, places, left):
+        return self.scores
+
+
+def test_losses_are_shares_and_a_gain_is_none():
+    zeros, four = torch.zeros(4, 2, dtype=torch.long), torch.arange(4)
+    answers = torch.tensor([[0.8, 0.2], [0.2, 0.8], [0.9, 0.1], [0.8, 0.2]])
+    table = distilling.Table(
+        torch.zeros(1, 3), torch.zeros(1), torch.zeros(1, dtype=torch.long), zeros, torch.zeros(4, 1, 3),
+        torch.ones(4, 1), answers, torch.zeros(4, dtype=torch.long), (four > 0).long() * KINDS.index("hidden"),
+    )  # fmt: skip
+    own, its = losses(Told(torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.25, 0.75], [0.5, 0.5]]).log()), table)
+    assert its.tolist() == pytest.approx([0.75, 0, 0])
+    assert own.tolist() == pytest.approx([0, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    ("agrees", "error", "faithful"), [(True, 0.05, True), (False, 0.05, False), (True, 0.15, False), (True, 0.1, True)]
+)
+def test_a_student_is_faithful_where_it_agrees_and_is_not_far_off(agrees, error, faithful):
+    answered = torch.tensor([0.5, 0.25], dtype=torch.float64)
+    found = part.Reasoning(None, None, None, (), (0,), answered + error, answered, agrees)
+    assert found.error == pytest.approx(error) and found.faithful == faithful
+
+
 def test_importance_is_calibrated_to_what_the_classifier_loses(table, bank):
     student, _ = taught(table, slots_of(table, 2), 0)
     own, its = losses(student, table)
