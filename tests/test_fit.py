@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from PIL import Image
+from test_loop import threads
 from typer.testing import CliRunner
 
 import tiny
@@ -27,6 +27,7 @@ from saywhy.lcam.fitting import RECIPES, Recipe, fit_lcam
 from saywhy.passes import counting
 from saywhy.saliency import saliency
 from saywhy.train.checkpoint import unfinished
+from saywhy.train.distributed import joined
 from saywhy.train.loop import Config
 
 SMALL = Recipe("small", Config(epochs=2, batch_size=4, lr=0.02, schedule="constant"), rank=2)
@@ -359,15 +360,16 @@ def fit_still(folder, checkpoint):
 
 def one_of_two(number, folder, out):
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{out / 'meeting'}", rank=number, world_size=2)
-    torch.save(fit_still(folder, out / f"{number}.safetensors"), out / f"{number}.pt")
-    dist.destroy_process_group()
+    with joined("gloo", init_method=f"file://{out / 'meeting'}", rank=number, world_size=2):
+        found = fit_still(folder, out / f"{number}.safetensors")
+    torch.save(found | {"left": [name for name in threads() if "gloo" in name]}, out / f"{number}.pt")
 
 
 def test_two_processes_fit_the_head_that_one_fits(photos, tmp_path):
     torch.multiprocessing.spawn(one_of_two, (photos, tmp_path), nprocs=2)
     first, second = (torch.load(tmp_path / f"{n}.pt") for n in (0, 1))
     alone = fit_still(photos, None)
+    assert first["left"] == second["left"] == []
     assert same(first["still"], second["still"]) and same(first["refined"], second["refined"])
     assert all(torch.allclose(v, first["still"][k], atol=1e-4) for k, v in alone["still"].items())
     for one, two in zip(alone["history"], first["history"], strict=True):
