@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_loop import threads
 from typer.testing import CliRunner
 
 import tiny
@@ -29,6 +28,7 @@ from saywhy.saliency import saliency
 from saywhy.train.checkpoint import unfinished
 from saywhy.train.distributed import joined
 from saywhy.train.loop import Config
+from test_loop import threads
 
 SMALL = Recipe("small", Config(epochs=2, batch_size=4, lr=0.02, schedule="constant"), rank=2)
 
