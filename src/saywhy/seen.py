@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from saywhy.classifier import Classifier
@@ -208,3 +210,12 @@ def _map(tap: Tap, index: int, method: str, given: Mapping[str, Any], seed: int)
     known = METHODS[method].options if method in METHODS else {}
     options: dict[str, object] = {"seed": seed} if "seed" in known else {}
     return saliency_of(tap, Targets(torch.tensor([index]), ()), method, **(options | dict(given)))[0]
+
+
+def as_jpeg(picture: Tensor, side: int) -> bytes:
+    """A picture (3, H, W) in [0, 1] for a page, with this longest side."""
+    image = Image.fromarray((picture * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    out = BytesIO()
+    image.save(out, "JPEG", quality=86)
+    return out.getvalue()

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from string import ascii_lowercase
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from saywhy.explanation import Mask, place_word
@@ -27,7 +25,7 @@ from saywhy.relations.kinds import kind_of
 from saywhy.relations.pieces import Pieces, pieces
 from saywhy.relations.trial import SCREEN, Movable, Search, Settled, moves_of, search
 from saywhy.relations.turns import Turn
-from saywhy.seen import Seen
+from saywhy.seen import Seen, as_jpeg
 
 SIDE = 160
 MOVES = ("one", "other", "both", "elsewhere")  # the columns of what was asked, as they stand in the record
@@ -177,15 +175,7 @@ def before_and_after(seen: Seen, pieces: Tensor, turn: Turn) -> list[bytes]:
     ended, _, both, _ = moves_of(turn)
     part = displaced(seen.colours, pieces, [ended, both], *SCREEN)
     rows = torch.arange(part.count)
-    return [_jpeg(picture) for picture in part.pictures(rows, part.make(0, part.count))]
-
-
-def _jpeg(picture: Tensor) -> bytes:
-    image = Image.fromarray((picture * 255).round().byte().permute(1, 2, 0).cpu().numpy())
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    out = BytesIO()
-    image.save(out, "JPEG", quality=86)
-    return out.getvalue()
+    return [as_jpeg(picture, SIDE) for picture in part.pictures(rows, part.make(0, part.count))]
 
 
 FACE = Face(find=find, confirm=confirm)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from saywhy.classifier import Classifier
@@ -26,7 +24,7 @@ from saywhy.intervene.fills import gaussian_blur
 from saywhy.language import Claim, Confirming, Found
 from saywhy.language.verify import points
 from saywhy.parts import Confirmed, Face, Request
-from saywhy.seen import Seen
+from saywhy.seen import Seen, as_jpeg
 from saywhy.surroundings.decision import Tried, agreeing, decided
 from saywhy.surroundings.grounds import COUNT, Grounds, of_user, plain
 from saywhy.surroundings.kinds import kind_of
@@ -151,7 +149,8 @@ def confirm(found: Before, seen: Seen, runs: tuple[Confirming, ...]) -> Confirme
         "why": why,
     }
     said = [] if decide is None else [_said(found.grounds, tried, decide, seen)]
-    return Confirmed(said, record=row, pictures=tuple(map(_jpeg, found.shown)), made=(f"surroundings:{row['kind']}",))
+    pictures = tuple(as_jpeg(picture, SIDE) for picture in found.shown)
+    return Confirmed(said, record=row, pictures=pictures, made=(f"surroundings:{row['kind']}",))
 
 
 def _said(grounds: Grounds, tried: Tried, decide: bool, seen: Seen) -> Found:
@@ -170,15 +169,6 @@ def _said(grounds: Grounds, tried: Tried, decide: bool, seen: Seen) -> Found:
         level=1.0,
     )
     return Found(claim, ("surroundings",), effect, (seen.target,))
-
-
-def _jpeg(picture: Tensor) -> bytes:
-    """A picture (3, H, W) of a page: what the classifier was shown."""
-    image = Image.fromarray((picture * 255).round().byte().permute(1, 2, 0).cpu().numpy())
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    out = BytesIO()
-    image.save(out, "JPEG", quality=86)
-    return out.getvalue()
 
 
 FACE = Face(take=take, find=find, confirm=confirm)
