@@ -260,7 +260,10 @@ def test_the_student_learns_what_the_classifier_answers(table, bank):
     assert same == figures and all(
         torch.equal(a, b) for a, b in zip(student.parameters(), again.parameters(), strict=True)
     )
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
     other, _ = taught(table, slots_of(table, 2), 1)
+    assert torch.equal(torch.get_rng_state(), before), "nobody else's random numbers are drawn"
     assert not torch.equal(student.first.weight, other.first.weight)
 
 
@@ -458,6 +461,8 @@ def test_what_does_not_fit_is_refused(clf, bank, photos, fitted, tmp_path):
     items, explainer = find_images(photos), fitted[0]
     with pytest.raises(UsageError, match="--parts concepts,graph"):
         part.fit(clf, items, Fitting("student"))
+    with pytest.raises(UsageError, match="exclude nothing"):
+        part.fit(replace(clf, activation="sigmoid"), items, Fitting("student", parts={"concepts": bank}))
     with pytest.raises(UsageError, match="two classes"):
         part.fit(clf, items, Fitting("student", parts={"concepts": replace(bank, classes={0: "red"})}))
     with pytest.raises(InputError, match="none of 1 pictures"):
@@ -503,13 +508,19 @@ def test_an_interrupted_fit_gives_the_same_student(clf, bank, photos, tmp_path, 
     whole = part.fit(clf, items, Fitting("student", parts={"concepts": bank})).part
 
     def stop(step):
-        if step.startswith("teaching the student: epoch 3"):
+        if step.startswith("teaching the student graphs: epoch 3"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         part.fit(clf, items, Fitting("student", parts={"concepts": bank}, checkpoint=file, tell=stop))
-    made = part.fit(clf, items, Fitting("student", parts={"concepts": bank}, checkpoint=file))
-    assert made.leftovers == (file,)
+    steps = []
+    made = part.fit(clf, items, Fitting("student", parts={"concepts": bank}, checkpoint=file, tell=steps.append))
+    assert file in made.leftovers and len(made.leftovers) == 2
+    graphs = [step for step in steps if step.startswith("teaching the student graphs")]
+    assert not any(step.startswith("asking") for step in steps), "nothing is asked again"
+    assert [step.split(",")[0][-1] for step in graphs] == ["3", "4", "5"]
+    with pytest.raises(UsageError, match="another run: pictures"):
+        part.fit(clf, items[:-1], Fitting("student", parts={"concepts": bank}, checkpoint=file))
     assert all(
         torch.equal(a, b) for a, b in zip(whole.student.parameters(), made.part.student.parameters(), strict=True)
     )

@@ -7,7 +7,7 @@ m classes of it, R nodes of all pictures together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ from saywhy.concepts.bank import ConceptBank
 from saywhy.concepts.finding import on_patches
 from saywhy.errors import InputError
 from saywhy.intervene import content_seed
+from saywhy.locking import seeded
 from saywhy.reasoning.nodes import Edited, Mapped, displaced, exchanged, hidden, layers_of, nodes_of, unchanged
 from saywhy.reasoning.student import Student
 from saywhy.train.loop import Config, fit
+from saywhy.train.steps import Kept, Steps
 
 PICTURES = 3000  # at most; of more a part is drawn
 SLOTS = 8  # concepts of a class
@@ -180,6 +182,25 @@ def tabled(
     return made.table(), tuple(failures)
 
 
+def asked(
+    steps: Steps,
+    clf: Classifier,
+    bank: ConceptBank,
+    items: Sequence[Item],
+    classes: Sequence[int],
+    seed: int,
+    tell: Tell,
+) -> tuple[Table, tuple[tuple[str, str], ...]]:
+    """What `tabled` gives, or gave before the run was interrupted."""
+
+    def make() -> Kept:
+        table, failures = tabled(clf, bank, items, classes, seed, tell)
+        return {f.name: getattr(table, f.name) for f in fields(table)}, {"failures": failures}
+
+    tensors, told = steps.once("asked", make)
+    return Table(**tensors), tuple((path, why) for path, why in told["failures"])
+
+
 class _Making:
     """A table in the making: nodes that are there get rows, what is put in has that of its own picture."""
 
@@ -279,8 +300,8 @@ def taught(
     ablations.
     """
     mine, held, test = split(int(table.owners.max()) + 1, seed)
-    torch.manual_seed(seed)
-    student = Student(slots, table.left.shape[1], table.features.shape[1], table.answers.shape[1], relations)
+    with seeded(seed):
+        student = Student(slots, table.left.shape[1], table.features.shape[1], table.answers.shape[1], relations)
     own = table.of(mine)
     used = torch.unique(own.rows[own.rows >= 0])
     student.mean.copy_(table.features[used].mean(0))
@@ -295,12 +316,16 @@ def taught(
             student, partial(loss_of, student, graphs=graphs), learned,
             replace(config, seed=seed, batch_size=max(1, min(config.batch_size, len(mine) // 4))),
             held_out=ByPicture(table, held), checkpoint=checkpoint if graphs else None,
-            told=lambda epoch, row: tell(f"teaching the student: epoch {epoch}, loss {row['loss']:.3f}"),
+            told=partial(_told, tell, graphs),
         )  # fmt: skip
         epochs.append(run.best_epoch)
     student.eval().requires_grad_(False)
     figures = {"epochs": epochs, "pictures": [len(mine), len(held), len(test)]}
     return student, figures | fidelity(student, table.of(test))
+
+
+def _told(tell: Tell, graphs: bool, epoch: int, row: dict[str, float]) -> None:
+    tell(f"teaching the student {'graphs' if graphs else 'nodes'}: epoch {epoch}, loss {row['loss']:.3f}")
 
 
 def _weights(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
@@ -309,7 +334,8 @@ def _weights(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
 
 def fidelity(student: Student, table: Table) -> dict[str, Any]:
     """How well a student answers as the classifier does, by kind of edit: agreement on the first class, divergence,
-    and of the class that the picture itself is given the squared correlation's stricter kin R2, and the mean error."""
+    and of the class that the picture itself is given the mean error of its probability and R2, the share of that
+    probability's variance which is no error."""
     with torch.no_grad():
         told = answered(student, table).softmax(dim=1)
     first = table.answers[table.kinds == 0].argmax(dim=1)

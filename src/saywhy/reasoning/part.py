@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from saywhy.intervene import Masked, masked_probabilities
 from saywhy.language import Confirming
 from saywhy.parts import Confirmed, Face, Fitting, Made, Request
 from saywhy.reasoning import reasoner as reasoners
-from saywhy.reasoning.distilling import PICTURES, SLOTS, grouped, slots_of, split, tabled, taught
+from saywhy.reasoning.distilling import PICTURES, SLOTS, asked, grouped, slots_of, split, taught
 from saywhy.reasoning.interpreting import Hypothesis, interpreted, probabilities
 from saywhy.reasoning.nodes import PUT_IN, Nodes, nodes_of
 from saywhy.reasoning.reasoner import LIMIT, Reasoner, calibrated, calibration_error, digest
@@ -35,20 +35,29 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
     """Teaches a student what the classifier answers to pictures and edits of them.
 
     Raises:
-        UsageError: there is no bank of concepts, or it is of one class.
+        UsageError: there is no bank of concepts, it is of one class, or labels exclude nothing.
     """
+    # Imported here: who explains a photo needs none of it.
+    from saywhy.train.checkpoint import unfinished
+    from saywhy.train.steps import Steps, drawn, mark
+
     bank: ConceptBank | None = how.parts.get(CONCEPTS)
     if bank is None:
         raise UsageError(
             "graphs are made of concepts, and there are none: saywhy fit IMAGES --parts concepts,graph, or --init an "
             "explainer that has them"
         )
+    if not clf.exclusive:
+        raise UsageError(
+            "a student shares one whole probability among classes, and these labels exclude nothing: graphs are for "
+            "classifiers whose classes exclude each other (a softmax)"
+        )
     if len(bank.classes) < 2:
         raise UsageError("a student tells classes apart: give pictures of two classes or more")
-    classes = sorted(bank.classes)
-    order = torch.randperm(len(items), generator=torch.Generator().manual_seed(how.seed))[:PICTURES]
-    chosen = [items[i] for i in sorted(order.tolist())]
-    table, failures = tabled(clf, bank, chosen, classes, how.seed, how.tell)
+    classes, chosen = sorted(bank.classes), drawn(items, PICTURES, how.seed)
+    pictures = mark(item.path for item in chosen)
+    run = {"classifier": clf.fingerprint, "bank": digest(bank), "pictures": pictures, "seed": how.seed}
+    table, failures = asked(Steps(how.checkpoint, run), clf, bank, chosen, classes, how.seed, how.tell)
     mine, held, test = split(int(table.owners.max()) + 1, how.seed)
     slots = slots_of(table.of(mine), len(classes))
     student, figures = taught(table, slots, how.seed, checkpoint=how.checkpoint, tell=how.tell)
@@ -64,9 +73,7 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
         "calibration_error": calibration_error(made, table.of(test)),
         "faithful_up_to": LIMIT,
     } | figures
-    left = () if how.checkpoint is None or not how.checkpoint.exists() else (how.checkpoint,)
-    whole = Reasoner(student, tuple(classes), clf.fingerprint, digest(bank), knots, card)
-    return Made(whole, _summary(card), failures, leftovers=left)
+    return Made(replace(made, card=card), _summary(card), failures, leftovers=unfinished(how.checkpoint))
 
 
 def _summary(card: Mapping[str, Any]) -> str:
