@@ -445,7 +445,8 @@ def one(name: str, where: Where) -> None:
         for row in SECTIONS[name][0](where):
             print("ROW " + json.dumps(row), flush=True)
     except Exception:
-        print("ROW " + json.dumps({"error": traceback.format_exc()[-1500:]}), flush=True)
+        told = traceback.format_exc().replace(f"{Path(__file__).resolve().parents[1]}{os.sep}", "")  # no one's folders
+        print("ROW " + json.dumps({"error": told[-1500:]}), flush=True)
 
 
 def in_process(name: str, given: argparse.Namespace, limit: float) -> Row:
