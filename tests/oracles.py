@@ -903,3 +903,68 @@ def displaced(image, holed, regions, moves):
                 if regions[i, y, x] > 0 and 0 <= y + dy < H and 0 <= x + dx < W:
                     out[:, y + dy, x + dx] = image[:, y, x]
     return out
+
+
+# --------------------------------------------------------------------------------------------------
+# Attributes: a filter's posterior, picture by picture.
+
+
+def _rows_that_add_up(table: np.ndarray) -> np.ndarray:
+    return np.array([row / row.sum() if row.sum() > 1e-12 else row * 0 for row in table])
+
+
+def published_posterior(a: np.ndarray, t: np.ndarray, prior: np.ndarray, on: np.ndarray) -> np.ndarray:
+    """Guo et al., Eq. 1 to 4: p(t) * sum over pictures of p(f | x) * [t in x], of activations a (N, K), t (N, L)."""
+    out = np.zeros((a.shape[1], t.shape[1]))
+    for k in range(a.shape[1]):
+        for j in range(t.shape[1]):
+            out[k, j] = prior[j] * sum(a[x, k] / a[:, k].sum() for x in range(len(a)) if t[x, j])
+    return _rows_that_add_up(out)
+
+
+def lift_posterior(a: np.ndarray, t: np.ndarray, prior: np.ndarray, on: np.ndarray) -> np.ndarray:
+    """log of the mean activation with the attribute, four average pictures beside them, over the mean of all."""
+    out = np.zeros((a.shape[1], t.shape[1]))
+    for k in range(a.shape[1]):
+        mean = a[:, k].mean()
+        for j in range(t.shape[1]):
+            with_it = [a[x, k] for x in range(len(a)) if t[x, j]] + [mean] * 4
+            out[k, j] = max(np.log(np.mean(with_it) / mean), 0)
+    return _rows_that_add_up(out)
+
+
+def soft_wpmi_posterior(a: np.ndarray, t: np.ndarray, prior: np.ndarray, on: np.ndarray) -> np.ndarray:
+    """CLIP-Dissect: the logs of 1 + p(on) (p(t | x) - 1) over pictures, as a share of what all of them could lose."""
+    K, L = a.shape[1], t.shape[1]
+    told = np.zeros((K, L))
+    for k in range(K):
+        every = sum(np.log(1 - 0.99 * p) for p in on[:, k])
+        for j in range(L):
+            lost = sum(np.log(1 - 0.99 * on[x, k]) for x in range(len(a)) if not t[x, j])
+            told[k, j] = np.log(0.01) * lost / every
+    score = np.array([[told[k, j] - 0.9 * told[:, j].mean() for j in range(L)] for k in range(K)])
+    return _rows_that_add_up(np.maximum(score, 0))
+
+
+def nnls_posterior(a: np.ndarray, t: np.ndarray, prior: np.ndarray, on: np.ndarray) -> np.ndarray:
+    """Non-negative least squares with a lasso, one filter after the other, by a solver that knows no sums."""
+    from scipy.optimize import minimize
+
+    out = np.zeros((a.shape[1], t.shape[1]))
+    T = t - t.mean(axis=0)
+    for k in range(a.shape[1]):
+        y = a[:, k] - a[:, k].mean()
+        strongest = max((T * y[:, None]).mean(axis=0) / T.std(axis=0))
+        penalty = 0.02 * max(strongest, 0) * T.std(axis=0)
+        loss = lambda d, y=y, penalty=penalty: ((y - T @ d) ** 2).mean() / 2 + penalty @ d  # noqa: E731
+        found = minimize(loss, np.full(t.shape[1], 0.1), bounds=[(0, None)] * t.shape[1], tol=1e-12)
+        out[k] = found.x / a[:, k].std()
+    return _rows_that_add_up(out)
+
+
+def ridge(X: np.ndarray, Y: np.ndarray, added: float) -> np.ndarray:
+    """Ridge regression of Y (N, q) on X (N, p) with an intercept, as one least squares of rows and of the penalty."""
+    p, n = X.shape[1], len(X)
+    rows = np.concatenate([(X - X.mean(axis=0)) / np.sqrt(n), np.sqrt(added) * np.eye(p)])
+    answers = np.concatenate([(Y - Y.mean(axis=0)) / np.sqrt(n), np.zeros((p, Y.shape[1]))])
+    return np.linalg.lstsq(rows, answers, rcond=None)[0]

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 BOUND = re.compile(r"^([A-Za-z0-9._-]+)(>=|==)([\w.]+)$")
-PARTS = ("timm", "hf", "onnx", "captum", "heif")  # extras with code in the package
+PARTS = ("timm", "hf", "onnx", "captum", "heif", "text")  # extras with code in the package
 
 
 def normal(name):
