@@ -17,8 +17,8 @@ from saywhy.attributes.frequencies import Said, said, tf_idf, vocabulary
 from saywhy.attributes.phrases import Attribute, attributes_of, merged, named, phrase, singular
 from saywhy.attributes.posterior import POSTERIORS, dictionary, uncertainty
 from saywhy.attributes.regressions import effects, loadings, probe
+from saywhy.attributes.sums import Activity, Sums, activity_of, resampled, sums_of, together
 from saywhy.attributes.tagging import english, lexicon, split, tagger
-from saywhy.attributes.tally import Scale, Tally, resampled, scale_of, tally, together
 from saywhy.aviary.vocabulary import ADJECTIVES, NOUNS
 from saywhy.captioning import captioned, read
 from saywhy.collection import Item
@@ -266,10 +266,10 @@ def drawn(seed: int = 0, *, signed: bool = False) -> tuple[np.ndarray, np.ndarra
     return pooled - (1.0 if signed else 0.0), t, random.integers(0, CLASSES, N), random.normal(size=(N, K))
 
 
-def counted(seed: int = 0, *, signed: bool = False) -> tuple[Tally, Scale]:
+def counted(seed: int = 0, *, signed: bool = False) -> tuple[Sums, Activity]:
     pooled, t, predicted, weights = drawn(seed, signed=signed)
-    scale = scale_of(pooled)
-    return tally(pooled, t, predicted, weights, CLASSES, scale), scale
+    scale = activity_of(pooled)
+    return sums_of(pooled, t, predicted, weights, CLASSES, scale), scale
 
 
 PRIOR = np.array([0.5, 0.3, 0.2])
@@ -301,8 +301,8 @@ def test_a_filters_own_attribute_leads(name: str) -> None:
 def test_sums_of_parts_are_the_whole_in_any_order() -> None:
     pooled, t, predicted, weights = drawn()
     whole, scale = counted()
-    parts = [tally(pooled[i::3], t[i::3], predicted[i::3], weights[i::3], CLASSES, scale) for i in (2, 0, 1)]
-    for name in Tally.__dataclass_fields__:
+    parts = [sums_of(pooled[i::3], t[i::3], predicted[i::3], weights[i::3], CLASSES, scale) for i in (2, 0, 1)]
+    for name in Sums.__dataclass_fields__:
         assert getattr(together(parts), name) == pytest.approx(getattr(whole, name)), name
     assert whole.pictures == N and whole.times(2).pictures == 2 * N
     again = resampled(parts, 5)
@@ -320,7 +320,7 @@ def test_two_that_go_together_are_explained_away() -> None:
     long = np.where(random.random(400) < 0.85, blue, ~blue)
     t = np.stack([blue, long], axis=1).astype(float)
     pooled = (2.0 * blue + 0.3 * random.random(400))[:, None]
-    whole = tally(pooled, t, np.zeros(400, dtype=int), np.ones_like(pooled), 1, scale_of(pooled))
+    whole = sums_of(pooled, t, np.zeros(400, dtype=int), np.ones_like(pooled), 1, activity_of(pooled))
     share = {name: POSTERIORS[name].make(whole, np.full(2, 0.5))[0, 1] for name in ("nnls", "lift", "published")}
     assert share["nnls"] < 0.02 < 0.2 < share["lift"] < share["published"]
 
@@ -328,7 +328,7 @@ def test_two_that_go_together_are_explained_away() -> None:
 def test_dead_filters_and_attributes_speak_for_nothing() -> None:
     pooled, t, predicted, weights = drawn()
     pooled[:, 1], t[:, 2] = 0.0, 0.0
-    whole = tally(pooled, t, predicted, weights, CLASSES, scale_of(pooled))
+    whole = sums_of(pooled, t, predicted, weights, CLASSES, activity_of(pooled))
     for name, row in POSTERIORS.items():
         table = row.make(whole, PRIOR)
         assert np.isfinite(table).all(), name

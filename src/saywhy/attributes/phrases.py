@@ -31,7 +31,7 @@ class Attribute:
 
 def attributes_of(caption: str, tagger: Tagger = lexicon) -> list[Attribute]:
     """The attributes that a caption says, in its order, each as often as it says it."""
-    reader = _Reader()
+    reader = _Hearing()
     for token in tagger(caption):
         reader.read(token)
     reader.close()
@@ -48,7 +48,7 @@ def named(name: str) -> Attribute:
 
 
 @dataclass
-class _Reader:
+class _Hearing:
     """Walks through the words once: what stands before a noun is its own; after "is" it is the subject's."""
 
     found: list[Attribute] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""p(attribute | filter), in four ways: rows of POSTERIORS, each made of a `Tally`.
+"""p(attribute | filter), in four ways: rows of POSTERIORS, each made of a `Sums`.
 
 K filters, L attributes. A posterior is a table (K, L) of numbers that are not negative; a row adds up to 1, or is all 0
 where the filter speaks for nothing.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from saywhy.attributes.tally import NEARLY, Tally, resampled
+from saywhy.attributes.sums import NEARLY, Sums, resampled
 
 Reals = NDArray[np.float64]
 
@@ -23,51 +23,51 @@ FREQUENCY = 0.9  # how much of log p(t) is taken off, in soft-wpmi
 REPLICATES = 20
 
 
-def published(tally: Tally, prior: Reals) -> Reals:
+def published(sums: Sums, prior: Reals) -> Reals:
     """The source's: the prior times the activation of the pictures that have the attribute, as shares of all.
 
     Source: Guo et al., Eq. 1 to 4; the normalisation, left open there, makes a filter's activations add up to 1.
     """
-    share = tally.at / np.maximum(tally.a.sum(axis=0), 1e-12)[:, None]
+    share = sums.at / np.maximum(sums.a.sum(axis=0), 1e-12)[:, None]
     return rows(prior * share)
 
 
-def lift(tally: Tally, prior: Reals) -> Reals:
+def lift(sums: Sums, prior: Reals) -> Reals:
     """By how much a filter is stronger where the attribute is than on average, as a logarithm that is not negative.
 
     p(x | t) is 1 / N of the pictures that have t, not 1, so a frequent attribute is no likelier for being frequent;
     `SHRUNK` pictures of average activation stand beside each attribute's own, so a rare one isn't either.
     """
-    mean = tally.mean[:, None]
-    with_it = (tally.at + SHRUNK * mean) / (tally.having + SHRUNK)
+    mean = sums.mean[:, None]
+    with_it = (sums.at + SHRUNK * mean) / (sums.having + SHRUNK)
     return rows(np.maximum(np.log(np.maximum(with_it, 1e-12) / np.maximum(mean, 1e-12)), 0.0))
 
 
-def soft_wpmi(tally: Tally, prior: Reals) -> Reals:
+def soft_wpmi(sums: Sums, prior: Reals) -> Reals:
     """The weighted pointwise mutual information of the attribute and the pictures that the filter is on for, a picture.
 
     p(t | x) is 1 where a caption says it, else next to 0, and log p(t) is what it is on average over all filters.
     Source: Oikarinen and Weng, CLIP-Dissect, 2023.
     """
-    missing = tally.log_on[:, None] - tally.log_on_t  # the sum of log(1 - p) over pictures without it
-    told = np.log(1 - NEARLY) * missing / np.minimum(tally.log_on, -1e-12)[:, None]
+    missing = sums.log_on[:, None] - sums.log_on_t  # the sum of log(1 - p) over pictures without it
+    told = np.log(1 - NEARLY) * missing / np.minimum(sums.log_on, -1e-12)[:, None]
     return rows(np.maximum(told - FREQUENCY * told.mean(axis=0), 0.0))
 
 
-def nnls(tally: Tally, prior: Reals) -> Reals:
+def nnls(sums: Sums, prior: Reals) -> Reals:
     """What each attribute adds to a filter while all others are held: explained away, sparse, never negative."""
-    return rows(dictionary(tally) / np.sqrt(tally.variance)[:, None])
+    return rows(dictionary(sums) / np.sqrt(sums.variance)[:, None])
 
 
-def dictionary(tally: Tally) -> Reals:
+def dictionary(sums: Sums) -> Reals:
     """D (K, L) >= 0 of least squares with a lasso: activations are a mean and D times attributes, both centred.
 
     By coordinate descent from sums alone; so of two attributes that go together the one that explains more stays.
     """
-    n = max(tally.pictures, 1)
-    share = tally.having / n
-    gram = tally.tt / n - np.outer(share, share)
-    to_each = (tally.at / n - np.outer(tally.mean, share)).T  # (L, K)
+    n = max(sums.pictures, 1)
+    share = sums.having / n
+    gram = sums.tt / n - np.outer(share, share)
+    to_each = (sums.at / n - np.outer(sums.mean, share)).T  # (L, K)
     scale = np.sqrt(np.maximum(np.diag(gram), 1e-12))
     penalty = SPARSE * np.maximum((to_each / scale[:, None]).max(axis=0), 0.0)  # (K,)
     return _descend(gram, to_each, scale[:, None] * penalty).T
@@ -95,9 +95,9 @@ def rows(table: Reals) -> Reals:
 
 @dataclass(frozen=True)
 class Posterior:
-    """A way to make p(t | f) (K, L) of a tally and the prior (L,), and what it is in a line."""
+    """A way to make p(t | f) (K, L) of a sums and the prior (L,), and what it is in a line."""
 
-    make: Callable[[Tally, Reals], Reals]
+    make: Callable[[Sums, Reals], Reals]
     summary: str
 
 
@@ -109,7 +109,7 @@ POSTERIORS: dict[str, Posterior] = {
 }
 
 
-def uncertainty(groups: Sequence[Tally], prior: Reals, method: str, seed: int = 0) -> Reals:
+def uncertainty(groups: Sequence[Sums], prior: Reals, method: str, seed: int = 0) -> Reals:
     """The standard deviation (K, L) of a posterior over replicates of a bootstrap over groups of pictures."""
     tables = [POSTERIORS[method].make(resampled(groups, seed + 1 + i), prior) for i in range(REPLICATES)]
     return np.asarray(np.std(tables, axis=0))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from saywhy.attributes.tally import Tally
+from saywhy.attributes.sums import Sums
 
 Reals = NDArray[np.float64]
 
@@ -19,22 +19,22 @@ RIDGE = 0.03  # added to the variance of each attribute, which is at most 1/4
 DAMPED = 0.02  # of the mean variance of filters, added to each
 
 
-def loadings(tally: Tally) -> Reals:
+def loadings(sums: Sums) -> Reals:
     """B (K, L): what having an attribute adds to each lifted activation while all other attributes are held.
 
     Signed: an attribute that silences a filter explains it too. Ridge regression with an intercept.
     """
-    n = max(tally.pictures, 1)
-    share = tally.having / n
-    gram = tally.tt / n - np.outer(share, share)
-    to_each = tally.at / n - np.outer(tally.mean, share)
+    n = max(sums.pictures, 1)
+    share = sums.having / n
+    gram = sums.tt / n - np.outer(share, share)
+    to_each = sums.at / n - np.outer(sums.mean, share)
     return np.asarray(np.linalg.solve(gram + RIDGE * np.eye(len(gram)), to_each.T).T)
 
 
-def effects(tally: Tally) -> Reals:
+def effects(sums: Sums) -> Reals:
     """E (C, L): what having an attribute adds to a class's score beyond what it adds to all scores on average."""
-    weights = tally.class_weights
-    return np.asarray((weights - weights.mean(axis=0)) @ loadings(tally))
+    weights = sums.class_weights
+    return np.asarray((weights - weights.mean(axis=0)) @ loadings(sums))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +51,11 @@ class Probe:
         return np.clip(self.share + (lifted - self.mean) @ self.weights, 0.0, 1.0)
 
 
-def probe(tally: Tally) -> Probe:
+def probe(sums: Sums) -> Probe:
     """The probe of ridge regression, by which filters vote together: one alone may mean several things."""
-    n = max(tally.pictures, 1)
-    share = tally.having / n
-    cov = tally.aa / n - np.outer(tally.mean, tally.mean)
-    to_each = tally.at / n - np.outer(tally.mean, share)
+    n = max(sums.pictures, 1)
+    share = sums.having / n
+    cov = sums.aa / n - np.outer(sums.mean, sums.mean)
+    to_each = sums.at / n - np.outer(sums.mean, share)
     damped = cov + DAMPED * max(float(np.diag(cov).mean()), 1e-12) * np.eye(len(cov))
-    return Probe(np.asarray(np.linalg.solve(damped, to_each)), tally.mean, share)
+    return Probe(np.asarray(np.linalg.solve(damped, to_each)), sums.mean, share)

@@ -19,7 +19,7 @@ TOP = 0.1  # of the pictures, that a filter is said to be on for
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class Activity:
     """What a filter's pooled activations (K,) are like, from the first pictures: the least (0 or below: what is counted
     is never negative), and where and how sharply a filter is on: the mean and the width of a soft step."""
 
@@ -36,15 +36,15 @@ class Scale:
         return np.asarray(0.5 * (1 + np.tanh((pooled - self.step) / (2 * self.width))))
 
 
-def scale_of(pooled: Reals) -> Scale:
+def activity_of(pooled: Reals) -> Activity:
     """The scale of pooled activations (N, K)."""
     step = np.quantile(pooled, 1 - TOP, axis=0)
     width = np.maximum(pooled.std(axis=0) / 4, 1e-9)
-    return Scale(np.minimum(pooled.min(axis=0), 0.0), step, width)
+    return Activity(np.minimum(pooled.min(axis=0), 0.0), step, width)
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class Sums:
     """Sums over pictures x with lifted activations a (K,), attributes t (L,) of 0 and 1, predicted class c, and p (K,),
     how much each filter is on.
 
@@ -62,12 +62,12 @@ class Tally:
     log_on: Reals
     log_on_t: Reals
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
-    def times(self, weight: float) -> Tally:
+    def times(self, weight: float) -> Sums:
         """The same with each picture counted so often."""
-        return Tally(*(getattr(self, f.name) * weight for f in fields(self)))
+        return Sums(*(getattr(self, f.name) * weight for f in fields(self)))
 
     @property
     def pictures(self) -> float:
@@ -98,26 +98,26 @@ class Tally:
 NEARLY = 0.99  # of a picture that lacks an attribute: how certain it is that it does. Captions leave things out.
 
 
-def tally(
-    pooled: Reals, attributes: Reals, predicted: NDArray[np.int64], weights: Reals, classes: int, scale: Scale
-) -> Tally:
+def sums_of(
+    pooled: Reals, attributes: Reals, predicted: NDArray[np.int64], weights: Reals, classes: int, activity: Activity
+) -> Sums:
     """The sums over pictures with pooled activations (N, K), attributes (N, L), predicted classes (N,) and the
     gradients (N, K) of these classes' scores."""
-    a, t = scale.lifted(pooled), attributes
+    a, t = activity.lifted(pooled), attributes
     of = np.eye(classes)[predicted]
-    log_on = np.log1p(-NEARLY * scale.on(pooled))
-    return Tally(
+    log_on = np.log1p(-NEARLY * activity.on(pooled))
+    return Sums(
         n=of.sum(axis=0), a=of.T @ a, t=of.T @ t, weights=of.T @ weights, aa=a.T @ a, at=a.T @ t,
         tt=t.T @ t, log_on=log_on.sum(axis=0), log_on_t=log_on.T @ t,
     )  # fmt: skip
 
 
-def together(groups: Sequence[Tally]) -> Tally:
+def together(groups: Sequence[Sums]) -> Sums:
     """All groups as one."""
-    return reduce(Tally.__add__, groups)
+    return reduce(Sums.__add__, groups)
 
 
-def resampled(groups: Sequence[Tally], seed: int) -> Tally:
+def resampled(groups: Sequence[Sums], seed: int) -> Sums:
     """As many groups, drawn with replacement: one replicate of a bootstrap over groups of pictures."""
     drawn = np.random.default_rng(seed).multinomial(len(groups), np.full(len(groups), 1 / len(groups)))
     return together([g.times(float(m)) for g, m in zip(groups, drawn, strict=True) if m])
