@@ -23,10 +23,11 @@ from saywhy.intervene import hide
 from saywhy.parts import Fitting
 from saywhy.passes import counting
 from saywhy.reasoning import distilling, part, reasoner
+from saywhy.reasoning.adapting import Trial, correction, edits_to_ask
 from saywhy.reasoning.distilling import KINDS, edits_of, grouped, mapped, slots_of, split, tabled, taught
-from saywhy.reasoning.interpreting import interpreted, probabilities
+from saywhy.reasoning.interpreting import interpreted, probabilities, scored
 from saywhy.reasoning.nodes import Mapped, Nodes, displaced, exchanged, hidden, nodes_of, place
-from saywhy.reasoning.reasoner import Reasoner, calibrated, calibration_error, digest, losses
+from saywhy.reasoning.reasoner import Reasoner, digest
 from saywhy.reasoning.student import RELATIONS, Student
 from saywhy.render.html import html
 from saywhy.render.text import text as text_of
@@ -225,7 +226,7 @@ def test_no_answer_depends_on_what_else_is_asked():
 
 def test_contributions_are_what_changes_when_it_is_taken_away():
     student, nodes = drawn()
-    made = Reasoner(student, (0, 1, 2), "f", "b", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+    made = Reasoner(student, (0, 1, 2), "f", "b")
     h = interpreted(made, nodes, 1, versus=2)
     slots = student.slots[1].tolist()
     assert h.here == tuple(j for j in slots if nodes.left[j] > 0) and set(h.here) | set(h.absent) == set(slots)
@@ -324,53 +325,66 @@ def test_pictures_that_are_measured_on_were_not_learned_from(count):
     assert count < 10 or not (mine & held or mine & test or held & test)
 
 
-class Told(nn.Module):
-    """Answers what it was given, whatever it is asked."""
-
-    def __init__(self, scores):
-        super().__init__()
-        self.scores = scores
-
-    def read(self, features, shares, concept):
-        return features, features
-
-    def forward(self, states, evidence, places, left):
-        return self.scores
+# --------------------------------------------------------------------------------------------------
+# A student of one picture.
 
 
-def test_losses_are_shares_and_a_gain_is_none():
-    zeros, four = torch.zeros(4, 2, dtype=torch.long), torch.arange(4)
-    answers = torch.tensor([[0.8, 0.2], [0.2, 0.8], [0.9, 0.1], [0.8, 0.2]])
-    table = distilling.Table(
-        torch.zeros(1, 3), torch.zeros(1), torch.zeros(1, dtype=torch.long), zeros, torch.zeros(4, 1, 3),
-        torch.ones(4, 1), answers, torch.zeros(4, dtype=torch.long), (four > 0).long() * KINDS.index("hidden"),
-    )  # fmt: skip
-    own, its = losses(Told(torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.25, 0.75], [0.5, 0.5]]).log()), table)
-    assert its.tolist() == pytest.approx([0.75, 0, 0])
-    assert own.tolist() == pytest.approx([0, 0.5, 0])
+def asked_of(student, nodes, here, seed=0):
+    """Answers that were drawn: to the picture and without each of the concepts that are here."""
+    random = torch.Generator().manual_seed(seed)
+    lefts = torch.stack([nodes.left, *(nodes.without([j]).left for j in here)])
+    return lefts, torch.randn(len(lefts), student.fuse.out_features, generator=random).softmax(1)
+
+
+def test_an_adapted_student_answers_as_the_classifier_did():
+    student, nodes = drawn()
+    here = (0, 1, 4)
+    lefts, answers = asked_of(student, nodes, here)
+    told_before = probabilities(student, nodes, lefts)
+    added = correction(scored(student, nodes, lefts), answers, nodes.left, here)
+    other = student.corrected(added)
+    assert torch.allclose(probabilities(other, nodes, lefts), answers.double(), atol=1e-5)
+    assert torch.equal(probabilities(student, nodes, lefts), told_before), "the student itself is as it was"
+    assert added[[2, 3]].abs().sum() == 0, "what was not asked about says what it said"
+    together = nodes.without([0, 4]).left[None]
+    own, new = scored(student, nodes, together)[0], scored(other, nodes, together)[0]
+    plain = added[-1] + nodes.left[1] * added[1] + nodes.left[3] * added[3]
+    assert torch.allclose(new - own, plain, atol=1e-5), "what concepts do together is the student's own"
+    assert {name for name, _ in other.named_buffers()} == {*student.state_dict(), "correction"} - {
+        name for name, _ in student.named_parameters()
+    }
+
+
+def test_what_is_less_probable_than_one_in_ten_thousand_is_not_told_apart():
+    student, nodes = drawn()
+    lefts, _ = asked_of(student, nodes, (0, 1))
+    answers = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1e-9, 0.0], [0.5, 0.5, 0.0]])
+    added = correction(scored(student, nodes, lefts), answers, nodes.left, (0, 1))
+    assert torch.isfinite(added).all()
+    assert torch.allclose(probabilities(student.corrected(added), nodes, lefts).float(), answers, atol=3e-4), (
+        "and no answer is off by more"
+    )
+
+
+@pytest.mark.parametrize("p", range(9))
+def test_the_classifier_is_asked_ten_times_at_most_each_concept_first(p):
+    here = tuple(range(20, 20 + p))
+    single, several = edits_to_ask(here, 7)
+    assert single == [(j,) for j in here]
+    assert len(several) == min(10 - p, 2**p - p - 1) and len(set(several)) == len(several)
+    assert all(len(some) > 1 and set(some) <= set(here) for some in several)
+    assert edits_to_ask(here, 7) == (single, several)
+    assert p < 4 or edits_to_ask(here, 8) != (single, several)
 
 
 @pytest.mark.parametrize(
-    ("agrees", "error", "faithful"), [(True, 0.05, True), (False, 0.05, False), (True, 0.15, False), (True, 0.1, True)]
+    ("edits", "error", "faithful"), [(3, 0.05, True), (3, 0.15, False), (1, 0.0999, True), (0, 0.0, False)]
 )
-def test_a_student_is_faithful_where_it_agrees_and_is_not_far_off(agrees, error, faithful):
-    answered = torch.tensor([0.5, 0.25], dtype=torch.float64)
-    found = part.Reasoning(None, None, None, (), (0,), answered + error, answered, agrees)
-    assert found.error == pytest.approx(error) and found.faithful == faithful
-
-
-def test_importance_is_calibrated_to_what_the_classifier_loses(table, bank):
-    student, _ = taught(table, slots_of(table, 2), 0)
-    own, its = losses(student, table)
-    assert len(own) == len(its) == int((table.kinds == KINDS.index("hidden")).sum())
-    knots = calibrated(student, table)
-    made = Reasoner(student, (0, 1), "f", "b", knots)
-    steps = [made.importance(v) for v in np.linspace(0, 1, 21)]
-    assert steps == sorted(steps) and 0 <= steps[0] <= 0.05 and steps[-1] <= 1
-    assert calibration_error(made, table) < 0.05
-    flat = replace(made, knots=torch.tensor([[0.0, 1.0], [0.5, 0.5]]))
-    assert calibration_error(flat, table) > 0.2
-    assert calibration_error(made, table.where(table.owners < 2)) is None or len(own) > 10
+def test_a_student_is_faithful_where_it_was_tried_and_was_not_far_off(edits, error, faithful):
+    held = torch.full((edits,), 0.5, dtype=torch.float64)
+    found = Trial((), torch.zeros(1, 2), ((0, 1),) * edits, held + error, held)
+    assert found.faithful == faithful
+    assert found.error == (pytest.approx(error) if edits else None)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -385,20 +399,18 @@ def test_the_record_tells_the_graph_of_each_class_and_how_faithful_it_is(clf, fi
         Explainer(clf, {"concepts": explainer.parts["concepts"]}).explain(patchy(["red", "blue"], 50))
     assert meter.forward_passes - plain.forward_passes <= 10
     found = e.parts["graph"]
-    assert found["faithful"] and found["agrees"] and found["error"] <= found["limit"]
-    assert [h["class_name"] for h in found["hypotheses"]] == ["red", "other"]
+    assert found["faithful"] and found["error"] <= found["limit"]
     first = found["hypotheses"][0]
+    here = [n for n in first["nodes"] if n["present"]]
+    assert found["knock_outs"] == len(here) > 1
+    assert found["judged_by"] == min(10 - len(here), 2 ** len(here) - len(here) - 1)
+    assert [h["class_name"] for h in found["hypotheses"]] == ["red", "other"]
     best = max(first["nodes"], key=lambda n: n["contribution"])
-    assert (
-        best["present"]
-        and best["contribution"] > 0.3
-        and best["measured"] == pytest.approx(best["contribution"], abs=0.3)
-    )
-    assert 0.5 < best["importance"] <= 1 and best["place"]
+    assert best["present"] and best["contribution"] > 0.3 and best["place"]
+    assert 0.5 < best["importance"] <= 1
     others = [n for n in first["nodes"] if n is not best]
     assert all(abs(n["contribution"]) < 0.2 for n in others), "blue is seen and counts for nothing"
     assert all(n["contribution"] == 0 and n["importance"] is None for n in first["nodes"] if not n["present"])
-    assert all(n["importance"] is None is n["measured"] for n in found["hypotheses"][1]["nodes"])
     assert e.to_dict()["parts"]["graph"] == json.loads(json.dumps(found))
 
 
@@ -409,13 +421,37 @@ def test_what_the_classifier_says_without_a_concept_is_measured(clf, fitted):
     bank = explainer.parts["concepts"]
     found = find_concepts(bank, seen)
     e = explainer.explain(picture)
-    for node in e.parts["graph"]["hypotheses"][0]["nodes"]:
-        if node["present"]:
+    for c, graph in enumerate(e.parts["graph"]["hypotheses"]):
+        for node in graph["nodes"]:
+            if not node["present"]:
+                assert node["measured"] is None
+                continue
             keep = (found.labels != bank.ids.index(node["concept"]))[None]
-            after = clf.to_probabilities(clf.logits(hide(seen.image, keep, "inpaint")))[0, 0]
-            assert node["measured"] == pytest.approx(float(seen.probabilities[0] - after), abs=1e-4)
-        else:
-            assert node["measured"] is None
+            after = clf.to_probabilities(clf.logits(hide(seen.image, keep, "inpaint")))[0, c]
+            lost = float(seen.probabilities[c] - after)
+            assert node["measured"] == pytest.approx(lost, abs=1e-4)
+            assert node["contribution"] == pytest.approx(lost, abs=1e-3), "what was measured is what is told"
+            assert node["importance"] == pytest.approx(min(1, max(0, lost) / float(seen.probabilities[c])), abs=1e-3)
+
+
+def test_of_a_concept_that_was_not_tried_nothing_was_measured(fitted):
+    explainer, _ = fitted
+    made = explainer.parts["graph"]
+    k = made.student.concepts
+    slots = torch.tensor([[j for j in range(k) if j != 0][:2], [0, 1]])
+    student = replace(made, student=narrowed(made.student, slots))
+    found = Explainer(explainer.clf, {**explainer.parts, "graph": student}).explain(patchy(["red", "blue"], 50))
+    tried = {n["concept"] for n in found.parts["graph"]["hypotheses"][0]["nodes"] if n["present"]}
+    for graph in found.parts["graph"]["hypotheses"]:
+        for node in graph["nodes"]:
+            assert (node["measured"] is not None) == (node["concept"] in tried and node["present"])
+            assert (node["importance"] is None) == (node["measured"] is None)
+
+
+def narrowed(student, slots):
+    """A new student of these concepts of each class."""
+    made = Student(slots, student.concepts, len(student.mean), student.fuse.out_features)
+    return made.eval().requires_grad_(False)
 
 
 def shown(e, renderer=text_of):
@@ -428,11 +464,13 @@ def test_text_and_page_show_the_graph_or_say_why_not(fitted):
     text, page = shown(e), shown(e, html)
     assert "Graph of red, by a student that decides as the classifier does here" in text
     assert page.count("<svg") >= 2 and "How its concepts stand together" in page and "not checked by moving" in page
-    wrong = e.model_copy(update={"parts": {**e.parts, "graph": {**e.parts["graph"], "faithful": False, "error": 0.3}}})
-    assert "the student is not faithful here (30 points off" in shown(wrong)
-    assert "not faithful here" in shown(wrong, html) and "by the student</h3>" not in shown(wrong, html)
-    other = {**e.parts["graph"], "faithful": False, "agrees": False}
-    assert "it says another class" in shown(e.model_copy(update={"parts": {**e.parts, "graph": other}}))
+    for changed, said in (
+        ({"error": 0.3}, "the student is not faithful here (30 points off in"),
+        ({"error": None, "judged_by": 0}, "too few of its concepts are here to try the student by"),
+    ):
+        graph = {**e.parts["graph"], "faithful": False, **changed}
+        wrong = e.model_copy(update={"parts": {**e.parts, "graph": graph}})
+        assert said in shown(wrong) and said in shown(wrong, html) and "by the student</h3>" not in shown(wrong, html)
 
 
 def test_a_student_that_answers_otherwise_is_called_unfaithful(clf, fitted):

@@ -321,7 +321,9 @@ def taught(
         epochs.append(run.best_epoch)
     student.eval().requires_grad_(False)
     figures = {"epochs": epochs, "pictures": [len(mine), len(held), len(test)]}
-    return student, figures | fidelity(student, table.of(test))
+    with torch.no_grad():
+        told = answered(student, table.of(test))
+    return student, figures | {"fidelity": fidelity(told, table.of(test))}
 
 
 def _told(tell: Tell, graphs: bool, epoch: int, row: dict[str, float]) -> None:
@@ -332,12 +334,11 @@ def _weights(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
     return [part] if isinstance(part, nn.Parameter) else list(part.parameters())
 
 
-def fidelity(student: Student, table: Table) -> dict[str, Any]:
-    """How well a student answers as the classifier does, by kind of edit: agreement on the first class, divergence,
-    and of the class that the picture itself is given the mean error of its probability and R2, the share of that
-    probability's variance which is no error."""
-    with torch.no_grad():
-        told = answered(student, table).softmax(dim=1)
+def fidelity(scores: Tensor, table: Table) -> dict[str, Any]:
+    """How well a student's scores (E, scores) answer as the classifier does, by kind of edit: agreement on the first
+    class, divergence, and of the class that the picture itself is given the mean error of its probability and R2, the
+    share of that probability's variance which is no error."""
+    told = scores.softmax(dim=1)
     first = table.answers[table.kinds == 0].argmax(dim=1)
     number = torch.unique(table.owners, return_inverse=True)[1]
     own = first[number][:, None]
@@ -349,7 +350,7 @@ def fidelity(student: Student, table: Table) -> dict[str, Any]:
     edits = table.kinds > 0
     if bool(edits.any()):
         figures["edits"] = _fidelity(told[edits], table.answers[edits], own[edits])
-    return {"fidelity": figures}
+    return figures
 
 
 def _fidelity(told: Tensor, answers: Tensor, own: Tensor) -> dict[str, float]:

@@ -47,7 +47,7 @@ class Hypothesis:
 
 def probabilities(student: Student, nodes: Nodes, lefts: Tensor, edges: Tensor | None = None) -> Tensor:
     """The student's probabilities (B, scores) of one picture's nodes with other gates (B, k), (B, k, k)."""
-    return _scores(student, nodes, lefts, edges).softmax(dim=1).double()
+    return scored(student, nodes, lefts, edges).softmax(dim=1).double()
 
 
 def _read(student: Student, nodes: Nodes, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,7 +58,8 @@ def _read(student: Student, nodes: Nodes, count: int) -> tuple[Tensor, Tensor, T
 
 
 @torch.no_grad()
-def _scores(student: Student, nodes: Nodes, lefts: Tensor, edges: Tensor | None) -> Tensor:
+def scored(student: Student, nodes: Nodes, lefts: Tensor, edges: Tensor | None = None) -> Tensor:
+    """The student's scores (B, scores), as `probabilities`."""
     found: Tensor = student(*_read(student, nodes, len(lefts)), lefts, edges)
     return found
 
@@ -70,7 +71,7 @@ def interpreted(reasoner: Reasoner, nodes: Nodes, number: int, versus: int | Non
     slots = student.slots[number].tolist()
     here = tuple(j for j in slots if nodes.left[j] > 0)
     absent, pairs = tuple(j for j in slots if j not in here), list(combinations(here, 2))
-    game = _coalitions(nodes.left, here)
+    game = coalitions(nodes.left, here)
     closed = _closed(len(nodes.left), pairs)
     lefts = torch.cat([game, nodes.left.expand(len(pairs), -1)])
     gates = torch.cat([torch.ones(len(game), *closed.shape[1:]), closed])
@@ -85,7 +86,7 @@ def interpreted(reasoner: Reasoner, nodes: Nodes, number: int, versus: int | Non
     )  # fmt: skip
 
 
-def _coalitions(left: Tensor, here: Sequence[int]) -> Tensor:
+def coalitions(left: Tensor, here: Sequence[int]) -> Tensor:
     """What is left (2^p, k) with every combination of some concepts kept; combination s keeps concept i of them where
     bit i is set."""
     out = left.repeat(2 ** len(here), 1)

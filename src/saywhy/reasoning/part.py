@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
@@ -18,14 +15,14 @@ from saywhy.errors import UsageError
 from saywhy.explanation import place_word
 from saywhy.graph.build import spatial_relation
 from saywhy.image import mask_box
-from saywhy.intervene import Masked, masked_probabilities
 from saywhy.language import Confirming
 from saywhy.parts import Confirmed, Face, Fitting, Made, Request
 from saywhy.reasoning import reasoner as reasoners
-from saywhy.reasoning.distilling import PICTURES, SLOTS, asked, grouped, slots_of, split, taught
-from saywhy.reasoning.interpreting import Hypothesis, interpreted, probabilities
+from saywhy.reasoning.adapting import Trial, adapted
+from saywhy.reasoning.distilling import PICTURES, SLOTS, asked, slots_of, split, taught
+from saywhy.reasoning.interpreting import Hypothesis, interpreted
 from saywhy.reasoning.nodes import PUT_IN, Nodes, nodes_of
-from saywhy.reasoning.reasoner import LIMIT, Reasoner, calibrated, calibration_error, digest
+from saywhy.reasoning.reasoner import LIMIT, Reasoner, digest
 from saywhy.seen import Seen
 
 CONCEPTS = "concepts"  # the part whose concepts are the nodes
@@ -58,11 +55,9 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
     pictures = mark(item.path for item in chosen)
     run = {"classifier": clf.fingerprint, "bank": digest(bank), "pictures": pictures, "seed": how.seed}
     table, failures = asked(Steps(how.checkpoint, run), clf, bank, chosen, classes, how.seed, how.tell)
-    mine, held, test = split(int(table.owners.max()) + 1, how.seed)
+    mine, _, _ = split(int(table.owners.max()) + 1, how.seed)
     slots = slots_of(table.of(mine), len(classes))
     student, figures = taught(table, slots, how.seed, checkpoint=how.checkpoint, tell=how.tell)
-    knots = calibrated(student, table.of(held))
-    made = Reasoner(student, tuple(classes), clf.fingerprint, digest(bank), knots)
     card = {
         "kind": "graph",
         "classifier": {"name": clf.name, "fingerprint": clf.fingerprint},
@@ -70,10 +65,10 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
         "concepts_of_a_class": min(SLOTS, len(bank)),
         "unreadable": len(failures),
         "put_in": PUT_IN,
-        "calibration_error": calibration_error(made, table.of(test)),
         "faithful_up_to": LIMIT,
     } | figures
-    return Made(replace(made, card=card), _summary(card), failures, leftovers=unfinished(how.checkpoint))
+    made = Reasoner(student, tuple(classes), clf.fingerprint, digest(bank), card)
+    return Made(made, _summary(card), failures, leftovers=unfinished(how.checkpoint))
 
 
 def _summary(card: Mapping[str, Any]) -> str:
@@ -104,28 +99,14 @@ def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Reasoner:
 
 @dataclass(frozen=True, eq=False)
 class Reasoning:
-    """The graphs of a picture, one for each candidate class that the student knows, and how it did here: `told` and
-    `answered` (n + 1,) are the target's probability as the student and the classifier have it, in the picture and with
-    each of some concepts in-painted, which are `tried`; `agrees` whether both say the same class of the picture."""
+    """The graphs of a picture, one for each candidate class that the student knows, by the student as it is adapted to
+    this picture, and the `trial` of it for the target."""
 
     reasoner: Reasoner
     concepts: ConceptsFound
     nodes: Nodes
     hypotheses: tuple[tuple[int, Hypothesis], ...]
-    tried: tuple[int, ...]
-    told: Tensor
-    answered: Tensor
-    agrees: bool
-
-    @property
-    def error(self) -> float:
-        """How far the student is from the classifier here, on average."""
-        return float((self.told - self.answered).abs().mean())
-
-    @property
-    def faithful(self) -> bool:
-        """Whether what the student shows may stand for the classifier here."""
-        return self.agrees and self.error <= LIMIT
+    trial: Trial
 
 
 def find(reasoner: Reasoner | None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> Reasoning | None:
@@ -149,43 +130,24 @@ def find(reasoner: Reasoner | None, seen: Seen, earlier: Mapping[str, Any], aske
     number = {c: n for n, c in enumerate(reasoner.classes)}
     classes = [c for c in candidates(found.bank, seen) if c in number]
     rivals = {c: seen.versus if c == seen.target else seen.target for c in classes}
+    reasoner, trial = adapted(reasoner, found, nodes, seen, number[seen.target], asked.seed)
     graphs = tuple((c, interpreted(reasoner, nodes, number[c], number.get(_rival(rivals[c])))) for c in classes)
-    return _checked(reasoner, found, nodes, graphs, seen, number[seen.target])
+    return Reasoning(reasoner, found, nodes, graphs, trial)
 
 
 def _rival(c: int | None) -> int:
     return -1 if c is None else c
 
 
-def _checked(
-    reasoner: Reasoner, found: ConceptsFound, nodes: Nodes, graphs: tuple[tuple[int, Hypothesis], ...], seen: Seen,
-    number: int,
-) -> Reasoning:  # fmt: skip
-    """The graphs with what the classifier says of the picture without each of the target's concepts: a pass each."""
-    tried = dict(graphs)[seen.target].here
-    lefts = torch.stack([nodes.left, *(nodes.without([j]).left for j in tried)])
-    told = probabilities(reasoner.student, nodes, lefts)
-    answers = grouped(seen.probabilities[None].cpu().float(), reasoner.classes)
-    if tried:
-        keep = torch.stack([~found.mask(j) for j in tried])
-        hidden = Masked(seen.image[None], len(tried), lambda start, stop: keep[start:stop], PUT_IN)
-        its = grouped(masked_probabilities(seen.tap.clf, [hidden]).float(), reasoner.classes)
-        answers = torch.cat([answers, its])
-    agrees = int(told[0].argmax()) == int(answers[0].argmax())
-    return Reasoning(
-        reasoner, found, nodes, graphs, tried, told[:, number], answers[:, number].double(), agrees
-    )  # fmt: skip
-
-
 def confirm(found: Reasoning, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:
     """The record: a graph for each candidate class, and how faithful the student is on this picture."""
     card = found.reasoner.card.get("fidelity", {})
     record = {
-        "faithful": found.faithful,
-        "agrees": found.agrees,
-        "error": found.error,
+        "faithful": found.trial.faithful,
+        "error": found.trial.error,
         "limit": LIMIT,
-        "knock_outs": len(found.tried),
+        "knock_outs": len(found.trial.tried),
+        "judged_by": len(found.trial.edits),
         "held_out": {kind: card[kind]["agreement"] for kind in ("image", "edits") if kind in card},
         "hypotheses": [_told(found, seen, c, h) for c, h in found.hypotheses],
     }
@@ -195,12 +157,11 @@ def confirm(found: Reasoning, seen: Seen, runs: tuple[Confirming, ...]) -> Confi
 def _told(found: Reasoning, seen: Seen, c: int, h: Hypothesis) -> dict[str, Any]:
     masks = {j: seen.on_photo(found.concepts.mask(j)) for j in h.here}
     visible = [j for j in h.here if bool(masks[j].any())]
-    lost = dict(zip(found.tried, (found.answered[0] - found.answered[1:]).tolist(), strict=True))
+    lost, whole = found.trial.lost(h.number), float(found.trial.answers[0, h.number])
     nodes = [
-        _node(found, h, j, i) | _at(masks[j] if j in visible else None)
-        | ({"measured": lost[j]} if c == seen.target else {"measured": None, "importance": None})
+        _node(found, h, j, i) | _at(masks[j] if j in visible else None) | _measured(lost.get(j), whole)
         for i, j in enumerate(h.here)
-    ]  # fmt: skip
+    ]
     gone = [_absent(found, j) for j in h.absent]
     edges = [_edge(found, h, pair, masks) for pair in h.edges if set(pair) <= set(visible)]
     return {
@@ -213,17 +174,22 @@ def _told(found: Reasoning, seen: Seen, c: int, h: Hypothesis) -> dict[str, Any]
 
 
 def _node(found: Reasoning, h: Hypothesis, j: int, i: int) -> dict[str, Any]:
-    lost = float(h.nodes[i])
     return {
         "concept": found.concepts.bank.ids[j],
         "name": found.concepts.bank.names.get(found.concepts.bank.ids[j]),
         "present": True,
-        "contribution": lost,
+        "contribution": float(h.nodes[i]),
         "contrast": None if h.nodes_versus is None else float(h.nodes_versus[i]),
         "share": float(h.shares[i]),
-        "importance": found.reasoner.importance(max(0.0, lost) / max(h.probability, 1e-6)),
         "slice": float(h.slices[i]),
     }
+
+
+def _measured(lost: float | None, whole: float) -> dict[str, Any]:
+    """What the classifier itself loses without a concept, and how much of its probability that is."""
+    if lost is None:
+        return {"measured": None, "importance": None}
+    return {"measured": lost, "importance": min(1.0, max(0.0, lost) / max(whole, 1e-6))}
 
 
 def _at(mask: Any) -> dict[str, Any]:

@@ -35,11 +35,13 @@ def text(explanation: Explanation) -> str:
 
 
 def _trust(found: Row) -> str:
-    off = f"{100 * found['error']:.0f} points off in the picture and {found['knock_outs']} knock-outs"
+    if found["error"] is None:
+        return "too few of its concepts are here to try the student by, and its graph is not told"
+    edits = f"{found['judged_by']} {'edit' if found['judged_by'] == 1 else 'edits'}"
+    off = f"{100 * found['error']:.0f} points off in {edits} that it was not told of"
     if found["faithful"]:
         return f"a student that decides as the classifier does here ({off})"
-    why = off if found["agrees"] else "it says another class"
-    return f"the student is not faithful here ({why}) and its graph is not told; the classifier itself was measured"
+    return f"the student is not faithful here ({off}) and its graph is not told; the classifier itself was measured"
 
 
 def named(node: Row) -> str:
@@ -95,7 +97,6 @@ def _graph(one: Row, e: Explanation) -> Row:
     return {
         "name": wording.clean(one["class_name"]),
         "said": wording.percent(one["probability"]),
-        "target": one["class_index"] == e.target.class_index,
         "width": round(e.image.width * k, 1),
         "height": round(e.image.height * k, 1),
         "edges": [_line(x, one, at) for x in lines][::-1],
@@ -118,7 +119,7 @@ def _dot(n: Row, at: tuple[float, float]) -> Row:
         "label": called(n),
         "number": points(n["contribution"]),
         "contrast": "" if n["contrast"] is None else points(n["contrast"]),
-        "measured": "" if n["measured"] is None else points(n["measured"]),
+        "by": "the student" if n["measured"] is None else "measured",
         "importance": "" if n["importance"] is None else f"{n['importance']:.2f}",
     }
 

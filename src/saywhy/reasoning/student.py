@@ -7,6 +7,7 @@ Source: US 2025/0259436 A1, [0015], [0016]: GRN(h) = E(concat of G^i(h_i)); see 
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,7 @@ class Student(nn.Module):
     slots: Tensor
     mean: Tensor
     std: Tensor
+    correction: Tensor
 
     def __init__(self, slots: Tensor, concepts: int, channels: int, scores: int, relations: str = "relative") -> None:
         super().__init__()
@@ -44,6 +46,7 @@ class Student(nn.Module):
         self.register_buffer("slots", slots)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
+        self.register_buffer("correction", torch.zeros(concepts + 1, scores), persistent=False)  # of one picture alone
         self.first = nn.Linear(2 * channels, WIDTH)
         self.identity = nn.Parameter(torch.randn(concepts + 1, WIDTH) / WIDTH**0.5)
         self.own = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(ROUNDS))
@@ -61,12 +64,19 @@ class Student(nn.Module):
         for part in (self.fuse.weight, self.alone.weight):
             nn.init.zeros_(part)
 
+    def corrected(self, evidence: Tensor) -> Student:
+        """Another one, to which each concept, and what is of none, says so much more: evidence (k + 1, scores)."""
+        made = deepcopy(self)
+        made.correction = self.correction + evidence.to(self.correction)
+        return made
+
     def read(self, features: Tensor, shares: Tensor, concept: Tensor) -> tuple[Tensor, Tensor]:
         """What nodes are by themselves: states (R, d) and evidence (R, scores) of features (R, D), shares of the
         picture (R,) and which concept each is of (R,), k for what is of none."""
         x, weighed = (features - self.mean) / self.std, features / self.std * shares[:, None]
         states = torch.relu(self.first(torch.cat([x, 8 * weighed], dim=1)) + self.identity[concept])
-        return states, self.alone(weighed) + self.rest(x) * (concept == self.concepts)[:, None]
+        evidence = self.alone(weighed) + self.rest(x) * (concept == self.concepts)[:, None]
+        return states, evidence + self.correction[concept]
 
     def forward(
         self, states: Tensor, evidence: Tensor, places: Tensor, left: Tensor, edges: Tensor | None = None
