@@ -1,4 +1,5 @@
-"""Writes docs/reference.md from the tables, the command line and the public docstrings, and the record's JSON Schema.
+"""Writes docs/reference.md from the tables, the command line and the public docstrings, the record's JSON Schema, and
+the tables in docs/store.md.
 
 `--check` only compares.
 """
@@ -16,7 +17,7 @@ import click
 import typer
 
 import saywhy
-from saywhy.audit import FAMILIES
+from saywhy.audit import DEPTHS, FAMILIES, TABLES
 from saywhy.cli import app
 from saywhy.concepts.discovery import DISCOVERY
 from saywhy.concepts.extraction import EXTRACTION
@@ -195,6 +196,11 @@ def page() -> str:
         "## Families of errors",
         "What `saywhy audit` sorts errors into ([how](audit.md)); the first whose test is passed.",
         table("name | what it says | test", [(f"`{n}`", f.meaning, f.rule) for n, f in FAMILIES.items()]),
+        "## Depths",
+        "How deep `saywhy audit --depth` looks at each picture of a set ([how](store.md)).",
+        table("`--depth` | what it adds | tables | pictures of a shard", [
+            (f"`{n}`", d.what, ", ".join(f"`{t}`" for t in d.tables), d.shard) for n, d in DEPTHS.items()
+        ]),
         "## Renderers",
         table(
             "`--format` | what it gives | file | media type",
@@ -206,15 +212,29 @@ def page() -> str:
     return "\n\n".join(sections) + "\n"
 
 
+BEGIN, END = "<!-- generated: the tables -->", "<!-- end -->"
+
+
+def store_page() -> str:
+    """docs/store.md with the tables of the store between its two marks."""
+    before, _, rest = (DOCS / "store.md").read_text(encoding="utf-8").partition(BEGIN)
+    parts = []
+    for name, one in TABLES.items():
+        rows = [(f"`{column}`", f"`{c.type}`", c.what) for column, c in one.columns.items()]
+        parts.append(f"### {name}\n\nA row is {one.what}.\n\n{table('column | type | what it holds', rows)}")
+    return before + "\n\n".join([BEGIN, *parts, END]) + rest.partition(END)[2]
+
+
 def schema() -> str:
     """The JSON Schema of `Explanation.to_dict` as a document."""
     return json.dumps(json_schema(), ensure_ascii=False, indent=1) + "\n"
 
 
 def main() -> int:
-    """Writes both files; with --check, says whether they are up to date."""
+    """Writes the files; with --check, says whether they are up to date."""
     stale = 0
-    for path, text in ((DOCS / "reference.md", page()), (DOCS / "explanation.schema.json", schema())):
+    pages = {"reference.md": page, "explanation.schema.json": schema, "store.md": store_page}
+    for path, text in ((DOCS / name, write()) for name, write in pages.items()):
         same = path.exists() and path.read_text(encoding="utf-8") == text
         stale += not same
         if "--check" in sys.argv:

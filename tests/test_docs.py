@@ -45,6 +45,10 @@ def test_the_reference_is_up_to_date():
     assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == MAKE["page"](), "run make docs"
 
 
+def test_the_tables_of_the_store_are_up_to_date():
+    assert (ROOT / "docs" / "store.md").read_text(encoding="utf-8") == MAKE["store_page"](), "run make docs"
+
+
 def test_the_readme_lists_exactly_the_verbs_that_exist():
     listed = re.findall(r"^\| `saywhy ([a-z-]+)`", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(VERBS)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob, has_magic
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -114,9 +114,13 @@ def find_images(sources: str | Path | Sequence[str | Path]) -> list[Item]:
         InputError: a folder, glob or listing without pictures, or a broken listing. A single missing file is no error
             here: it is an Item, so that it can be named among the failures of a run.
     """
+    return list({item.path: item for item in each_image(sources)}.values())
+
+
+def each_image(sources: str | Path | Sequence[str | Path]) -> Iterator[Item]:
+    """The same one after the other, for more than memory holds; a file that is meant twice comes twice."""
     given = [sources] if isinstance(sources, (str, Path)) else list(sources)
-    items = [item for source in given for item in _items(source)]
-    return list({item.path: item for item in items}.values())
+    return (item for source in given for item in _items(source))
 
 
 def stems(paths: Sequence[Path]) -> list[str]:
@@ -158,15 +162,17 @@ def _in_folder(folder: Path) -> list[Item]:
     files = _pictures(_visible(folder))
     if not files:
         raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
+    return [Item(p, *label) for p, label in zip(files, class_folders(files, folder), strict=True)]
+
+
+def class_folders(files: Sequence[PurePath], folder: PurePath) -> list[tuple[str, int] | tuple[None, None]]:
+    """The class of each file below a folder, name and number: its own subfolder, where most lie one level down."""
     inside = [p for p in files if p.parent.parent == folder]
     stray = {p for p in files if p.parent == folder}
     if len(inside) + len(stray) < len(files) or len(stray) >= len(inside):
-        return [Item(p) for p in files]
-    names = sorted({p.parent.name for p in inside})
-    return [
-        Item(p) if p in stray else Item(p, class_name=p.parent.name, class_index=names.index(p.parent.name))
-        for p in files
-    ]
+        return [(None, None)] * len(files)
+    names = {name: i for i, name in enumerate(sorted({p.parent.name for p in inside}))}
+    return [(None, None) if p in stray else (p.parent.name, names[p.parent.name]) for p in files]
 
 
 def _pictures(files: Sequence[Path]) -> list[Path]:
@@ -217,20 +223,31 @@ def _strays(folder: Path) -> list[Item]:
     return [i for i in items if i.class_name is None] if any(i.class_name for i in items) else []
 
 
-def _listed(listing: Path) -> list[Item]:
+def _listed(listing: Path) -> Iterator[Item]:
     if not listing.is_file():
         raise InputError(f"{listing}: no such file")
-    items = []
-    for n, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+    with listing.open(encoding="utf-8") as lines:
+        empty = True
+        for row in each_row(lines, str(listing)):
+            empty, truth = False, {**row, "_root": str(listing.parent)}
+            file = listing.parent / row["file"]
+            yield Item(file, row.get("class_name"), row.get("class_index"), row.get("split"), truth)
+    if empty:
+        raise InputError(f"{listing}: lists no pictures")
+
+
+def each_row(lines: Iterable[str], name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a listing's lines, each with a "file".
+
+    Raises:
+        InputError: a line that is no such object; `name` is whose line it is.
+    """
+    for n, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            file = listing.parent / row["file"]
+            Path(row["file"])
         except (ValueError, KeyError, TypeError) as e:
-            raise InputError(f"{listing}, line {n}: every line is a JSON object with the key 'file' ({e})") from e
-        truth = {**row, "_root": str(listing.parent)}
-        items.append(Item(file, row.get("class_name"), row.get("class_index"), row.get("split"), truth))
-    if not items:
-        raise InputError(f"{listing}: lists no pictures")
-    return items
+            raise InputError(f"{name}, line {n}: every line is a JSON object with the key 'file' ({e})") from e
+        yield row

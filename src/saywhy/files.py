@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from saywhy.errors import InputError
@@ -21,12 +23,24 @@ def write(path: str | Path, data: bytes | str, *, sync: bool = True) -> Path:
     Raises:
         InputError: it cannot be written; nothing is left behind.
     """
+    with drafted(path, sync=sync) as draft:
+        _fill(draft, data.encode() if isinstance(data, str) else data, sync)
+    return Path(path)
+
+
+@contextmanager
+def drafted(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
+    """The temporary name beside a file's own under which the block writes it, for what comes piece by piece.
+
+    Raises:
+        InputError: it cannot be written; nothing is left behind.
+    """
     path = Path(path)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _fill(draft, data.encode() if isinstance(data, str) else data, sync)
+            yield draft
             draft.replace(path)
         except BaseException:
             draft.unlink(missing_ok=True)
@@ -35,7 +49,6 @@ def write(path: str | Path, data: bytes | str, *, sync: bool = True) -> Path:
             _sync_folder(path.parent)
     except OSError as e:
         raise InputError(f"{path}: cannot be written ({e.strerror or e})") from e
-    return path
 
 
 def sweep(folder: Path) -> None:

@@ -1,5 +1,5 @@
-"""An audit as a folder: `pictures.jsonl` (what is known so far), `failures.json` (the record), `failures.html`,
-`failures.csv` (a row an error)."""
+"""An audit as a folder. Of the study of errors `pictures.jsonl` (what is known so far), `failures.json` (the record),
+`failures.html`, `failures.csv` (a row an error); of a scan `store/` and `summary.json`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from saywhy.audit.families import meanings
 from saywhy.audit.journal import Journal
 from saywhy.audit.pipeline import Progress, default_method, study
 from saywhy.audit.report import Report
+from saywhy.audit.summary import Summary, summary
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError, unknown
@@ -23,6 +24,7 @@ from saywhy.image import frame
 from saywhy.render.failure_page import failures_page
 from saywhy.saliency import METHODS
 
+SUMMARY = "summary.json"
 JOURNAL, RECORD, PAGE, TABLE = "pictures.jsonl", "failures.json", "failures.html", "failures.csv"
 COLUMNS = ("path", "label", "answer", "p_label", "p_answer", "margin", "family", "why")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with these a spreadsheet begins to calculate
@@ -77,6 +79,17 @@ def audit(
     files.write(folder / TABLE, table(report))
     files.write(folder / PAGE, failures_page(record, _pictures(clf, report), meanings()))
     return report
+
+
+def write_summary(run: str | Path, *, reproducible: bool = False) -> tuple[Summary, Path]:
+    """Writes the summary of the scan in a folder beside its store; the summary and its file.
+
+    `reproducible` leaves out the seconds, so that equal scans write equal files.
+    """
+    found = summary(run)
+    found = found.untimed() if reproducible else found
+    record = json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False)
+    return found, files.write(Path(run) / SUMMARY, record + "\n")
 
 
 def table(report: Report) -> str:

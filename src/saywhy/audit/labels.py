@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -63,28 +63,29 @@ def _check_numbers(clf: Classifier, items: Sequence[Item]) -> None:
         )
 
 
-def order_note(pairs: Sequence[tuple[int, int]], names: Sequence[str]) -> str | None:
+def order_note(counts: Mapping[tuple[int, int], int], names: Sequence[str]) -> str | None:
     """A note where giving the model's answers other names would make it nearly perfect: the class order is wrong.
 
-    `pairs` are label and answer of each picture. The best one-to-one renaming is searched (Hungarian method); with less
-    than two pictures a class every model has one.
+    `counts` are of the pictures with each label and answer. The best one-to-one renaming is searched (Hungarian
+    method); with less than two pictures a class every model has one.
     """
-    labels, answers = (sorted({pair[i] for pair in pairs}) for i in (0, 1))
-    if len(pairs) < 2 * len(labels) or len(labels) < 2:
+    labels, answers = (sorted({pair[i] for pair in counts}) for i in (0, 1))
+    pictures = sum(counts.values())
+    if pictures < 2 * len(labels) or len(labels) < 2:
         return None
     table = np.zeros((len(labels), len(answers)), dtype=int)
-    for label, answer in pairs:
-        table[labels.index(label), answers.index(answer)] += 1
+    for (label, answer), count in counts.items():
+        table[labels.index(label), answers.index(answer)] = count
     rows, columns = linear_sum_assignment(table, maximize=True)
-    renamed, right = int(table[rows, columns].sum()), sum(a == b for a, b in pairs)
-    if renamed < NEARLY * len(pairs) or renamed - right < GAIN * len(pairs):
+    renamed, right = int(table[rows, columns].sum()), sum(n for (a, b), n in counts.items() if a == b)
+    if renamed < NEARLY * pictures or renamed - right < GAIN * pictures:
         return None
     moved = [(answers[c], labels[r]) for r, c in zip(rows, columns, strict=True) if answers[c] != labels[r]]
     shown = "; ".join(f"{names[a]!r} is {names[b]!r}" for a, b in moved[:SHOWN]) + (
         "; ..." if len(moved) > SHOWN else ""
     )
     return (
-        f"the class names seem to be in a wrong order: with {len(moved)} of them exchanged, {renamed} of {len(pairs)} "
+        f"the class names seem to be in a wrong order: with {len(moved)} of them exchanged, {renamed} of {pictures} "
         f"pictures would be right instead of {right} ({shown}). Give the order of the training with --classes"
     )
 

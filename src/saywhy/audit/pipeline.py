@@ -365,6 +365,7 @@ def _report(
     clf = plan.clf
     found = Counter(f.family for f in failures)
     layer = clf.point.path if clf.white_box else None
+    order = order_note(Counter((one.label, one.top[0][0]) for one in looked), clf.class_names)
     return Report(
         schema=1,
         model=ModelRecord(
@@ -383,7 +384,7 @@ def _report(
         skipped=skipped,
         cost=AuditCost(forward_passes=meter.forward_passes, tail_passes=meter.tail_passes, seconds=round(seconds, 1)),
         provenance={"saywhy": saywhy.__version__, "torch": torch.__version__},
-        notes=tuple(n for n in [order_note([(one.label, one.top[0][0]) for one in looked], clf.class_names)] if n),
+        notes=() if order is None else (order,),
     )  # fmt: skip
 
 

@@ -13,21 +13,30 @@ from rich.markup import escape
 from rich.table import Table
 
 from saywhy.cli.options import check_folders, check_out, fitted_parts, takes_model
-from saywhy.cli.output import notes, progress, tell_skipped
-from saywhy.errors import unknown
+from saywhy.cli.output import notes, progress, tell_failed, tell_skipped
+from saywhy.cli.scan import scan_set
+from saywhy.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from saywhy.audit.report import Report
 
 DOUBTED = 5  # labels that are named
-NAMED = 20  # failed pictures on the screen; the record names them all
 
 
 @takes_model
 def audit(
     load: Callable[[], Any],
-    images: Annotated[list[str], typer.Argument(help="Labelled photos: a subfolder a class, or an images.jsonl.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="Labelled photos: a subfolder a class, or an images.jsonl; with --depth also .tar, .parquet, s3://..."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the audit; the same call goes on in it.")],
+    depth: Annotated[
+        str | None,
+        typer.Option(help="Store every picture, so deep: prediction, saliency, concepts, text; else study the errors."),
+    ] = None,
     explainer: Annotated[Path | None, typer.Option(help="A folder of fitted parts, made by `saywhy fit`.")] = None,
     method: Annotated[
         str | None,
@@ -37,22 +46,52 @@ def audit(
         str | None,
         typer.Option("--object", help="Names of the masks or boxes that are the object: a,b; else estimated."),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="With --depth: what looks after the first may cost, in passes or time: 5000, 30m, 2h."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="With --depth: processes of this machine.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option(help="With --depth: the address of a Ray cluster that does it, or auto.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     reproducible: Annotated[
         bool, typer.Option("--reproducible", help="Leave out the seconds: equal runs write equal files, byte for byte.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
-    """Study the errors on labelled photos: what they have in common, and which classes lean on their surroundings."""
-    from saywhy.audit.folder import PAGE
-    from saywhy.audit.folder import audit as study
-    from saywhy.collection import find_images
+    """Study the errors on labelled photos: what they have in common, and which classes lean on their surroundings.
+
+    With --depth, look at every photo of a set of any size, and store what is found.
+    """
     from saywhy.saliency import METHODS
 
     if method is not None and method not in METHODS:
         raise unknown("saliency method", method, METHODS)
     check_out(out)
     check_folders(explainer=explainer)
+    if depth is not None:
+        if objects is not None:
+            raise UsageError("--object is for the study of errors: leave it out, or leave out --depth")
+        scan_set(
+            load, images, out, depth=depth, budget=budget, method=method, explainer=explainer, seed=seed,
+            workers=workers, ray=ray, reproducible=reproducible, quiet=quiet,
+        )  # fmt: skip
+        return
+    if (budget, workers, ray) != (None, 1, None):
+        raise UsageError("--budget, --workers and --ray need --depth: the study of errors is one process")
+    _study(load, images, out, explainer, method, objects, seed, reproducible, quiet)
+
+
+def _study(
+    load: Callable[[], Any], images: list[str], out: Path, explainer: Path | None, method: str | None,
+    objects: str | None, seed: int, reproducible: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """The study of errors."""
+    from saywhy.audit.folder import PAGE
+    from saywhy.audit.folder import audit as study
+    from saywhy.collection import find_images
+
     items = find_images(images)
     tell_skipped(images, quiet)
     clf = load()
@@ -65,11 +104,7 @@ def audit(
         )  # fmt: skip
     _show(report)
     unused = [*report.unreadable, *report.skipped]
-    for one in unused[:NAMED]:
-        text = one.error if one.path in one.error else f"{one.path}: {one.error}"
-        notes.print(f"failed: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
-    if len(unused) > NAMED:
-        notes.print(f"failed: {len(unused) - NAMED} more, see failures.json", style="red", markup=False, soft_wrap=True)
+    tell_failed([(one.path, one.error) for one in unused], len(unused), "failures.json")
     if not quiet:
         notes.print(f"look at {out / PAGE}", markup=False, highlight=False, soft_wrap=True)
     if unused:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Collection
 from contextlib import redirect_stdout
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +54,7 @@ def takes_model(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def wrapper(**given: Any) -> None:
         options = {name: given.pop(name) for name in MODEL_OPTIONS}
-        verb(load=lambda: _load(options), **given)
+        verb(load=partial(_load, options), **given)  # other processes can be given it
 
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*kept, *extra]]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

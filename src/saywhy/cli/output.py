@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 notes = Console(stderr=True)
+NAMED = 20  # failed pictures on the screen
 SILENT = 60.0  # seconds without a line where no terminal shows the current step
 
 
@@ -18,6 +19,15 @@ def tell_skipped(images: Sequence[str], quiet: bool) -> None:
 
     if not quiet and (told := skipped(images)):
         notes.print(f"skipped: {told}", markup=False, highlight=False, soft_wrap=True)
+
+
+def tell_failed(failed: Sequence[tuple[str, str]], count: int, where: str) -> None:
+    """Names the first of the `count` pictures that could not be used, path and error, and where the others are."""
+    for path, error in failed[:NAMED]:
+        text = error if path in error else f"{path}: {error}"
+        notes.print(f"failed: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if count > NAMED:
+        notes.print(f"failed: {count - NAMED} more, see {where}", style="red", markup=False, soft_wrap=True)
 
 
 @contextmanager
