@@ -67,7 +67,7 @@ def rows(run, table):
     """All rows of a table, in order."""
     with open_store(run) as store:
         columns = ", ".join(f'"{c}"' for c in TABLES[table].columns)
-        order = "n, id" if table == "concepts" else "n"
+        order = {"concepts": "n, id", "failed": "n, depth"}.get(table, "n")
         return store.execute(f"SELECT {columns} FROM {table} ORDER BY {order}").fetchall()
 
 
