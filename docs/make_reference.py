@@ -17,7 +17,7 @@ import click
 import typer
 
 import saywhy
-from saywhy.audit import DEPTHS, FAMILIES, TABLES
+from saywhy.audit import DEPTHS, EXPORTS, FAMILIES, TABLES
 from saywhy.cli import app
 from saywhy.concepts.discovery import DISCOVERY
 from saywhy.concepts.extraction import EXTRACTION
@@ -201,6 +201,9 @@ def page() -> str:
         table("`--depth` | what it adds | tables | pictures of a shard", [
             (f"`{n}`", d.what, ", ".join(f"`{t}`" for t in d.tables), d.shard) for n, d in DEPTHS.items()
         ]),
+        "## Exports",
+        "What `saywhy.audit.export` makes of a store ([what it holds](store.md)).",
+        table("form | what it is", [(f"`{n}`", e.what) for n, e in EXPORTS.items()]),
         "## Renderers",
         table(
             "`--format` | what it gives | file | media type",

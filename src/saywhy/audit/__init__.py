@@ -7,8 +7,10 @@ open_store(run).sql("SELECT path FROM pictures WHERE NOT correct ORDER BY margin
 """
 
 from saywhy.audit.depths import DEPTHS
+from saywhy.audit.exports import EXPORTS, export
 from saywhy.audit.families import FAMILIES, Family
 from saywhy.audit.folder import audit, write_summary
+from saywhy.audit.likeness import nearest, vector_of
 from saywhy.audit.pipeline import default_method, study
 from saywhy.audit.report import Report, json_schema
 from saywhy.audit.scan import Budget, scan
@@ -17,6 +19,23 @@ from saywhy.audit.summary import Summary, summary
 from saywhy.audit.tables import TABLES
 
 __all__ = [
-    "DEPTHS", "FAMILIES", "TABLES", "Budget", "Family", "Report", "Summary", "audit", "default_method", "json_schema",
-    "open_store", "scan", "study", "summary", "write_summary",
-]  # fmt: skip
+    "DEPTHS",
+    "EXPORTS",
+    "FAMILIES",
+    "TABLES",
+    "Budget",
+    "Family",
+    "Report",
+    "Summary",
+    "audit",
+    "default_method",
+    "export",
+    "json_schema",
+    "nearest",
+    "open_store",
+    "scan",
+    "study",
+    "summary",
+    "vector_of",
+    "write_summary",
+]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from saywhy.audit.sources import Entry
@@ -138,8 +139,12 @@ def _certain(p: Tensor) -> Row:
 def _embedded(batch: Batch) -> list[Row]:
     if not batch.tap.points:
         return []
-    vectors = batch.tap.maps().mean(dim=(2, 3)).cpu().numpy().astype(np.float16)
-    return [{"n": n, "vector": v} for n, v in zip(batch.numbers, vectors, strict=True)]
+    return [{"n": n, "vector": v} for n, v in zip(batch.numbers, vectors_of(batch.tap), strict=True)]
+
+
+def vectors_of(tap: Tap) -> NDArray[np.float16]:
+    """Where the tapped layer puts each image: the mean of every channel (N, K)."""
+    return tap.maps().mean(dim=(2, 3)).cpu().numpy().astype(np.float16)
 
 
 # --------------------------------------------------------------------------------------------------

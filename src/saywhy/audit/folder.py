@@ -12,6 +12,7 @@ from typing import Any
 
 from saywhy import files
 from saywhy.audit.experiments import ACTS
+from saywhy.audit.exports import safe_text
 from saywhy.audit.families import meanings
 from saywhy.audit.journal import Journal
 from saywhy.audit.pipeline import Progress, default_method, study
@@ -27,7 +28,6 @@ from saywhy.saliency import METHODS
 SUMMARY = "summary.json"
 JOURNAL, RECORD, PAGE, TABLE = "pictures.jsonl", "failures.json", "failures.html", "failures.csv"
 COLUMNS = ("path", "label", "answer", "p_label", "p_answer", "margin", "family", "why")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with these a spreadsheet begins to calculate
 ON_THE_PAGE = 150  # errors; the record has them all
 
 
@@ -100,12 +100,8 @@ def table(report: Report) -> str:
     for f in report.failures:
         names = (f.path, f.truth.class_name, f.predicted.class_name)
         numbers = (f"{v:.4f}" for v in (f.truth.probability, f.predicted.probability, f.margin))
-        write.writerow([*map(_text, names), *numbers, f.family, _text(f.sentence)])
+        write.writerow([*map(safe_text, names), *numbers, f.family, safe_text(f.sentence)])
     return out.getvalue()
-
-
-def _text(value: str) -> str:
-    return f"'{value}" if value.startswith(FORMULA) else value
 
 
 def _pictures(clf: Classifier, report: Report) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from saywhy.audit.duplicates import ALL, near_duplicates
+from saywhy.audit import duplicates
 from saywhy.audit.labels import order_note
 from saywhy.audit.listing import read_run
 from saywhy.audit.report import Range
@@ -233,7 +233,7 @@ def _doubtful(store: Any) -> tuple[Doubtful, ...]:
 
 def _twice(store: Any) -> list[Twice]:
     """Near-duplicates, those of two splits first, then those of two labels."""
-    pairs = near_duplicates(store)
+    pairs = duplicates.near_duplicates(store)
     wanted = sorted({n for p in pairs for n in (p.first, p.second)})
     rows = store.execute(
         "SELECT n, path, split, given, sha256 FROM pictures WHERE list_contains(?, n)", [wanted]
@@ -279,8 +279,8 @@ def _notes(store: Any, classes: tuple[str, ...], missing: int, answered: int) ->
         else "no picture has a label: nothing is said of errors",
         f"{missing} pictures are not looked at yet: the same call goes on" if missing else None,
         f"{strange} pictures have a label that is no class of the model" if strange else None,
-        f"of more than {ALL:,} pictures, near-duplicates were looked for among those with one answer"
-        if answered > ALL
+        f"of more than {duplicates.ALL:,} pictures, near-duplicates were looked for among those with one answer"
+        if answered > duplicates.ALL
         else None,
     ]
     return tuple(n for n in notes if n)

@@ -1,0 +1,132 @@
+"""What is said of a whole set, against plain loops over its pictures."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saywhy.audit import duplicates, open_store, scan, summary
+from saywhy.audit.summary import BINS
+from saywhy.metrics.statistics import wilson
+from saywhy.zoo import load_classifier
+from test_scan import NAMES, painted, small
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Sixty pictures of six classes in two splits, labelled as a coin says; three of them twice, in other forms."""
+    place = tmp_path_factory.mktemp("set")
+    dice, lines = np.random.default_rng(3), []
+    clf = small()
+    for i in range(60):
+        painted(1000 + i).save(place / f"{i}.png")
+        right = clf.class_names[int(clf.logits(clf.prepare([clf.read(place / f"{i}.png")])[0])[0].argmax())]
+        lines.append(
+            (f"{i}.png", right if dice.random() < 0.6 else NAMES[dice.integers(6)], "train" if i < 40 else "test")
+        )
+    first = Image.open(place / "0.png")
+    saved = io.BytesIO()
+    first.save(saved, "JPEG", quality=60)
+    (place / "saved.jpg").write_bytes(saved.getvalue())
+    Image.open(place / "41.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(place / "mirrored.png")
+    (place / "copy.png").write_bytes((place / "7.png").read_bytes())
+    lines += [("saved.jpg", "a", "test"), ("mirrored.png", "b", "test"), ("copy.png", lines[7][1], "train")]
+    listing = place / "images.jsonl"
+    listing.write_text("\n".join(f'{{"file": "{f}", "class_name": "{c}", "split": "{s}"}}' for f, c, s in lines))
+    return scan(clf, [listing], place / "run", shard=16)
+
+
+def plain(run):
+    """Path, label, answer, probability of the answer and of the label, split, of every picture."""
+    with open_store(run) as store:
+        return store.execute("SELECT path, label, answer, p_answer, p_label, split FROM pictures ORDER BY n").fetchall()
+
+
+def test_accuracy_confusion_and_doubts_are_as_counted_one_by_one(run):
+    found, rows = summary(run), plain(run)
+    right = sum(label == answer for _, label, answer, *_ in rows)
+    assert len(rows) == 63 and 20 < right < 63
+    share = found.whole.accuracy
+    expected = wilson(right, 63)
+    assert (share.mean, share.low, share.high, share.count) == pytest.approx(
+        (right / 63, expected.low, expected.high, 63)
+    )
+    splits = {s.name: (s.pictures, round(s.accuracy.mean * s.pictures)) for s in found.splits}
+    assert splits == {
+        name: (sum(r[-1] == name for r in rows), sum(r[-1] == name and r[1] == r[2] for r in rows))
+        for name in ("test", "train")
+    }
+    pairs = Counter((NAMES[a], NAMES[b]) for _, a, b, *_ in rows if a != b)
+    assert {(c.label, c.answer): c.count for c in found.confused} == pairs
+    assert [c.count for c in found.confused] == sorted(pairs.values(), reverse=True)
+    wrong = sorted((r for r in rows if r[1] != r[2]), key=lambda r: r[4] - r[3])
+    assert [d.path for d in found.doubtful] == [r[0] for r in wrong] and found.errors == len(wrong)
+    for c in found.classes:
+        own = [r for r in rows if r[1] == c.class_index]
+        said = [r for r in rows if r[2] == c.class_index]
+        assert (c.class_name, c.labelled, c.answered) == (NAMES[c.class_index], len(own), len(said))
+        assert c.recall == (sum(r[2] == r[1] for r in own) / len(own) if own else None)
+        assert c.precision == (sum(r[2] == r[1] for r in said) / len(said) if said else None)
+
+
+def test_calibration_is_as_counted_one_by_one(run):
+    found, rows = summary(run).calibration, plain(run)
+    error = 0.0
+    for b in range(BINS):
+        inside = [r for r in rows if min(int(r[3] * BINS), BINS - 1) == b]
+        if not inside:
+            assert all(row.low != b / BINS for row in found.bins)
+            continue
+        (row,) = [row for row in found.bins if row.low == b / BINS]
+        sure, hit = np.mean([r[3] for r in inside]), np.mean([r[1] == r[2] for r in inside])
+        assert (row.count, row.confidence, row.accuracy) == (len(inside), pytest.approx(sure), pytest.approx(hit))
+        error += len(inside) / len(rows) * abs(sure - hit)
+    assert found.error == pytest.approx(error) and found.confidence == pytest.approx(np.mean([r[3] for r in rows]))
+
+
+def test_planted_duplicates_are_found_those_across_splits_first_and_no_others(run):
+    found = summary(run)
+    told = [(Path(t.first).name, Path(t.second).name, t.same_file, t.mirrored) for t in found.twice]
+    assert told[0] == ("0.png", "saved.jpg", False, False)
+    assert set(told[1:]) == {("41.png", "mirrored.png", False, True), ("7.png", "copy.png", True, False)}
+    assert (found.duplicates, found.across_splits) == (3, 1) and found.twice[0].splits == ("train", "test")
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_pairs_do_not_depend_on_the_blocks_nor_on_the_answers_of_copies(run, monkeypatch, block):
+    with open_store(run) as store:
+        expected = duplicates.near_duplicates(store)
+        monkeypatch.setattr(duplicates, "BLOCK", block)
+        assert duplicates.near_duplicates(store) == expected
+        monkeypatch.setattr(duplicates, "ALL", 10)  # the copies have the answers of their originals
+        some = duplicates.near_duplicates(store)
+        assert set(some) <= set(expected) and len(some) >= 1
+    assert "among those with one answer" in summary(run).notes[-1]
+
+
+def test_flat_pictures_are_like_nothing(tmp_path):
+    for i in range(3):
+        Image.new("RGB", (32, 32), (200, 100, 50)).save(tmp_path / f"{i}.png")
+    scan(small(), [tmp_path], tmp_path / "run")
+    assert summary(tmp_path / "run").duplicates == 0
+
+
+def test_an_unfinished_scan_says_what_is_missing_and_a_wrong_order_of_classes_is_noted(run, tmp_path):
+    folder = tmp_path / "photos"
+    turned = {"red": "green", "green": "blue", "blue": "red"}
+    for name, colour in {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (32, 32), tuple(v + i for v in colour)).save(folder / name / f"{i}.png")
+    clf = load_classifier(lambda x: 9 * x.mean((2, 3)), size=32, name="colours", classes=tuple(turned.values()))
+    scan(clf, [folder], tmp_path / "run", shard=4)
+    assert "wrong order" in summary(tmp_path / "run").notes[0]
+    (tmp_path / "run" / "store" / "done" / "prediction-000000.json").unlink()
+    left = summary(tmp_path / "run")
+    missing = 12 - left.whole.pictures
+    assert missing > 0 and f"{missing} pictures are not looked at yet" in " ".join(left.notes)
