@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from typer.testing import CliRunner
 
 from saywhy import files
@@ -33,22 +32,10 @@ from saywhy.errors import ExtraMissing, InputError, UsageError
 from saywhy.explainer import explain
 from saywhy.saliency import saliency
 from saywhy.zoo import load_classifier
+from small_set import NAMES, painted, small
 from tiny import build, classifier
 
-NAMES = tuple("abcdef")
 ENDINGS = ("png", "jpg")
-
-
-def small(**settings):
-    """A network with six classes on pictures of 32 x 32."""
-    return classifier(build("cnn"), classes=NAMES, batch_size=4, name="small", **settings)
-
-
-def painted(seed, side=40):
-    """Noise of four patches, as a picture."""
-    dice = np.random.default_rng(seed)
-    patches = Image.fromarray(dice.integers(0, 255, (4, 4, 3), dtype=np.uint8))
-    return patches.resize((side, side + seed % 5), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +234,7 @@ def test_a_scan_that_was_cut_off_goes_on_and_loses_and_doubles_nothing(photos, t
 KILLED = """
 import os, signal, sys
 from saywhy import files
-from test_scan import small
+from small_set import small
 from saywhy.audit import scan
 fill, left = files._fill, int(sys.argv[3])
 def dying(draft, data, sync):

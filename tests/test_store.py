@@ -5,14 +5,13 @@ import json
 
 import numpy as np
 import pytest
-
 from PIL import Image
 
 from saywhy.audit import EXPORTS, TABLES, export, nearest, open_store, scan, vector_of
 from saywhy.aviary import CLASSES, render, sample
 from saywhy.errors import InputError, UsageError
 from saywhy.zoo import load_classifier
-from test_scan import NAMES, painted, small
+from small_set import NAMES, painted, small
 
 
 @pytest.fixture(scope="module")

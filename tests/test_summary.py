@@ -14,7 +14,7 @@ from saywhy.audit import duplicates, open_store, scan, summary
 from saywhy.audit.summary import BINS
 from saywhy.metrics.statistics import wilson
 from saywhy.zoo import load_classifier
-from test_scan import NAMES, painted, small
+from small_set import NAMES, painted, small
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,8 @@ def _read(file: str) -> tuple[NDArray[np.int64], Vector]:
     """The numbers (N,) and vectors (N, d) of a file."""
     table = parquet().read_table(file).combine_chunks()
     numbers, lists = table["n"].to_numpy(), table["vector"].combine_chunks()
-    return numbers, lists.flatten().to_numpy(zero_copy_only=False).reshape(len(numbers), -1).astype(np.float32)
+    values: Vector = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(numbers), -1).astype(np.float32)
+    return numbers, values
 
 
 def _stored(files: Sequence[str], n: int, folder: Path) -> Vector:
