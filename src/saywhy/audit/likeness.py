@@ -82,7 +82,8 @@ def _stored(files: Sequence[str], n: int, folder: Path) -> Vector:
     for file in files:
         numbers, vectors = _read(file)
         if len(at := np.flatnonzero(numbers == n)):
-            return vectors[int(at[0])]
+            found: Vector = vectors[at[0]]
+            return found
     raise UsageError(f"{folder}: no picture with the number {n} has a vector")
 
 
