@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saywhy.audit import duplicates, open_store, scan, summary
+from saywhy.audit import duplicates, open_store, scan, summary, write_summary
 from saywhy.audit.summary import BINS
 from saywhy.metrics.statistics import wilson
+from saywhy.render.summary_page import summary_page
 from saywhy.zoo import load_classifier
 from small_set import NAMES, painted, small
 
@@ -107,6 +110,39 @@ def test_pairs_do_not_depend_on_the_blocks_nor_on_the_answers_of_copies(run, mon
         some = duplicates.near_duplicates(store)
         assert set(some) <= set(expected) and len(some) >= 1
     assert "among those with one answer" in summary(run).notes[-1]
+
+
+def test_the_page_shows_what_the_record_says_and_loads_nothing(run):
+    found, file = write_summary(run)
+    page = file.read_text(encoding="utf-8")
+    assert file.name == "summary.html" and json.loads((run / "summary.json").read_text()) == found.to_dict()
+    assert "of 63 pictures right" in page and "In the set twice" in page and "in two splits" in page
+    assert page.count("data:image/jpeg;base64,") == len(found.doubtful) + 2 * len(found.twice)
+    assert "//" not in re.sub('data:image/jpeg;base64,[^"]*', "", page) and "<script" not in page
+    assert f"<td>{found.confused[0].label}</td><td>{found.confused[0].answer}</td>" in page
+    assert page.count("<rect") == 1 + len(found.calibration.bins) and "<code>saywhy audit IMAGES -o RUN</code>" in page
+
+
+@pytest.mark.parametrize("where", ["label", "answer", "path"])
+def test_the_page_escapes_what_comes_from_outside(run, where):
+    record = summary(run).to_dict()
+    for row in (*record["doubtful"], *record["confused"]):
+        row[where] = "<b>bad</b>\x1b[2J"
+    page = summary_page(record, {})
+    assert "<b>bad" not in page and "\x1b" not in page and "not there any more" in page
+
+
+def test_a_page_of_a_million_pictures_is_not_larger(run):
+    record = summary(run).to_dict()
+    many = {
+        **record,
+        "doubtful": record["doubtful"] * 50,
+        "confused": record["confused"] * 50,
+        "twice": record["twice"] * 50,
+    }
+    photo = bytes(12_000)
+    page = summary_page(many, dict.fromkeys(range(63), photo))
+    assert len(page) < 3_000_000
 
 
 def test_flat_pictures_are_like_nothing(tmp_path):

@@ -1,5 +1,5 @@
 """An audit as a folder. Of the study of errors `pictures.jsonl` (what is known so far), `failures.json` (the record),
-`failures.html`, `failures.csv` (a row an error); of a scan `store/` and `summary.json`."""
+`failures.html`, `failures.csv` (a row an error); of a scan `store/`, `summary.json` and `summary.html`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,23 @@ from saywhy.audit.experiments import ACTS
 from saywhy.audit.exports import safe_text
 from saywhy.audit.families import meanings
 from saywhy.audit.journal import Journal
+from saywhy.audit.listing import listed
 from saywhy.audit.pipeline import Progress, default_method, study
 from saywhy.audit.report import Report
+from saywhy.audit.sources import giving
 from saywhy.audit.summary import Summary, summary
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError, unknown
-from saywhy.image import frame
+from saywhy.image import frame, read, thumbnail
 from saywhy.render.failure_page import failures_page
+from saywhy.render.summary_page import DOUBTFUL, TWICE, summary_page
 from saywhy.saliency import METHODS
 
-SUMMARY = "summary.json"
+SUMMARY, SUMMARY_PAGE = "summary.json", "summary.html"
 JOURNAL, RECORD, PAGE, TABLE = "pictures.jsonl", "failures.json", "failures.html", "failures.csv"
 COLUMNS = ("path", "label", "answer", "p_label", "p_answer", "margin", "family", "why")
+THUMBNAIL = 220  # pixels of a side on the page of a scan
 ON_THE_PAGE = 150  # errors; the record has them all
 
 
@@ -82,14 +87,26 @@ def audit(
 
 
 def write_summary(run: str | Path, *, reproducible: bool = False) -> tuple[Summary, Path]:
-    """Writes the summary of the scan in a folder beside its store; the summary and its file.
+    """Writes the summary of the scan in a folder beside its store, as JSON and as a page; the summary and the page.
 
     `reproducible` leaves out the seconds, so that equal scans write equal files.
     """
     found = summary(run)
     found = found.untimed() if reproducible else found
-    record = json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False)
-    return found, files.write(Path(run) / SUMMARY, record + "\n")
+    record, folder = found.to_dict(), Path(run)
+    files.write(folder / SUMMARY, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    numbers = [d.n for d in found.doubtful[:DOUBTFUL]] + [n for t in found.twice[:TWICE] for n in t.numbers]
+    return found, files.write(folder / SUMMARY_PAGE, summary_page(record, _thumbnails(folder, numbers)))
+
+
+def _thumbnails(folder: Path, numbers: Sequence[int]) -> dict[int, bytes]:
+    """Small JPEGs of pictures of a scan; of those that are gone, or have other bands than colours, none."""
+    found = {}
+    with giving() as give:
+        for n, entry in listed(folder, sorted(set(numbers))):
+            with suppress(InputError):
+                found[n] = thumbnail(read(give(entry)), long_side=THUMBNAIL)
+    return found
 
 
 def table(report: Report) -> str:

@@ -83,6 +83,7 @@ class Doubtful(Record):
 class Twice(Record):
     """Two pictures that are nearly the same; of two splits, the classifier is tested on what it was trained with."""
 
+    numbers: tuple[int, int]
     first: str
     second: str
     splits: tuple[str | None, str | None]
@@ -244,7 +245,8 @@ def _twice(store: Any) -> list[Twice]:
         (path, split, label, sha), (other, its_split, its_label, its_sha) = known[p.first], known[p.second]
         found.append(
             Twice(
-                first=path, second=other, splits=(split, its_split), labels=(label, its_label), alike=p.alike,
+                numbers=(p.first, p.second), first=path, second=other, splits=(split, its_split),
+                labels=(label, its_label), alike=p.alike,
                 same_file=sha == its_sha, mirrored=p.mirrored,
             )
         )  # fmt: skip
