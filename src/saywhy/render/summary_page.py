@@ -15,7 +15,7 @@ from saywhy.render.pages import templates
 Row = dict[str, Any]
 
 DOUBTFUL, TWICE = 60, 20  # that are shown with their pictures
-ROWS = 30  # of a table
+ROWS = 12  # of a table
 SIDE = 260  # of the reliability curve, in its own units
 
 
@@ -71,7 +71,9 @@ def _share(accuracy: Mapping[str, Any] | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else wording.percent(value)
+    if value is None:
+        return "-"
+    return wording.percent(value) if value else "none"
 
 
 def _curve(calibration: Mapping[str, Any] | None) -> Row | None:
