@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from saywhy import storage
+from saywhy.captioning import captioned
 from saywhy.classifier import Classifier, in_colours
 from saywhy.collection import Item, find_images
 from saywhy.errors import SaywhyError, UsageError, unknown, whole
@@ -73,17 +74,21 @@ class Explainer:
         progress: Tell | None = None,
         space: str = "own",
         phrases: Sequence[str] = (),
+        captions: str | Path | None = None,
+        tagger: str = "lexicon",
     ) -> Explainer:
         """Fits parts (all that learn, by default) to a classifier with pictures. Same seed, same explainer.
 
         `presets` names the recipe of a part, `init` is an explainer to start from, whose other parts are kept. With
         `folder` an interrupted run goes on where it was. `made` names the pictures that could not be read. `space` is a
         row of `saywhy.spaces.TEXT_SPACES` and `phrases` what is said in it, for parts that speak (branch).
+        `captions` is a file of captions or attributes (`saywhy.captioning`), beside those that an images.jsonl has, and
+        `tagger` a row of `saywhy.attributes.tagging.TAGGERS`, for parts that read them (attributes).
 
         Raises:
             UsageError: an unknown part or preset, one that does not learn, a classifier that it cannot learn from, an
-                `init` of another classifier.
-            InputError: no picture can be read.
+                `init` of another classifier, captions that none of the parts reads.
+            InputError: no picture can be read, or the captions cannot.
         """
         clf, seed = classifier_of(clf), whole("seed", seed)
         in_colours(clf, "parts are learned")
@@ -93,13 +98,21 @@ class Explainer:
             _check_owner(init, clf)
         known: Sequence[Any] = [images] if isinstance(images, (str, Path)) else images
         items = list(known) if all(isinstance(i, Item) for i in known) else find_images(known)
+        strangers: tuple[str, ...] = ()
+        if captions is not None:
+            check_captions(names)
+            found = captioned(items, captions)
+            items, strangers = found.items, found.strangers
         made: dict[str, Made] = {}
         kept = {} if init is None else dict(init.parts)
         for name in names:
             unfinished = None if folder is None else Path(folder) / f"{name}.checkpoint.safetensors"
             start = None if init is None else init.parts.get(name)
             there = kept | {other: m.part for other, m in made.items()}
-            how = Fitting(given[name], start, amp, unfinished, seed, progress or _silent, space, tuple(phrases), there)
+            how = Fitting(
+                given[name], start, amp, unfinished, seed, progress or _silent, space, tuple(phrases), there, tagger,
+                strangers,
+            )  # fmt: skip
             fit = PARTS[name].face().fit
             assert fit is not None
             made[name] = fit(clf, items, how)
@@ -178,6 +191,15 @@ def fittable(parts: Sequence[str] | None = None) -> list[str]:
         if name not in known:
             raise unknown("part to fit", name, known)
     return [name for name, row in known.items() if (not row.needs if parts is None else name in parts)]
+
+
+def check_captions(parts: Sequence[str]) -> None:
+    """Raises UsageError if none of these parts reads captions."""
+    reading = [name for name, row in PARTS.items() if "captions" in row.needs]
+    if not set(reading) & set(parts):
+        raise UsageError(
+            f"captions are read by the part {' or '.join(reading)}: --parts {','.join([*parts, reading[0]])}"
+        )
 
 
 def _presets(parts: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:

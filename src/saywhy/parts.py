@@ -44,7 +44,8 @@ def _silent(step: str) -> None:
 class Fitting:
     """How a part is fitted: its `preset`, a fitted part to start from, half precision (None: as the part sees fit), the
     file in which an unfinished run is kept, the seed, and who is told each step; for parts that speak, the text space
-    and its phrases (none: those that the space brings); the `parts` that there are already, by name."""
+    and its phrases (none: those that the space brings); the `parts` that there are already, by name; for parts that
+    read captions the `tagger`, and the `strangers` that a file of captions names and nobody gave."""
 
     preset: str
     init: Any = None
@@ -55,6 +56,8 @@ class Fitting:
     space: str = "own"
     phrases: tuple[str, ...] = ()
     parts: Mapping[str, Any] = field(default_factory=dict)
+    tagger: str = "lexicon"
+    strangers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +212,12 @@ PARTS: dict[str, Part] = {
         "graphs of concepts, one for each class, and a student that decides by them as the classifier does",
         ("student",),
         "a bank of concepts",
+    ),
+    "attributes": _row(
+        "attributes",
+        "what filters mean in people's words, and the decision told in them",
+        ("nnls", "lift", "published", "soft-wpmi"),
+        "captions of the pictures",
     ),
     "baseline": _row("baseline", "what the classifier says of a blank picture"),
     "names": _row(

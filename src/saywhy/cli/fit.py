@@ -40,6 +40,11 @@ def fit(
         str | None,
         typer.Option(help="What is said in it: phrases with commas, or a file with one a line; default: its own."),
     ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(help="What people say of the photos: JSON lines, CSV or COCO, beside what images.jsonl has."),
+    ] = None,
+    tagger: Annotated[str, typer.Option(help="What tells adjectives and nouns: lexicon, textblob, spacy.")] = "lexicon",
     amp: Annotated[
         bool | None, typer.Option("--amp/--no-amp", help="bfloat16; by default on CUDA, where a preset asks the model.")
     ] = None,
@@ -67,7 +72,7 @@ def fit(
         with progress(quiet or not first, 1) as tell:
             made = Explainer.fit(
                 clf, items, names, presets=presets, init=fitted_parts(init, clf), amp=amp, folder=out, seed=seed,
-                progress=lambda step: tell(0, step), space=space, phrases=said,
+                progress=lambda step: tell(0, step), space=space, phrases=said, captions=captions, tagger=tagger,
             )  # fmt: skip
         if first:
             _save(made, out, quiet)

@@ -1,0 +1,126 @@
+"""From the filters of one picture to what may be said of it: reasons for and against a class, and contrast.
+
+K filters, L attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saywhy.attributes.meaning import SAID, Meaning
+
+Reals = NDArray[np.float64]
+Level = Literal["image", "class"]
+
+AGAINST = 2  # attributes that speak against the class, at most
+PART = 0.1  # of the strongest evidence, that another attribute must have to be told
+HALF = 0.5  # of the strongest difference of two classes, that another must have to be told
+TELLS = 0.5  # of pairs of one class must be ordered rightly, beyond doubt, for an attribute to be of the image
+
+
+# --------------------------------------------------------------------------------------------------
+# Numbers.
+
+
+def signed_shares(pooled: Reals, weights: Reals) -> tuple[Reals, Reals]:
+    """How much each filter (K,) has part in a class: those that speak for it, and those against, each adding up to 1.
+
+    Source: Guo et al., Eq. 6; the normalisation is left open there, and a product may be negative: that is told apart.
+    """
+    product = pooled * weights
+    parts = np.maximum(product, 0.0), np.maximum(-product, 0.0)
+    first, second = (p / max(float(p.sum()), 1e-12) for p in parts)
+    return first, second
+
+
+def image_pdf(posterior: Reals, pooled: Reals, weights: Reals) -> tuple[Reals, Reals]:
+    """p(t | x, c) (L,), of the filters that speak for the class and of those against. Source: Guo et al., Eq. 5."""
+    first, second = (share @ posterior for share in signed_shares(pooled, weights))
+    return first, second
+
+
+def class_pdf(posterior: Reals, weights: Reals) -> tuple[Reals, Reals]:
+    """p(t | c) (L,), of filters with weights for the class and against it. Source: Guo et al., Eq. 7 and 8."""
+    return image_pdf(posterior, np.ones_like(weights), weights)
+
+
+def explained(lifted: Reals, mean: Reals, dictionary: Reals, spread: Reals) -> Reals:
+    """How much of each attribute (L,) explains one picture's filters (K,) together: non-negative least squares.
+
+    One filter may mean several attributes; which of them it is, the others tell. `spread` (K,) are the filters'
+    standard deviations, `dictionary` (K, L) what an attribute adds to each, `mean` (K,) what is there without any.
+    Source: Guo et al., Explain-Away Mechanism.
+    """
+    from scipy.optimize import nnls
+
+    target = (lifted - mean) / spread
+    found, _ = nnls(dictionary / spread[:, None], target)
+    return np.asarray(found)
+
+
+# --------------------------------------------------------------------------------------------------
+# Reasons.
+
+
+@dataclass(frozen=True)
+class Reason:
+    """An attribute (its number) that speaks for or against a class: how likely it is in the picture, what having it
+    does to the class's score, and their product; `level` says whether the picture itself was seen to have it, or only
+    that pictures of its class do."""
+
+    attribute: int
+    presence: float
+    effect: float
+    level: Level
+
+    @property
+    def evidence(self) -> float:
+        """Presence times effect."""
+        return self.presence * self.effect
+
+
+def reasons(meaning: Meaning, presence: Reals, effect: Reals, c: int) -> tuple[list[Reason], list[Reason]]:
+    """What speaks for a class in a picture, and what against it, the strongest first; both may be empty.
+
+    `presence` (L,) and `effect` (L,) are the picture's own. An attribute that is not likely enough to be there, that
+    does not count for this class in other pictures, or that hardly does anything, is no reason.
+    """
+    there = (presence >= meaning.least) & meaning.counts[c] & (effect * meaning.effects[c] > 0)
+    worth = np.where(there, presence * effect, 0.0)
+    level = np.where(meaning.telling > TELLS, "image", "class")
+    strongest = float(np.abs(worth).max(initial=0.0))
+    told: list[list[Reason]] = []
+    for sign, most in ((1, SAID), (-1, AGAINST)):
+        order = [int(j) for j in np.argsort(-sign * worth, kind="stable")[:most] if sign * worth[j] > PART * strongest]
+        told.append([Reason(j, float(presence[j]), float(effect[j]), level[j]) for j in order])
+    return told[0], told[1]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Attributes (their numbers) of two classes: what speaks for both, for the first alone, for the second alone."""
+
+    shared: tuple[int, ...]
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+
+
+def contrast(meaning: Meaning, first: int, second: int, most: int = SAID) -> Contrast:
+    """How to tell one class from another by what counts for them: one that speaks for the first and no less for the
+    second is shared."""
+    a, b = meaning.effects[first], meaning.effects[second]
+    ours, theirs = (np.where(meaning.counts[c], meaning.effects[c], 0.0).clip(0) for c in (first, second))
+    strongest = max(float(ours.max()), float(theirs.max()))
+
+    def top(worth: Reals) -> tuple[int, ...]:
+        least = max(2 * PART * strongest, HALF * float(worth.max(initial=0.0)))
+        return tuple(int(j) for j in np.argsort(-worth, kind="stable")[:most] if worth[j] > least)
+
+    shared = np.minimum(np.maximum(ours, theirs), np.minimum(a, b)).clip(0)
+    apart = np.abs(a - b) - shared
+    mine = [np.where((own > 0) & (own >= other), apart, 0.0) for own, other in ((ours, b), (theirs, a))]
+    return Contrast(top(shared), top(mine[0]), top(mine[1]))

@@ -1,0 +1,165 @@
+"""Looks at pictures with captions one after the other, and keeps sums; from these it is known what filters mean.
+
+K filters, L attributes, C classes, N pictures. Maps (K, h, w) of the classifier's layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saywhy.attributes.frequencies import Said, Vocabulary, said, vocabulary
+from saywhy.attributes.meaning import Held, Meaning, Reals, meaning_of
+from saywhy.attributes.posterior import POSTERIORS
+from saywhy.attributes.sums import Activity, Sums, activity_of, sums_of, together
+from saywhy.attributes.tagging import tagger
+from saywhy.captioning import strings
+from saywhy.classifier import Classifier
+from saywhy.collection import Item
+from saywhy.errors import InputError, UsageError, no_inside, unknown
+from saywhy.tap import Tap
+
+GROUPS = 10  # of pictures, for errors and for judging on others
+FIRST = 500  # pictures, which say what a filter's activations are like
+TWICE = 2000  # pictures at most that are looked at twice
+AT_ONCE = 256  # pictures that are added to the sums
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """One picture: pooled activations (K,), the predicted class, the gradient (K,) of its score, and its number."""
+
+    pooled: Reals
+    predicted: int
+    weights: Reals
+    number: int
+
+
+def spoken_of(items: Sequence[Item], tagged: str) -> tuple[list[Item], list[Said]]:
+    """The pictures that something is said of, and what, by their captions and attributes."""
+    tag = tagger(tagged)
+    every = [said(strings(i.truth.get("captions", ())), strings(i.truth.get("attributes", ())), tag) for i in items]
+    chosen = [n for n, one in enumerate(every) if one.counts]
+    _ = vocabulary(every)  # refuses what says nothing, counted over all
+    return [items[n] for n in chosen], [every[n] for n in chosen]
+
+
+def learn(
+    clf: Classifier, items: Sequence[Item], method: str = "nnls", *, tagged: str = "lexicon",
+    tell: Tell = lambda step: None,
+) -> tuple[Meaning, tuple[tuple[str, str], ...]]:  # fmt: skip
+    """What the filters of a classifier's layer mean, by pictures with captions or attributes in their `truth`, and the
+    pictures that could not be read. Nothing is drawn at random: the same pictures, the same meaning.
+
+    Raises:
+        UsageError: a black box, an unknown method or tagger, too few pictures with captions, or no English ones.
+        InputError: none of the pictures can be read.
+    """
+    if method not in POSTERIORS:
+        raise unknown("posterior", method, POSTERIORS)
+    if not clf.white_box:
+        raise no_inside("filters", "attributes are learned of a network")
+    told, texts = spoken_of(items, tagged)
+    words = vocabulary(texts)
+    table = words.rows(one.counts for one in texts)
+    failures: list[tuple[str, str]] = []
+    pictures = look_at(clf, told, failures, tell)
+    groups, held, activity = add_up(pictures, table, len(clf.class_names))
+    card = _card(clf, items, told, words, failures, groups)
+    named: dict[str, Any] = {"layer": clf.point.path, "fingerprint": clf.fingerprint, "classes": clf.class_names}
+    tell("saying what filters mean")
+    return meaning_of(groups, held, words, activity, method, **named, card=card), tuple(failures)
+
+
+def add_up(pictures: Iterator[Read], table: Reals, classes: int) -> tuple[list[Sums], Held, Activity]:
+    """The sums of each group, the pictures that are kept, and what activations are like; `table` (N, L) says which
+    attributes each picture has.
+
+    Raises:
+        InputError: no picture, or fewer than there are groups.
+    """
+    first = list(islice(pictures, FIRST))
+    if len(first) < GROUPS:
+        raise InputError(f"{len(first)} pictures with captions can be read; at least {GROUPS} are needed")
+    activity = activity_of(np.stack([one.pooled for one in first]))
+    groups: list[Sums | None] = [None] * GROUPS
+    kept: list[Read] = []
+    every = chain(first, pictures)
+    while some := list(islice(every, AT_ONCE)):
+        kept += some[: TWICE - len(kept)]
+        for g in {one.number % GROUPS for one in some}:
+            new = _sums([one for one in some if one.number % GROUPS == g], table, classes, activity)
+            old = groups[g]
+            groups[g] = new if old is None else old + new
+    held = Held(
+        activity.lifted(np.stack([one.pooled for one in kept])), table[[one.number for one in kept]],
+        np.array([one.predicted for one in kept]), np.array([one.number % GROUPS for one in kept]),
+    )  # fmt: skip
+    empty = _sums(first[:1], table, classes, activity).times(0.0)
+    return [empty if g is None else g for g in groups], held, activity
+
+
+def _sums(some: Iterable[Read], table: Reals, classes: int, activity: Activity) -> Sums:
+    rows = list(some)
+    return sums_of(
+        np.stack([one.pooled for one in rows]), table[[one.number for one in rows]],
+        np.array([one.predicted for one in rows]), np.stack([one.weights for one in rows]), classes, activity,
+    )  # fmt: skip
+
+
+def look_at(clf: Classifier, items: Sequence[Item], failures: list[tuple[str, str]], tell: Tell) -> Iterator[Read]:
+    """Each picture that can be read; the others are added to `failures`."""
+    for n, item in enumerate(items):
+        tell(f"looking at pictures: {n + 1} of {len(items)}")
+        try:
+            images, _ = clf.prepare([clf.read(item.path)])
+        except InputError as e:
+            failures.append((str(item.path), str(e)))
+            continue
+        tap = clf.tap(images, [clf.point])
+        predicted = int(tap.logits.argmax())
+        weights = gradient(tap, predicted, clf.point.path)
+        pooled = tap.maps(clf.point.path)[0].mean(dim=(1, 2))
+        yield Read(pooled.cpu().double().numpy(), predicted, weights, n)
+
+
+def gradient(tap: Tap, c: int, layer: str) -> Reals:
+    """How a class's score changes with each filter (K,) of a tap's one image, were it stronger in all cells; where
+    classes exclude each other, of the score beyond the mean of all. Of global pooling and a linear layer these are the
+    classifier's weights."""
+    with torch.inference_mode(False), torch.enable_grad():
+        scores: Tensor = tap.scores_graph
+        value = scores[:, c] - scores.mean(dim=1) if tap.clf.exclusive else scores[:, c]
+        found = tap.grads_of(value, layer)[0].sum(dim=(1, 2))
+    return np.asarray(found.detach().cpu().double().numpy())
+
+
+def _card(
+    clf: Classifier, items: Sequence[Item], told: Sequence[Item], words: Vocabulary,
+    failures: Sequence[tuple[str, str]], groups: Sequence[Sums],
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "classifier": {"name": clf.name, "fingerprint": clf.fingerprint},
+        "pictures": len(told) - len(failures),
+        "without_captions": len(items) - len(told),
+        "unreadable": len(failures),
+        "left_out": dict(words.left_out),
+        "classes_seen": int(np.count_nonzero(together(groups).n)),
+    }
+
+
+def check_fits(meaning: Meaning, clf: Classifier) -> None:
+    """Raises UsageError for what belongs to another classifier."""
+    if meaning.fingerprint != clf.fingerprint:
+        raise UsageError(
+            f"these attributes are of the filters of the classifier {meaning.fingerprint}, not of {clf.fingerprint}; "
+            "learn them anew: saywhy fit IMAGES --captions FILE --parts attributes"
+        )

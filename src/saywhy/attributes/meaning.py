@@ -1,0 +1,153 @@
+"""What is known of a classifier's filters once a posterior is fitted, and how sure each of it is.
+
+K filters, L attributes, C classes, N held-out pictures, G groups of pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from saywhy.attributes.frequencies import Vocabulary
+from saywhy.attributes.phrases import Attribute
+from saywhy.attributes.posterior import POSTERIORS
+from saywhy.attributes.regressions import Probe, effects, loadings, probe
+from saywhy.attributes.sums import Activity, Sums, together
+
+Reals = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+FALSE_DISCOVERIES = 0.05  # of the attributes that are said to count for a class
+WRONG = 0.2  # of what is said of a picture, that its captions need not say
+SAID = 5  # attributes at most
+FEW = 5  # pictures with an attribute, and without, of one class: from here on it is known whether it is seen in one
+SURE = 1.64  # standard errors
+
+
+@dataclass(frozen=True, eq=False)
+class Meaning:
+    """What the filters of one layer mean: `posterior` (K, L) in the way of `method`, `loadings` (K, L) and the `probe`;
+    for each class the `effects` (C, L) of having an attribute, which of them `count` beyond chance, and the `usual`
+    share of its pictures that have one (C, L).
+
+    `telling` (L,) is how well the probe tells pictures of one class with the attribute from those without: the area
+    under the curve, at its lower end; 0 where that is not known. `least` is what the probe must say for an attribute to
+    be said, infinite where nothing can be said with few errors. `without` (K,) by attribute are mean activations of
+    pictures that lack it.
+    """
+
+    layer: str
+    fingerprint: str
+    attributes: tuple[Attribute, ...]
+    classes: tuple[str, ...]
+    method: str
+    activity: Activity
+    posterior: Reals
+    loadings: Reals
+    probe: Probe
+    effects: Reals
+    counts: Bools
+    usual: Reals
+    telling: Reals
+    without: Reals
+    least: float
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.attributes)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Pictures that are looked at twice: lifted activations (N, K), attributes (N, L), classes (N,) and groups (N,)."""
+
+    lifted: Reals
+    attributes: Reals
+    predicted: NDArray[np.int64]
+    group: NDArray[np.int64]
+
+
+def meaning_of(
+    groups: Sequence[Sums], held: Held, vocabulary: Vocabulary, activity: Activity, method: str, **named: Any
+) -> Meaning:
+    """What the filters mean, of sums over groups of pictures; `held` are some of these pictures, each judged by what
+    the other groups say."""
+    whole = together(groups)
+    told, sure = jackknifed(groups)
+    present = crossed(groups, held)
+    return Meaning(
+        attributes=vocabulary.attributes, method=method, activity=activity,
+        posterior=POSTERIORS[method].make(whole, vocabulary.prior), loadings=loadings(whole), probe=probe(whole),
+        effects=told, counts=discovered(told, sure, len(groups)),
+        usual=whole.t / np.maximum(whole.n, 1)[:, None],
+        telling=within_classes(present, held.attributes, held.predicted),
+        without=(whole.a.sum(axis=0)[:, None] - whole.at) / np.maximum(whole.pictures - whole.having, 1),
+        least=least_presence(present, held.attributes, told[held.predicted]), **named,
+    )  # fmt: skip
+
+
+def jackknifed(groups: Sequence[Sums]) -> tuple[Reals, Reals]:
+    """The effects (C, L) of all groups, and their standard errors by leaving each group out."""
+    every = [effects(together([g for g in groups if g is not out])) for out in groups]
+    n = len(groups)
+    return effects(together(groups)), np.sqrt((n - 1) / n * ((every - np.mean(every, axis=0)) ** 2).sum(axis=0))
+
+
+def discovered(told: Reals, error: Reals, groups: int) -> Bools:
+    """Which effects (C, L) count, so that of those at most `FALSE_DISCOVERIES` are expected to be chance.
+
+    Source: Benjamini and Hochberg 1995, of Student's t with a degree of freedom less than there are groups.
+    """
+    t = np.abs(told) / np.maximum(error, 1e-12)
+    p = np.where(told == 0, 1.0, 2 * stats.t.sf(t, groups - 1))
+    return np.asarray(stats.false_discovery_control(p.ravel()).reshape(p.shape) <= FALSE_DISCOVERIES)
+
+
+def crossed(groups: Sequence[Sums], held: Held) -> Reals:
+    """What the probe says of each held picture (N, L), of a probe that has not seen its group."""
+    out = np.zeros_like(held.attributes)
+    for g in np.unique(held.group):
+        mine = held.group == g
+        out[mine] = probe(together([s for i, s in enumerate(groups) if i != g]))(held.lifted[mine])
+    return out
+
+
+def within_classes(scores: Reals, truth: Reals, predicted: NDArray[np.int64]) -> Reals:
+    """For each attribute (L,) the area under the curve of scores (N, L) among pairs of one class, less `SURE` standard
+    errors; 0 where there are fewer than `FEW` pictures of either kind in classes that have both."""
+    won, pairs, rows = np.zeros(truth.shape[1]), np.zeros(truth.shape[1]), np.zeros((2, truth.shape[1]))
+    for c in np.unique(predicted):
+        s, t = scores[predicted == c], truth[predicted == c] > 0
+        for j in np.flatnonzero(t.any(axis=0) & ~t.all(axis=0)):
+            with_it, other = s[t[:, j], j], s[~t[:, j], j]
+            won[j] += (with_it[:, None] > other).sum() + (with_it[:, None] == other).sum() / 2
+            pairs[j] += len(with_it) * len(other)
+            rows[:, j] += len(with_it), len(other)
+    area = won / np.maximum(pairs, 1)
+    error = np.sqrt(rows.sum(axis=0) + 1) / np.sqrt(12 * np.maximum(rows.prod(axis=0), 1))
+    return np.where(rows.min(axis=0) >= FEW, area - SURE * error, 0.0)
+
+
+def least_presence(scores: Reals, truth: Reals, effect: Reals) -> float:
+    """The least score (of scores (N, L)) from which attributes are said, so that of what is said of a picture at
+    most `WRONG` is expected to be in no caption of it; infinite where no score does.
+
+    What would be said are the `SAID` attributes with the most score times `effect` (N, L). A picture of which nothing
+    is said has no error. Source: Angelopoulos et al., Conformal Risk Control, 2024.
+    """
+    worth = np.where(effect > 0, scores * effect, 0.0)
+    top = np.argsort(-worth, axis=1)[:, :SAID]
+    s, t, w = (np.take_along_axis(x, top, axis=1) for x in (scores, truth, worth))
+    best = np.inf
+    for least in np.unique(np.round(s[w > 0], 2))[::-1]:
+        said = (s >= least) & (w > 0)
+        wrong = (said & (t == 0)).sum(axis=1) / np.maximum(said.sum(axis=1), 1)
+        if (wrong.sum() + 1) / (len(s) + 1) > WRONG:
+            break
+        best = float(least)
+    return best
