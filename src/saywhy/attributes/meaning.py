@@ -134,20 +134,18 @@ def within_classes(scores: Reals, truth: Reals, predicted: NDArray[np.int64]) ->
 
 
 def least_presence(scores: Reals, truth: Reals, effect: Reals) -> float:
-    """The least score (of scores (N, L)) from which attributes are said, so that of what is said of a picture at
-    most `WRONG` is expected to be in no caption of it; infinite where no score does.
+    """The least of scores (N, L) from which attributes are said, so that of pictures of which something is said at most
+    `WRONG` of it, on average, is in no caption of the picture; infinite where no score does.
 
-    What would be said are the `SAID` attributes with the most score times `effect` (N, L). A picture of which nothing
-    is said has no error. Source: Angelopoulos et al., Conformal Risk Control, 2024.
+    What would be said are the `SAID` attributes with the most score times `effect` (N, L). One more picture, all wrong,
+    stands beside those that were seen, as in Angelopoulos et al., Conformal Risk Control, 2024.
     """
     worth = np.where(effect > 0, scores * effect, 0.0)
     top = np.argsort(-worth, axis=1)[:, :SAID]
     s, t, w = (np.take_along_axis(x, top, axis=1) for x in (scores, truth, worth))
-    best = np.inf
-    for least in np.unique(np.round(s[w > 0], 2))[::-1]:
+    for least in np.unique(np.round(s[w > 0], 2)):
         said = (s >= least) & (w > 0)
         wrong = (said & (t == 0)).sum(axis=1) / np.maximum(said.sum(axis=1), 1)
-        if (wrong.sum() + 1) / (len(s) + 1) > WRONG:
-            break
-        best = float(least)
-    return best
+        if (wrong.sum() + 1) / (np.count_nonzero(said.any(axis=1)) + 1) <= WRONG:
+            return float(least)
+    return float("inf")

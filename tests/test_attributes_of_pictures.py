@@ -1,0 +1,317 @@
+"""The part `attributes` on a network whose filters are planted: what each means, and which are used, is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import saywhy
+from saywhy.attributes.checking import weakened
+from saywhy.attributes.describing import class_pdf, contrast, explained, image_pdf, reasons, signed_shares
+from saywhy.attributes.grounding import GROUNDINGS, cells, elsewhere
+from saywhy.attributes.meaning import Held, crossed, discovered, jackknifed, least_presence, within_classes
+from saywhy.attributes.phrases import Attribute, attributes_of
+from saywhy.attributes.sections import text
+from saywhy.attributes.sentencing import listed, sentence
+from saywhy.attributes.sums import activity_of, sums_of
+from saywhy.cli import main
+from saywhy.errors import InputError, UsageError
+
+COLOURS = {"red": (230, 20, 20), "blue": (20, 20, 230), "green": (20, 200, 20)}
+CLASSES = ("ruby", "sapphire", "none")
+SIDE = 32
+PLAIN = saywhy.Preprocess(size=(SIDE, SIDE), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+class Painted(nn.Module):
+    """Filters of red, of blue, of green, and of brightness; a ruby is red, a sapphire blue, and green is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+        self.head = nn.Linear(4, 3)
+        with torch.no_grad():
+            rows = [[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [0.3, 0.3, 0.3]]
+            self.features[0].weight.copy_(torch.tensor(rows)[..., None, None])
+            self.features[0].bias.copy_(torch.tensor([0.0, 0.0, 0.0, 0.1]))
+            self.head.weight.copy_(torch.tensor([[60.0, 0, 0, 0], [0, 60.0, 0, 0], [0, 0, 0, 0]]))
+            self.head.bias.copy_(torch.tensor([0.0, 0.0, 1.5]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x).mean(dim=(2, 3)))
+
+
+def classifier() -> saywhy.Classifier:
+    return saywhy.Classifier(Painted().eval(), layer="features", classes=CLASSES, preprocess=PLAIN, name="painted")
+
+
+def painted(colours: list[str], seed: int) -> np.ndarray:
+    """Dots of these colours in quarters of a dark picture that are drawn."""
+    random = np.random.default_rng(seed)
+    out = np.full((SIDE, SIDE, 3), 60, dtype=np.uint8)
+    out += random.integers(0, 8, out.shape, dtype=np.uint8)
+    for colour, quarter in zip(colours, random.permutation(4), strict=False):
+        y, x = 4 + 16 * (quarter // 2), 4 + 16 * (quarter % 2)
+        out[y : y + 9, x : x + 9] = COLOURS[colour]
+    return out
+
+
+def colours_of(n: int) -> list[str]:
+    random = np.random.default_rng(1000 + n)
+    return [*(("red",), ("blue",), ())[n % 3], *(["green"] if random.random() < 0.5 else [])]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 pictures, and a file of captions that names one more."""
+    place = tmp_path_factory.mktemp("painted")
+    rows = []
+    for n in range(60):
+        colours = colours_of(n)
+        Image.fromarray(painted(colours, n)).save(place / f"{n:02d}.png")
+        said = [f"a dark picture with a {c} dot" for c in colours] or ["a dark picture"]
+        rows.append({"file": f"{n:02d}.png", "captions": [*said, ""]})
+    rows.append({"file": "gone.png", "captions": ["a red dot"]})
+    (place / "said.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return place
+
+
+@pytest.fixture(scope="module")
+def fitted(folder: Path) -> saywhy.Explainer:
+    pictures = sorted(folder.glob("*.png"))
+    return saywhy.Explainer.fit(classifier(), pictures, ["attributes"], captions=folder / "said.jsonl")
+
+
+def test_filters_mean_what_was_planted(fitted: saywhy.Explainer) -> None:
+    meaning = fitted.parts["attributes"]
+    names = [str(a) for a in meaning.attributes]
+    assert names == ["blue dot", "green dot", "red dot"]  # nearly all are "dark pictures"
+    assert [names[j] for j in meaning.posterior.argmax(axis=1)[:3]] == ["red dot", "blue dot", "green dot"]
+    assert meaning.counts[:2, [2, 0]].tolist() == [[True, True], [True, True]]
+    assert "1 pictures that are not among those given ('gone.png'" in fitted.made["attributes"].summary
+
+
+@pytest.mark.parametrize(
+    ("colours", "used", "target"),
+    [
+        (["red", "green"], ["red dot"], "ruby"),
+        (["blue", "green"], ["blue dot"], "sapphire"),
+        (["green"], [], "none"),
+    ],
+)
+def test_what_is_used_is_said_and_what_is_not_is_no_reason(
+    colours: list[str], used: list[str], target: str, fitted: saywhy.Explainer
+) -> None:
+    pixels = painted(colours, 777)
+    e = fitted.explain(Image.fromarray(pixels))
+    assert e.target.class_name == target
+    assert [a.name for a in e.attributes if a.sign > 0] == used
+    for one in e.attributes:
+        assert one.effect is not None and one.effect.change < -0.02 and one.class_index == e.target.class_index
+        x0, y0, x1, y1 = one.box
+        inside = pixels[y0:y1, x0:x1].reshape(-1, 3)
+        assert (inside == COLOURS[one.name.split()[0]]).all(axis=1).mean() > 0.5
+    told = text(e)
+    assert ("green dot" not in told.splitlines()[0]) and all(name in told.splitlines()[0] for name in used)
+
+
+def test_a_reason_that_the_check_refutes_is_told_as_unused(fitted: saywhy.Explainer, monkeypatch) -> None:
+    """A meaning that takes green for what makes a ruby: it is proposed, and refuted by hiding and by silencing."""
+    from dataclasses import replace
+
+    meaning = fitted.parts["attributes"]
+    swapped = meaning.loadings.copy()
+    swapped[:, 1] = meaning.loadings[:, 2]
+    wrong = replace(
+        meaning, loadings=swapped, counts=np.ones_like(meaning.counts),
+        effects=np.repeat(meaning.effects[:, [2]], 3, axis=1), least=0.1,
+    )  # fmt: skip
+    e = saywhy.Explainer(fitted.clf, {"attributes": wrong}).explain(Image.fromarray(painted(["red", "green"], 777)))
+    rows = {row["adjective"]: row["used"] for row in e.parts["attributes"]["attributes"]}
+    assert rows == {"red": True, "green": False}
+    assert [a.name for a in e.attributes] == ["red dot"] and e.skipped_claims >= 1
+    assert "not shown to be used here: a green dot" in text(e)
+
+
+def test_it_is_saved_whole_and_belongs_to_its_classifier(fitted: saywhy.Explainer, tmp_path: Path) -> None:
+    place = fitted.save(tmp_path / "x")
+    again = saywhy.Explainer.load(place, fitted.clf)
+    picture = Image.fromarray(painted(["red", "green"], 5))
+    first, second = (x.explain(picture).untimed().to_dict() for x in (fitted, again))
+    assert first == second
+    other = Painted()
+    other.head.weight.data += 1
+    with pytest.raises(UsageError, match="fitted to the classifier"):
+        saywhy.Explainer.load(
+            place, saywhy.Classifier(other.eval(), layer="features", classes=CLASSES, preprocess=PLAIN)
+        )
+    (place / "attributes.safetensors").write_bytes(b"no")
+    with pytest.raises(InputError, match="cannot be read as attributes"):
+        saywhy.Explainer.load(place, fitted.clf)
+
+
+def test_it_is_shown_on_page_and_panel(fitted: saywhy.Explainer, tmp_path: Path) -> None:
+    e = fitted.explain(Image.fromarray(painted(["red", "green"], 5)), versus="sapphire")
+    page = e.save(tmp_path / "e.html").read_text()
+    assert "This is ruby because it has a red dot." in page
+    assert "How to tell ruby from sapphire: ruby has a red dot; sapphire has a blue dot." in page
+    assert e.save(tmp_path / "e.png").stat().st_size > 0
+    plain = saywhy.explain(fitted.clf, Image.fromarray(painted(["red"], 5)))
+    assert plain.attributes == () and "attributes" not in plain.parts and text(plain) == ""
+
+
+def test_it_is_fitted_by_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["fit", str(folder), "--model", "aviary:cnn", "-q", "-o", str(tmp_path / "x")]
+    assert main([*args, "--captions", str(folder / "said.jsonl")]) == 2
+    assert "--parts lcam,concepts,attributes" in " ".join(capsys.readouterr().err.split())
+    assert main([*args, "--parts", "attributes"]) == 2
+    assert "0 of 60 pictures" in " ".join(capsys.readouterr().err.split())
+    assert main([*args, "--parts", "attributes", "--captions", str(folder / "said.jsonl"), "--preset", "lift"]) == 0
+    assert json.loads((tmp_path / "x" / "explainer.json").read_text())["parts"]["attributes"]["method"] == "lift"
+
+
+def test_a_black_box_has_no_filters(folder: Path) -> None:
+    net = Painted().eval()
+    clf = saywhy.Classifier(lambda x: net(x), classes=CLASSES, preprocess=PLAIN)
+    with pytest.raises(UsageError, match="no filters"):
+        saywhy.Explainer.fit(clf, folder, ["attributes"], captions=folder / "said.jsonl")
+
+
+def test_pictures_that_cannot_be_read_are_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "said.jsonl").write_text('{"file": "broken.png", "captions": ["a red dot"]}')
+    said = tmp_path / "all.jsonl"
+    rows = [json.loads(line) for line in (folder / "said.jsonl").read_text().splitlines()]
+    rows = [{**row, "file": str(folder / row["file"])} for row in rows] + [
+        {"file": "broken.png", "captions": ["a red dot"]}
+    ]
+    said.write_text("\n".join(map(json.dumps, rows)))
+    pictures = [*sorted(folder.glob("*.png")), tmp_path / "broken.png"]
+    found = saywhy.Explainer.fit(classifier(), pictures, ["attributes"], captions=said).made["attributes"]
+    assert [Path(path).name for path, _ in found.failures] == ["broken.png"]
+    assert found.part.card["pictures"] == 60 and found.part.card["unreadable"] == 1
+
+
+# --------------------------------------------------------------------------------------------------
+# Numbers.
+
+
+def test_evidence_for_and_against_is_told_apart() -> None:
+    """Eq. 5 and 6 of the source by hand: filters of 3, 1 and -2 give .75, .25 and, against, 1."""
+    pooled, weights = np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, -1.0])
+    fors, against = signed_shares(pooled, weights)
+    assert fors.tolist() == [0.75, 0.25, 0.0] and against.tolist() == [0.0, 0.0, 1.0]
+    posterior = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    assert [x.tolist() for x in image_pdf(posterior, pooled, weights)] == [[0.875, 0.125], [0.0, 1.0]]
+    assert class_pdf(posterior, weights)[0].tolist() == [0.75, 0.25]
+    assert [x.sum() for x in image_pdf(posterior, pooled, 0 * weights)] == [0.0, 0.0]
+
+
+def test_what_a_filter_of_two_meanings_means_the_other_filters_tell() -> None:
+    """The source's explain-away: of filters {blue or black} and {blue}, the first alone means black, both mean blue."""
+    blue_or_black, blue = [1.0, 1.0], [1.0, 0.0]
+    dictionary, ones = np.array([blue_or_black, blue]), np.ones(2)
+    assert explained(np.array([1.0, 0.0]), 0 * ones, dictionary, ones).round(6).tolist() == [0.0, 1.0]
+    assert explained(np.array([1.0, 1.0]), 0 * ones, dictionary, ones).round(6).tolist() == [1.0, 0.0]
+
+
+def test_groundings_by_hand() -> None:
+    maps = np.zeros((2, 2, 3))
+    maps[0], maps[1, 0, 0] = 5.0, 4.0
+    assert GROUNDINGS["published"](maps, np.array([1.0, 1.0])).tolist() == [[9, 5, 5], [5, 5, 5]]
+    assert GROUNDINGS["beyond-usual"](maps, np.array([1.0, 0.0])).tolist() == [[0] * 3] * 2
+    grid = np.array([[9.0, 5, 5], [5, 5, 1]])
+    own = cells(grid)
+    assert own.tolist() == [[True, False, False], [False] * 3]
+    assert elsewhere(grid, own).tolist() == [[False] * 3, [False, False, True]]
+    assert not cells(np.ones((2, 2))).any()
+
+
+def test_silenced_filters_are_no_stronger_than_usual() -> None:
+    maps = np.arange(12.0).reshape(3, 2, 2)
+    out = weakened(maps, [1, 2], np.array([0.0, 1.0, 99.0]))
+    assert out[0].tolist() == maps[0].tolist() and out[2].tolist() == maps[2].tolist()
+    assert out[1].mean() == pytest.approx(1.0) and (out[1] / maps[1]).round(9).std() == 0
+
+
+def test_chance_does_not_count_for_a_class() -> None:
+    """Of effects that are noise few count, and one that is not does: by leaving groups out."""
+    random = np.random.default_rng(0)
+    groups, L = [], 40
+    scale = activity_of(random.random((100, 3)))
+    for _ in range(10):
+        t = (random.random((40, L)) < 0.3).astype(float)
+        pooled = random.random((40, 3))
+        pooled[:, 0] += t[:, 0]
+        groups.append(
+            sums_of(pooled, t, np.arange(40) % 2, np.array([[1.0, 0, 0], [0, 1, 0]])[np.arange(40) % 2], 2, scale)
+        )
+    told, error = jackknifed(groups)
+    found = discovered(told, error, 10)
+    assert found[:, 0].all() and found[:, 1:].mean() < 0.1
+    held = Held(np.ones((4, 3)), np.zeros((4, L)), np.zeros(4, dtype=int), np.array([0, 0, 1, 1]))
+    present = crossed(groups, held)
+    assert present[0].tolist() == present[1].tolist() != present[2].tolist()
+
+
+def test_what_tells_pictures_of_one_class_apart_is_known_by_pairs() -> None:
+    """A score that knows only the class tells nothing within one; few pictures tell nothing either."""
+    random = np.random.default_rng(0)
+    predicted = np.arange(400) % 2
+    truth = (random.random((400, 3)) < 0.5).astype(float)
+    truth[:, 1] = (random.random(400) < np.where(predicted, 0.9, 0.1)).astype(float)
+    truth[:, 2] = 0
+    truth[:3, 2] = 1
+    scores = np.stack([truth[:, 0] + 0.1 * random.random(400), predicted.astype(float), truth[:, 2]], axis=1)
+    told = within_classes(scores, truth, predicted)
+    assert told[0] > 0.9 and told[1] < 0.5 and told[2] == 0
+
+
+def test_the_threshold_keeps_errors_few_or_says_nothing() -> None:
+    random = np.random.default_rng(0)
+    scores = random.random((1000, 6))
+    truth = (random.random(scores.shape) < scores).astype(float)
+    least = least_presence(scores, truth, np.ones_like(scores))
+    top = np.argsort(-scores, axis=1)[:, :5]
+    said = np.take_along_axis(scores, top, axis=1) >= least
+    wrong = (said & (np.take_along_axis(truth, top, axis=1) == 0)).sum(axis=1) / np.maximum(said.sum(axis=1), 1)
+    assert 0.15 < wrong[said.any(axis=1)].mean() <= 0.2
+    assert least_presence(scores, np.zeros_like(truth), np.ones_like(scores)) == np.inf
+    assert least_presence(scores, truth, -np.ones_like(scores)) == np.inf
+
+
+def test_nothing_is_said_that_does_not_count_or_is_not_sure(fitted: saywhy.Explainer) -> None:
+    from dataclasses import replace
+
+    meaning = fitted.parts["attributes"]
+    present, effect = np.array([0.9, 0.9, 0.9]), meaning.effects[0]
+    fors, against = reasons(meaning, present, effect, 0)
+    assert [str(meaning.attributes[r.attribute]) for r in fors] == ["red dot"]
+    assert [str(meaning.attributes[r.attribute]) for r in against] == ["blue dot"]
+    assert fors[0].evidence == pytest.approx(0.9 * effect[2])
+    for silent in (replace(meaning, least=np.inf), replace(meaning, counts=np.zeros_like(meaning.counts))):
+        assert reasons(silent, present, effect, 0) == ([], [])
+    other = contrast(meaning, 0, 1)
+    assert (other.shared, other.first, other.second) == ((), (2,), (0,))
+
+
+# --------------------------------------------------------------------------------------------------
+# Words.
+
+
+def test_the_sentence_is_read_back() -> None:
+    fors = [Attribute("wing", "black"), Attribute("beak", "orange"), Attribute("wing", "white")]
+    said = sentence("cedar waxwing", fors, [Attribute("tail", "long")], [])
+    assert said == (
+        "This is cedar waxwing because it has a black and white wing and an orange beak, although it has a long tail."
+    )
+    assert attributes_of(said) == [fors[0], fors[2], fors[1], Attribute("tail", "long")]
+    assert sentence("a, b", [], [], []) == "No attribute is sure enough to say why this is “a, b”."
+    assert "usually have a long tail, which is not told" in sentence("x", [], [], [Attribute("tail", "long")])
+    assert listed([Attribute("has_wing::<b>")]) == "“has_wing::<b>”" and listed([]) == ""
