@@ -18,7 +18,7 @@ from saywhy import cli
 from saywhy.attributes.checking import weakened
 from saywhy.attributes.describing import class_pdf, contrast, explained, image_pdf, reasons, signed_shares
 from saywhy.attributes.grounding import GROUNDINGS, cells, elsewhere
-from saywhy.attributes.meaning import Held, crossed, discovered, jackknifed, least_presence, within_classes
+from saywhy.attributes.meanings import Held, crossed, discovered, jackknifed, least_presence, within_classes
 from saywhy.attributes.phrases import Attribute, attributes_of
 from saywhy.attributes.sections import text
 from saywhy.attributes.sentencing import listed, sentence
@@ -34,7 +34,7 @@ PLAIN = saywhy.Preprocess(size=(SIDE, SIDE), resize=None, mean=(0, 0, 0), std=(1
 
 
 class Painted(nn.Module):
-    """Filters of red, of blue, of green, of brightness; a ruby is red, a sapphire blue, red or not; green is not used."""
+    """Filters of red, blue, green and brightness; a ruby is red, a sapphire blue, red or not; green is not used."""
 
     def __init__(self) -> None:
         super().__init__()

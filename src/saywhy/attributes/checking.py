@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saywhy.attributes.describing import Reason
 from saywhy.attributes.grounding import Bools, cells, elsewhere, published
-from saywhy.attributes.meaning import Meaning, Reals
+from saywhy.attributes.meanings import Meaning, Reals
 from saywhy.explanation import Unit
 from saywhy.intervene import CONFIRMING, content_seed, experiment, seeded
 from saywhy.language.verify import Measured

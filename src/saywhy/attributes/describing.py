@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from saywhy.attributes.meaning import SAID, Meaning
+from saywhy.attributes.meanings import SAID, Meaning
 
 Reals = NDArray[np.float64]
 Level = Literal["image", "class"]

@@ -18,8 +18,8 @@ from safetensors.numpy import save as serialised
 from saywhy import files
 from saywhy.attributes.checking import Checked, check
 from saywhy.attributes.describing import contrast, image_pdf, reasons
-from saywhy.attributes.learning import check_fits, gradient, learn
-from saywhy.attributes.meaning import Meaning, Reals
+from saywhy.attributes.from_captions import check_fits, gradient, learn
+from saywhy.attributes.meanings import Meaning, Reals
 from saywhy.attributes.phrases import Attribute
 from saywhy.attributes.regressions import Probe
 from saywhy.attributes.sums import Activity

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from saywhy.attributes.frequencies import Said, Vocabulary, said, vocabulary
-from saywhy.attributes.meaning import Held, Meaning, Reals, meaning_of
+from saywhy.attributes.meanings import Held, Meaning, Reals, meaning_of
 from saywhy.attributes.posterior import POSTERIORS
 from saywhy.attributes.sums import Activity, Sums, activity_of, sums_of, together
 from saywhy.attributes.tagging import tagger
