@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saywhy.attributes.describing import Reason
 from saywhy.attributes.grounding import Bools, cells, elsewhere, published
-from saywhy.attributes.meanings import Meaning, Reals
+from saywhy.attributes.meanings import Meanings, Reals
 from saywhy.explanation import Unit
 from saywhy.intervene import CONFIRMING, content_seed, experiment, seeded
 from saywhy.language.verify import Measured
@@ -56,7 +56,7 @@ class Checked:
         return holds and sign * self.silenced > max(0.0, sign * self.others)
 
 
-def check(meaning: Meaning, seen: Seen, tap: Tap, found: Sequence[Reason], seed: int) -> list[Checked]:
+def check(meaning: Meanings, seen: Seen, tap: Tap, found: Sequence[Reason], seed: int) -> list[Checked]:
     """Each reason checked: ten passes and four tail passes for one."""
     if not found:
         return []
@@ -96,7 +96,7 @@ def _lost(before: float, after: Reals, odds: bool) -> Reals:
     return np.asarray(log_odds(before) - log_odds(after) if odds else before - after)
 
 
-def strongest(meaning: Meaning, attribute: int) -> list[int]:
+def strongest(meaning: Meanings, attribute: int) -> list[int]:
     """The filters that speak most for an attribute, the first first: a twentieth of all, none that does not."""
     weights = meaning.posterior[:, attribute]
     most = max(1, round(FILTERS * len(weights)))
@@ -104,7 +104,7 @@ def strongest(meaning: Meaning, attribute: int) -> list[int]:
 
 
 def _silenced(
-    meaning: Meaning, seen: Seen, tap: Tap, maps: Reals, attribute: int, filters: Sequence[int], odds: bool, seed: int
+    meaning: Meanings, seen: Seen, tap: Tap, maps: Reals, attribute: int, filters: Sequence[int], odds: bool, seed: int
 ) -> tuple[float, float]:
     """What it costs when filters are as strong as in pictures without the attribute, and when others are."""
     rest = np.setdiff1d(np.arange(len(maps)), filters)

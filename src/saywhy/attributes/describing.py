@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from saywhy.attributes.meanings import SAID, Meaning
+from saywhy.attributes.meanings import SAID, Meanings
 
 Reals = NDArray[np.float64]
 Level = Literal["image", "class"]
@@ -83,7 +83,7 @@ class Reason:
         return self.presence * self.effect
 
 
-def reasons(meaning: Meaning, presence: Reals, effect: Reals, c: int) -> tuple[list[Reason], list[Reason]]:
+def reasons(meaning: Meanings, presence: Reals, effect: Reals, c: int) -> tuple[list[Reason], list[Reason]]:
     """What speaks for a class in a picture, and what against it, the strongest first; both may be empty.
 
     `presence` (L,) and `effect` (L,) are the picture's own. An attribute that is not likely enough to be there, that
@@ -109,7 +109,7 @@ class Contrast:
     second: tuple[int, ...]
 
 
-def contrast(meaning: Meaning, first: int, second: int, most: int = SAID) -> Contrast:
+def contrast(meaning: Meanings, first: int, second: int, most: int = SAID) -> Contrast:
     """How to tell one class from another by what counts for them: one that speaks for the first and no less for the
     second is shared."""
     a, b = meaning.effects[first], meaning.effects[second]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from saywhy.attributes.frequencies import Said, Vocabulary, said, vocabulary
-from saywhy.attributes.meanings import Held, Meaning, Reals, meaning_of
+from saywhy.attributes.meanings import Held, Meanings, Reals, meaning_of
 from saywhy.attributes.posterior import POSTERIORS
 from saywhy.attributes.sums import Activity, Sums, activity_of, sums_of, together
 from saywhy.attributes.tagging import tagger
@@ -55,7 +55,7 @@ def spoken_of(items: Sequence[Item], tagged: str) -> tuple[list[Item], list[Said
 def learn(
     clf: Classifier, items: Sequence[Item], method: str = "nnls", *, tagged: str = "lexicon",
     tell: Tell = lambda step: None,
-) -> tuple[Meaning, tuple[tuple[str, str], ...]]:  # fmt: skip
+) -> tuple[Meanings, tuple[tuple[str, str], ...]]:  # fmt: skip
     """What the filters of a classifier's layer mean, by pictures with captions or attributes in their `truth`, and the
     pictures that could not be read. Nothing is drawn at random: the same pictures, the same meaning.
 
@@ -156,7 +156,7 @@ def _card(
     }
 
 
-def check_fits(meaning: Meaning, clf: Classifier) -> None:
+def check_fits(meaning: Meanings, clf: Classifier) -> None:
     """Raises UsageError for what belongs to another classifier."""
     if meaning.fingerprint != clf.fingerprint:
         raise UsageError(

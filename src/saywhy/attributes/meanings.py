@@ -30,7 +30,7 @@ SURE = 1.64  # standard errors
 
 
 @dataclass(frozen=True, eq=False)
-class Meaning:
+class Meanings:
     """What the filters of one layer mean: `posterior` (K, L) in the way of `method`, `loadings` (K, L) and the `probe`;
     for each class the `effects` (C, L) of having an attribute, which of them `count` beyond chance, and the `usual`
     share of its pictures that have one (C, L).
@@ -74,13 +74,13 @@ class Held:
 
 def meaning_of(
     groups: Sequence[Sums], held: Held, vocabulary: Vocabulary, activity: Activity, method: str, **named: Any
-) -> Meaning:
+) -> Meanings:
     """What the filters mean, of sums over groups of pictures; `held` are some of these pictures, each judged by what
     the other groups say."""
     whole = together(groups)
     told, sure = jackknifed(groups)
     present = crossed(groups, held)
-    return Meaning(
+    return Meanings(
         attributes=vocabulary.attributes, method=method, activity=activity,
         posterior=POSTERIORS[method].make(whole, vocabulary.prior), loadings=loadings(whole), probe=probe(whole),
         effects=told, counts=discovered(told, sure, len(groups)),

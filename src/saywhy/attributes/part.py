@@ -19,7 +19,7 @@ from saywhy import files
 from saywhy.attributes.checking import Checked, check
 from saywhy.attributes.describing import contrast, image_pdf, reasons
 from saywhy.attributes.from_captions import check_fits, gradient, learn
-from saywhy.attributes.meanings import Meaning, Reals
+from saywhy.attributes.meanings import Meanings, Reals
 from saywhy.attributes.phrases import Attribute
 from saywhy.attributes.regressions import Probe
 from saywhy.attributes.sums import Activity
@@ -48,7 +48,7 @@ def _unmet(names: Sequence[str]) -> str:
     return f"; captions of {len(names)} pictures that are not among those given ({names[0]!r} first) were not used"
 
 
-def summary(meaning: Meaning) -> str:
+def summary(meaning: Meanings) -> str:
     """One line about what was learned."""
     card = meaning.card
     without = f" ({card['without_captions']} have no captions that say something)" if card["without_captions"] else ""
@@ -66,7 +66,7 @@ def summary(meaning: Meaning) -> str:
 ARRAYS = ("posterior", "loadings", "effects", "usual", "telling", "without")
 
 
-def save(meaning: Meaning, folder: Path) -> Mapping[str, Any]:
+def save(meaning: Meanings, folder: Path) -> Mapping[str, Any]:
     """Writes the tables, and gives the words."""
     tensors = {name: getattr(meaning, name) for name in ARRAYS} | {"counts": meaning.counts.astype(np.uint8)}
     tensors |= {f"activity.{k}": getattr(meaning.activity, k) for k in ("floor", "step", "width")}
@@ -84,7 +84,7 @@ def save(meaning: Meaning, folder: Path) -> Mapping[str, Any]:
     }
 
 
-def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Meaning:
+def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Meanings:
     """Reads what the filters of this classifier mean.
 
     Raises:
@@ -100,9 +100,9 @@ def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Meaning:
     return meaning
 
 
-def _read(tensors: Mapping[str, Reals], row: Mapping[str, Any]) -> Meaning:
+def _read(tensors: Mapping[str, Reals], row: Mapping[str, Any]) -> Meanings:
     words = tuple(Attribute(noun, adjective) for adjective, noun in row["attributes"])
-    meaning = Meaning(
+    meaning = Meanings(
         layer=str(row["layer"]), fingerprint=str(row["fingerprint"]), attributes=words,
         classes=tuple(row["classes"]), method=str(row["method"]),
         activity=Activity(*(tensors[f"activity.{k}"] for k in ("floor", "step", "width"))),
@@ -124,13 +124,13 @@ class AttributesFound:
     """What may speak for and against the target, checked; p(t | x, c) (L,) of filters for and against it, and by how
     much more each attribute does for the target than for what it is compared with (L,)."""
 
-    meaning: Meaning
+    meaning: Meanings
     checked: tuple[Checked, ...]
     pdf: tuple[Reals, Reals]
     ahead: Reals | None
 
 
-def find(meaning: Meaning | None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> AttributesFound | None:
+def find(meaning: Meanings | None, seen: Seen, earlier: Mapping[str, Any], asked: Request) -> AttributesFound | None:
     """What filters say of the picture, each attribute checked; nothing where no meaning was learned."""
     if meaning is None:
         return None
@@ -205,7 +205,7 @@ def _row(found: AttributesFound, seen: Seen, id: str, one: Checked) -> dict[str,
     }
 
 
-def _told_apart(meaning: Meaning, seen: Seen) -> dict[str, Any] | None:
+def _told_apart(meaning: Meanings, seen: Seen) -> dict[str, Any] | None:
     """How to tell the target from what it is compared with, by what counts for either in many pictures."""
     if seen.versus is None:
         return None
