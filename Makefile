@@ -6,7 +6,7 @@
 # make versions  the suite on the lowest versions allowed, and on each Python of this machine: long, needs the network
 # make mutants plants small faults in what measures, says and draws, and counts those that no test notices: minutes
 # make docs    rebuild the generated pages
-# make aviary-models  train the classifiers of the synthetic birds again: about 70 minutes of one core
+# make aviary-models  train the classifiers of the synthetic birds again: an hour of processor time on two cores
 # make clean   remove what the above made
 
 SHELL := /bin/bash
@@ -117,7 +117,7 @@ pictures: $(FOR_USE)
 	$(BIN)/python docs/make_pictures.py
 
 aviary-models: $(FOR_USE)
-	OMP_NUM_THREADS=2 $(BIN)/python -m saywhy.train.aviary
+	OMP_NUM_THREADS=1 $(BIN)/python -m saywhy.train.aviary --jobs 2
 
 clean:
 	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -35,7 +36,7 @@ from saywhy.aviary.world import world
 from saywhy.errors import ModelError, UsageError
 from saywhy.image import read
 from saywhy.targets import RegionScores
-from saywhy.train.aviary import measured_relations
+from saywhy.train.aviary import RECIPES, in_turn, measured_relations
 from saywhy.train.pictures import paint
 
 SEED = 77  # not the one that the classifiers were trained with
@@ -238,3 +239,40 @@ def test_tampered_weights_are_refused(tmp_path: Path, what: str) -> None:
         file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(UsageError, match="cnn"):
         load("cnn", folder=tmp_path)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_a_classifier_is_trained_after_those_that_it_starts_from(jobs: int) -> None:
+    begun: list[str] = []
+    ended: list[str] = []
+    missing: list[str] = []
+
+    def make(name: str) -> None:
+        begun.append(name)
+        needed = {RECIPES[name].start, RECIPES[name].teacher} - {None}
+        missing.extend(f"{name}: {other}" for other in needed if other not in ended)
+        time.sleep(0.01)
+        ended.append(name)
+
+    in_turn(list(reversed(RECIPES)), make, jobs)
+    assert not missing
+    assert sorted(ended) == sorted(RECIPES), "each is trained, and once"
+    assert begun.index("cnn-relations") < begun.index("cells"), "those that others wait for come first"
+
+
+def test_a_training_that_failed_ends_the_others_that_had_not_begun() -> None:
+    begun = []
+
+    def make(name: str) -> None:
+        begun.append(name)
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        in_turn(list(RECIPES), make)
+    assert set(begun) <= {"cnn", "seg"}, "nothing was trained on weights that were not made"
+
+
+def test_rows_that_start_from_one_that_is_not_asked_for_are_trained() -> None:
+    begun: list[str] = []
+    in_turn(["vit", "cnn-unit"], begun.append)
+    assert sorted(begun) == ["cnn-unit", "vit"]

@@ -1,17 +1,22 @@
 """Trains the reference classifiers of the aviary: `python -m saywhy.train.aviary [NAMES]` (no names: all).
 
 Every row of RECIPES becomes `aviary/weights/NAME.safetensors` and its card `NAME.json`. Rows that start from another
-one (`teacher`, `start`) need its weights, so train them in the order of the table. Rendered pictures and checkpoints
-lie in `SAYWHY_CACHE`, outside the project; a run that was interrupted goes on from there.
+one (`teacher`, `start`) are trained after it; `--jobs 2` trains two at a time where they do not need each other.
+Rendered pictures and checkpoints lie in `SAYWHY_CACHE`, outside the project; a run that was interrupted goes on from
+there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -510,12 +515,47 @@ def measured_parts(net: nn.Module, test: Pictures) -> dict[str, Any]:
     return {"pictures": len(test), "pixel_accuracy": pixels, "mean_iou": mean, "iou": ious}
 
 
+def in_turn(names: Sequence[str], make: Callable[[str], object], jobs: int = 1) -> None:
+    """Calls `make` for every name, `jobs` at a time, and for none before the named rows that it starts from are made;
+    those that most others wait for come first.
+
+    Raises:
+        whatever a call raised, once those that ran beside it have ended; no further one is begun.
+    """
+    needed = {name: [n for n in (RECIPES[name].start, RECIPES[name].teacher) if n in names] for name in names}
+    waiting = [n for rows in needed.values() for n in rows]
+    order = TopologicalSorter(needed)
+    order.prepare()
+    running: dict[Future[object], str] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while order.is_active():
+                ready = sorted(order.get_ready(), key=waiting.count, reverse=True)
+                running |= {pool.submit(make, name): name for name in ready}
+                for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                    ended.result()
+                    order.done(running.pop(ended))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _by_itself(name: str) -> None:
+    """Trains a row in a process of its own: the seed of torch's random numbers is one for all threads of a process."""
+    subprocess.run([sys.executable, "-m", "saywhy.train.aviary", name], check=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m saywhy.train.aviary", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"any of: {', '.join(RECIPES)}; without names all, in this order")
-    for name in parser.parse_args(arguments).names or RECIPES:
-        build(name, told=lambda text: print(text, flush=True))
+    parser.add_argument("names", nargs="*", help=f"any of: {', '.join(RECIPES)}; without names all")
+    parser.add_argument("--jobs", type=int, default=1, help="how many are trained at a time (default: 1)")
+    chosen = parser.parse_args(arguments)
+    for name in chosen.names:
+        if name not in RECIPES:
+            raise unknown("aviary model", name, RECIPES)
+    if chosen.jobs > 1:
+        return in_turn(chosen.names or list(RECIPES), _by_itself, chosen.jobs)
+    in_turn(chosen.names or list(RECIPES), lambda name: build(name, told=lambda text: print(text, flush=True)))
 
 
 if __name__ == "__main__":
