@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -539,9 +540,9 @@ def in_turn(names: Sequence[str], make: Callable[[str], object], jobs: int = 1) 
             pool.shutdown(cancel_futures=True)
 
 
-def _by_itself(name: str) -> None:
+def _by_itself(name: str) -> object:
     """Trains a row in a process of its own: the seed of torch's random numbers is one for all threads of a process."""
-    subprocess.run([sys.executable, "-m", "saywhy.train.aviary", name], check=True)
+    return subprocess.run([sys.executable, "-m", "saywhy.train.aviary", name], check=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -553,9 +554,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in chosen.names:
         if name not in RECIPES:
             raise unknown("aviary model", name, RECIPES)
-    if chosen.jobs > 1:
-        return in_turn(chosen.names or list(RECIPES), _by_itself, chosen.jobs)
-    in_turn(chosen.names or list(RECIPES), lambda name: build(name, told=lambda text: print(text, flush=True)))
+    make = partial(build, told=partial(print, flush=True)) if chosen.jobs == 1 else _by_itself
+    in_turn(chosen.names or list(RECIPES), make, chosen.jobs)
 
 
 if __name__ == "__main__":
