@@ -523,7 +523,7 @@ def in_turn(names: Sequence[str], make: Callable[[str], object], jobs: int = 1) 
     Raises:
         whatever a call raised, once those that ran beside it have ended; no further one is begun.
     """
-    needed = {name: [n for n in (RECIPES[name].start, RECIPES[name].teacher) if n in names] for name in names}
+    needed = {n: [m for m in (RECIPES[n].start, RECIPES[n].teacher) if m and m in names] for n in names}
     waiting = [n for rows in needed.values() for n in rows]
     order = TopologicalSorter(needed)
     order.prepare()
