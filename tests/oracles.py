@@ -968,3 +968,25 @@ def ridge(X: np.ndarray, Y: np.ndarray, added: float) -> np.ndarray:
     rows = np.concatenate([(X - X.mean(axis=0)) / np.sqrt(n), np.sqrt(added) * np.eye(p)])
     answers = np.concatenate([(Y - Y.mean(axis=0)) / np.sqrt(n), np.zeros((p, Y.shape[1]))])
     return np.linalg.lstsq(rows, answers, rcond=None)[0]
+
+
+def surprise_of_places(
+    cells: Any, colours: Any, inside: Any, counts: Any, weights: Any, naming: Any, usual: Any
+) -> float:
+    """Minus the mean log-likelihood of adjectives, one picture, noun, cell and adjective at a time."""
+    total = said = 0.0
+    for x, colour, within, row in zip(cells, colours, inside, counts, strict=True):
+        for m, w in enumerate(weights):
+            force = [
+                math.exp(sum(a * b for a, b in zip(c, w, strict=True))) * ok for c, ok in zip(x, within, strict=True)
+            ]
+            seen = [
+                sum(f * c[p] for f, c in zip(force, colour, strict=True)) / sum(force) for p in range(len(colour[0]))
+            ]
+            logits = [
+                sum(s * n for s, n in zip(seen, names, strict=True)) + usual[m][a] for a, names in enumerate(naming)
+            ]
+            norm = math.log(sum(map(math.exp, logits)))
+            total -= sum(n * (logit - norm) for n, logit in zip(row[m], logits, strict=True))
+            said += sum(row[m])
+    return total / said
