@@ -197,6 +197,7 @@ def synthetic(place: Path, count: int) -> Path:
         label, wrong = dice.integers(0, 24, size), dice.random(size) < 0.2
         answer = np.where(wrong, (label + dice.integers(1, 24, size)) % 24, label)
         sure, own = dice.random(size), dice.random(size)
+        looks = [v.tobytes() for v in dice.integers(0, 255, (size, 432), dtype=np.uint8)]
         base = {"split": None, "given": None, "sha256": "0" * 64, "width": 128, "height": 128, "entropy": 1.0}
         pictures = [
             {
@@ -204,7 +205,7 @@ def synthetic(place: Path, count: int) -> Path:
                 "label_name": clf.class_names[label[i]], "answer": int(answer[i]), "correct": bool(not wrong[i]),
                 "answer_name": clf.class_names[answer[i]], "p_answer": sure[i], "p_label": own[i] * sure[i],
                 "label_rank": 1 + int(wrong[i]), "margin": sure[i] * (1 - own[i]) * wrong[i], "lead": sure[i] / 2,
-                "top": [int(answer[i])], "p_top": [sure[i]], "look": b"",
+                "top": [int(answer[i])], "p_top": [sure[i]], "look": looks[i],
             }
             for i in range(size)
         ]  # fmt: skip
@@ -236,7 +237,7 @@ def queries(place: Path) -> dict[str, object]:
             took[name] = round(time.monotonic() - start, 3)
     start = time.monotonic()
     summary(run)
-    took["the summary, without near-duplicates"] = round(time.monotonic() - start, 3)
+    took["the summary, with near-duplicates among answers"] = round(time.monotonic() - start, 3)
     start = time.monotonic()
     found = nearest(run, 123_456, 20)
     took["exact search, vectors of 64"] = round(time.monotonic() - start, 3)

@@ -98,7 +98,8 @@ def test_every_picture_is_a_row_as_the_classifier_answers_it(photos, tmp_path):
         }  # fmt: skip
         assert {k: row[k] for k in numbers} == pytest.approx(numbers, abs=1e-6)
         assert row["p_top"] == pytest.approx(p[order[:5]].tolist(), abs=1e-6)
-        assert vectors[row["n"]] == pytest.approx(clf.tap(image).maps().mean((2, 3))[0].tolist(), abs=2e-3)
+        means = clf.tap(image).maps().mean((2, 3))[0]
+        assert vectors[row["n"]] == pytest.approx((means / means.norm()).tolist(), abs=1e-3)
         kept = maps[row["n"]]
         raw = saliency(clf, image, [int(order[0])], method="grad-cam").raw[0]
         assert kept[2] == order[0] and kept[-1] == pytest.approx(raw.flatten().tolist(), abs=1e-6)
@@ -153,6 +154,16 @@ def test_a_black_box_is_scanned_too(photos, tmp_path):
     box = load_classifier(lambda x: x.mean((2, 3)).repeat(1, 2) * 9, size=32, name="mean", classes=NAMES)
     scan(box, [photos], tmp_path, depth="saliency", method="occlusion")
     assert len(rows(tmp_path, "pictures")) == len(rows(tmp_path, "maps")) == 22 and rows(tmp_path, "embeddings") == []
+
+
+def test_vectors_of_a_layer_with_huge_values_are_finite(photos, tmp_path):
+    net = build("cnn")
+    with torch.no_grad():
+        net.conv2.weight.mul_(1e9)
+        net.head.weight.mul_(1e-9)
+    scan(classifier(net, classes=NAMES), [photos / "a"], tmp_path)
+    for _, vector in rows(tmp_path, "embeddings"):
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-2)
 
 
 def test_a_picture_that_the_model_fails_on_does_not_take_others_along(photos, tmp_path):

@@ -145,6 +145,31 @@ def test_a_page_of_a_million_pictures_is_not_larger(run):
     assert len(page) < 3_000_000
 
 
+@pytest.mark.parametrize("block", [3, 1000])
+def test_no_pair_is_ruled_out_that_is_alike(monkeypatch, block):
+    """Looks in families that differ by more or less noise, against the correlation of every two."""
+    dice = np.random.default_rng(0)
+    parents = dice.integers(0, 255, (9, 3, duplicates.LOOK, duplicates.LOOK))
+    noise = dice.normal(size=(90, 3, duplicates.LOOK, duplicates.LOOK)) * dice.uniform(5, 25, (90, 1, 1, 1))
+    values = np.clip(parents[np.arange(90) % 9] + noise, 0, 255).astype(np.uint8)
+    values[::4] = values[::4, :, :, ::-1]
+    monkeypatch.setattr(duplicates, "BLOCK", block)
+    found = {(p.first, p.second): p for p in duplicates._pairs(range(90), [v.tobytes() for v in values])}
+    centred = values - values.mean(axis=(2, 3), keepdims=True)
+    expected = {}
+    for i in range(90):
+        for j in range(i + 1, 90):
+            alike = [
+                float((centred[i] * other).sum() / np.linalg.norm(centred[i]) / np.linalg.norm(other))
+                for other in (centred[j], centred[j][..., ::-1])
+            ]
+            if max(alike) >= duplicates.ALIKE:
+                expected[i, j] = (max(alike), alike[1] > alike[0])
+    assert 50 < len(expected) < 360 and set(found) == set(expected)
+    for pair, (alike, mirrored) in expected.items():
+        assert found[pair].alike == pytest.approx(alike, abs=1e-3) and found[pair].mirrored == mirrored
+
+
 def test_flat_pictures_are_like_nothing(tmp_path):
     for i in range(3):
         Image.new("RGB", (32, 32), (200, 100, 50)).save(tmp_path / f"{i}.png")

@@ -143,8 +143,9 @@ def _embedded(batch: Batch) -> list[Row]:
 
 
 def vectors_of(tap: Tap) -> NDArray[np.float16]:
-    """Where the tapped layer puts each image: the mean of every channel (N, K)."""
-    return tap.maps().mean(dim=(2, 3)).cpu().numpy().astype(np.float16)
+    """Where the tapped layer puts each image: the mean of every channel (N, K), scaled to length 1."""
+    means = tap.maps().double().mean(dim=(2, 3))
+    return F.normalize(means).cpu().numpy().astype(np.float16)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -112,7 +112,9 @@ TABLES: dict[str, Table] = {
         "what the classifier's layer holds of a picture; none of a black box",
         {
             "n": NUMBER,
-            "vector": Column("list<halffloat>", "mean of each channel of the tapped layer over the image"),
+            "vector": Column(
+                "list<halffloat>", "mean of each channel of the tapped layer over the image, scaled to length 1"
+            ),
         },
     ),
     "maps": Table(
