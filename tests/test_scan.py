@@ -325,15 +325,19 @@ class FakeRay(types.ModuleType):
         return {"CPU": 1.0}
 
     def remote(self, **_):
-        return lambda f: types.SimpleNamespace(remote=lambda s: (pickle.dumps(f), pickle.dumps(s)))
+        def sent(f):
+            assert isinstance(f, types.FunctionType), "Ray takes functions and classes alone"
+            return types.SimpleNamespace(remote=lambda *given: (pickle.dumps(f), pickle.dumps(given)))
+
+        return sent
 
     def wait(self, waiting, num_returns):
         self.most = max(self.most, len(waiting))
         return waiting[-num_returns:], waiting[:-num_returns]
 
     def get(self, sent):
-        f, s = map(pickle.loads, sent)
-        return pickle.loads(pickle.dumps(f(s)))
+        f, given = map(pickle.loads, sent)
+        return pickle.loads(pickle.dumps(f(*given)))
 
     def shutdown(self):
         self.started.append("end")

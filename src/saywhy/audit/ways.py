@@ -64,11 +64,11 @@ def cluster(work: Callable[[S], T], shards: Iterable[S], address: str) -> Iterat
     except (ConnectionError, ValueError) as e:
         raise UsageError(f"--ray {address}: no cluster there ({e})") from e
     try:
-        task = ray.remote(max_retries=-1)(work)
+        task = ray.remote(max_retries=-1)(_done)
         room = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting: list[Any] = []
         while True:
-            waiting += [task.remote(s) for s in islice(rest, room - len(waiting))]
+            waiting += [task.remote(work, s) for s in islice(rest, room - len(waiting))]
             if not waiting:
                 return
             done, waiting = ray.wait(waiting, num_returns=1)
@@ -76,6 +76,11 @@ def cluster(work: Callable[[S], T], shards: Iterable[S], address: str) -> Iterat
     finally:
         if started:
             ray.shutdown()
+
+
+def _done(work: Callable[[S], T], shard: S) -> T:
+    """Ray sends functions, and no others that can be called."""
+    return work(shard)
 
 
 def _ray() -> Any:
