@@ -245,7 +245,7 @@ def class_tables(meaning: Meanings) -> Row:
         worth = {
             "published": describing.class_pdf(meaning.posterior, raw)[0],
             "for less against": fors - against,
-            "effects": np.where(meaning.counts[c], meaning.effects[c], 0.0),
+            "effects": meaning.effects[c],
             "frequency": meaning.usual[c],
         }
         for way, values in worth.items():
@@ -436,8 +436,8 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
 def of_model(row: Row) -> Iterator[str]:
     yield f"### {row['model']}"
     yield (
-        f"{row['attributes']} attributes of {row['taught']} birds; {row['tested']} others are explained. What a class is "
-        "told by, as many attributes as its rule names, of its rule (%):"
+        f"{row['attributes']} attributes of {row['taught']} birds; {row['tested']} others are explained. What a "
+        "class is told by, as many attributes as its rule names, of its rule (%):"
     )
     ways = list(next(iter(row["classes"].values())))
     yield table(("posterior", *ways), [(m, *(percent(r[w]) for w in ways)) for m, r in row["classes"].items()])

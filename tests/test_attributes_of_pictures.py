@@ -307,10 +307,14 @@ def test_nothing_is_said_that_does_not_count_or_is_not_sure(fitted: saywhy.Expla
     present, effect = np.array([0.9, 0.9, 0.9]), meaning.effects[0]
     fors, against = reasons(meaning, present, effect, 0)
     assert [str(meaning.attributes[r.attribute]) for r in fors] == ["red dot"]
-    assert [str(meaning.attributes[r.attribute]) for r in against] == ["blue dot"]
+    assert not against  # whether a picture has a blue dot is not told within any class
+    _, against = reasons(replace(meaning, telling=np.ones(3)), present, effect, 0)
+    assert [(str(meaning.attributes[r.attribute]), r.level) for r in against] == [("blue dot", "image")]
     assert fors[0].evidence == pytest.approx(0.9 * effect[2])
     for silent in (replace(meaning, least=np.inf), replace(meaning, counts=np.zeros_like(meaning.counts))):
         assert reasons(silent, present, effect, 0) == ([], [])
+    rare = replace(meaning, usual=0 * meaning.usual, telling=0 * meaning.telling)
+    assert reasons(rare, present, effect, 0) == ([], [])  # neither told from pictures nor usual in the class
     other = contrast(meaning, 0, 1)
     assert (other.shared, other.first, other.second) == ((), (2,), (0,))
 

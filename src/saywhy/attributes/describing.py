@@ -18,7 +18,9 @@ Level = Literal["image", "class"]
 
 AGAINST = 2  # attributes that speak against the class, at most
 PART = 0.1  # of the strongest evidence, that another attribute must have to be told
+SURELY = 2.3  # standard errors, by which effects on two classes must differ
 HALF = 0.5  # of the strongest difference of two classes, that another must have to be told
+USUAL = 0.5  # of a class's pictures, that must have an attribute which is told of the class alone
 TELLS = 0.5  # of pairs of one class must be ordered rightly, beyond doubt, for an attribute to be of the image
 
 
@@ -87,16 +89,18 @@ def reasons(meaning: Meanings, presence: Reals, effect: Reals, c: int) -> tuple[
     """What speaks for a class in a picture, and what against it, the strongest first; both may be empty.
 
     `presence` (L,) and `effect` (L,) are the picture's own. An attribute that is not likely enough to be there, that
-    does not count for this class in other pictures, or that hardly does anything, is no reason.
+    does not count for this class in other pictures, or that hardly does anything, is no reason. One that is not
+    told from pictures themselves speaks for a class that usually has it, and against none.
     """
     there = (presence >= meaning.least) & meaning.counts[c] & (effect * meaning.effects[c] > 0)
+    seen = meaning.telling > TELLS
+    there &= seen | ((meaning.usual[c] >= USUAL) & (effect > 0))
     worth = np.where(there, presence * effect, 0.0)
-    level = np.where(meaning.telling > TELLS, "image", "class")
     strongest = float(np.abs(worth).max(initial=0.0))
     told: list[list[Reason]] = []
     for sign, most in ((1, SAID), (-1, AGAINST)):
         order = [int(j) for j in np.argsort(-sign * worth, kind="stable")[:most] if sign * worth[j] > PART * strongest]
-        told.append([Reason(j, float(presence[j]), float(effect[j]), level[j]) for j in order])
+        told.append([Reason(j, float(presence[j]), float(effect[j]), "image" if seen[j] else "class") for j in order])
     return told[0], told[1]
 
 
@@ -110,17 +114,17 @@ class Contrast:
 
 
 def contrast(meaning: Meanings, first: int, second: int, most: int = SAID) -> Contrast:
-    """How to tell one class from another by what counts for them: one that speaks for the first and no less for the
-    second is shared."""
+    """How to tell one class from another by what counts for them: one that speaks for the first and, but for chance, no
+    less for the second is shared."""
     a, b = meaning.effects[first], meaning.effects[second]
-    ours, theirs = (np.where(meaning.counts[c], meaning.effects[c], 0.0).clip(0) for c in (first, second))
-    strongest = max(float(ours.max()), float(theirs.max()))
+    error = np.sqrt(meaning.errors[first] ** 2 + meaning.errors[second] ** 2)
+    differ = np.abs(a - b) > SURELY * error
+    strongest = float(np.maximum(a, b).max())
 
     def top(worth: Reals) -> tuple[int, ...]:
-        least = max(2 * PART * strongest, HALF * float(worth.max(initial=0.0)))
+        least = max(PART * strongest, HALF * float(worth.max(initial=0.0)))
         return tuple(int(j) for j in np.argsort(-worth, kind="stable")[:most] if worth[j] > least)
 
-    shared = np.minimum(np.maximum(ours, theirs), np.minimum(a, b)).clip(0)
-    apart = np.abs(a - b) - shared
-    mine = [np.where((own > 0) & (own >= other), apart, 0.0) for own, other in ((ours, b), (theirs, a))]
-    return Contrast(top(shared), top(mine[0]), top(mine[1]))
+    both = np.where(meaning.counts[first] | meaning.counts[second], np.minimum(a, b), 0.0)
+    alone = (np.where((mine > 0) & differ, mine - np.maximum(other, 0), 0.0) for mine, other in ((a, b), (b, a)))
+    return Contrast(top(both), *map(top, alone))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +56,17 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.attributes)
 
+    @cached_property
+    def _places(self) -> dict[Attribute, int]:
+        return {a: j for j, a in enumerate(self.attributes)}
+
     def rows(self, of: Iterable[Mapping[Attribute, int]]) -> Reals:
         """Whether each picture has each attribute: (N, L) of 0 and 1."""
-        return np.array([[float(a in counts) for a in self.attributes] for counts in of])
+        every = list(of)
+        out = np.zeros((len(every), len(self)))
+        for row, counts in zip(out, every, strict=True):
+            row[[j for a in counts if (j := self._places.get(a)) is not None]] = 1.0
+        return out
 
 
 def vocabulary(every: Sequence[Said], *, fewest: int = FEWEST, share: float = SHARE, most: int = MOST) -> Vocabulary:

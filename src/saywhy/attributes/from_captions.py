@@ -31,6 +31,7 @@ TWICE = 2000  # pictures at most that are looked at twice
 AT_ONCE = 256  # pictures that are added to the sums
 
 Tell = Callable[[str], None]
+Having = Callable[[Sequence[int]], Reals]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +44,10 @@ class Read:
     number: int
 
 
-def spoken_of(items: Sequence[Item], tagged: str) -> tuple[list[Item], list[Said]]:
-    """The pictures that something is said of, and what, by their captions and attributes."""
+def spoken_of(items: Sequence[Item], tagged: str) -> list[Said]:
+    """What is said of each picture, by its captions and its attributes."""
     tag = tagger(tagged)
-    every = [said(strings(i.truth.get("captions", ())), strings(i.truth.get("attributes", ())), tag) for i in items]
-    chosen = [n for n, one in enumerate(every) if one.counts]
-    _ = vocabulary(every)  # refuses what says nothing, counted over all
-    return [items[n] for n in chosen], [every[n] for n in chosen]
+    return [said(strings(i.truth.get("captions", ())), strings(i.truth.get("attributes", ())), tag) for i in items]
 
 
 def learn(
@@ -67,21 +65,25 @@ def learn(
         raise unknown("posterior", method, POSTERIORS)
     if not clf.white_box:
         raise no_inside("filters", "attributes are learned of a network")
-    told, texts = spoken_of(items, tagged)
-    words = vocabulary(texts)
-    table = words.rows(one.counts for one in texts)
+    every = spoken_of(items, tagged)
+    words = vocabulary(every)
+    told = [n for n, one in enumerate(every) if one.counts]
     failures: list[tuple[str, str]] = []
-    pictures = look_at(clf, told, failures, tell)
-    groups, held, activity = add_up(pictures, table, len(clf.class_names))
-    card = _card(clf, items, told, words, failures, groups)
+    pictures = look_at(clf, [items[n] for n in told], failures, tell)
+
+    def having(numbers: Sequence[int]) -> Reals:
+        return words.rows(every[told[n]].counts for n in numbers)
+
+    groups, held, activity = add_up(pictures, having, len(clf.class_names))
+    card = _card(clf, len(items), len(told), words, failures, groups)
     named: dict[str, Any] = {"layer": clf.point.path, "fingerprint": clf.fingerprint, "classes": clf.class_names}
     tell("saying what filters mean")
     return meaning_of(groups, held, words, activity, method, **named, card=card), tuple(failures)
 
 
-def add_up(pictures: Iterator[Read], table: Reals, classes: int) -> tuple[list[Sums], Held, Activity]:
-    """The sums of each group, the pictures that are kept, and what activations are like; `table` (N, L) says which
-    attributes each picture has.
+def add_up(pictures: Iterator[Read], having: Having, classes: int) -> tuple[list[Sums], Held, Activity]:
+    """The sums of each group, the pictures that are kept, and what activations are like; `having` says which attributes
+    (n, L) pictures of some numbers have.
 
     Raises:
         InputError: no picture, or fewer than there are groups.
@@ -96,21 +98,21 @@ def add_up(pictures: Iterator[Read], table: Reals, classes: int) -> tuple[list[S
     while some := list(islice(every, AT_ONCE)):
         kept += some[: TWICE - len(kept)]
         for g in {one.number % GROUPS for one in some}:
-            new = _sums([one for one in some if one.number % GROUPS == g], table, classes, activity)
+            new = _sums([one for one in some if one.number % GROUPS == g], having, classes, activity)
             old = groups[g]
             groups[g] = new if old is None else old + new
     held = Held(
-        activity.lifted(np.stack([one.pooled for one in kept])), table[[one.number for one in kept]],
+        activity.lifted(np.stack([one.pooled for one in kept])), having([one.number for one in kept]),
         np.array([one.predicted for one in kept]), np.array([one.number % GROUPS for one in kept]),
     )  # fmt: skip
-    empty = _sums(first[:1], table, classes, activity).times(0.0)
+    empty = _sums(first[:1], having, classes, activity).times(0.0)
     return [empty if g is None else g for g in groups], held, activity
 
 
-def _sums(some: Iterable[Read], table: Reals, classes: int, activity: Activity) -> Sums:
+def _sums(some: Iterable[Read], having: Having, classes: int, activity: Activity) -> Sums:
     rows = list(some)
     return sums_of(
-        np.stack([one.pooled for one in rows]), table[[one.number for one in rows]],
+        np.stack([one.pooled for one in rows]), having([one.number for one in rows]),
         np.array([one.predicted for one in rows]), np.stack([one.weights for one in rows]), classes, activity,
     )  # fmt: skip
 
@@ -143,13 +145,13 @@ def gradient(tap: Tap, c: int, layer: str) -> Reals:
 
 
 def _card(
-    clf: Classifier, items: Sequence[Item], told: Sequence[Item], words: Vocabulary,
+    clf: Classifier, given: int, told: int, words: Vocabulary,
     failures: Sequence[tuple[str, str]], groups: Sequence[Sums],
 ) -> dict[str, Any]:  # fmt: skip
     return {
         "classifier": {"name": clf.name, "fingerprint": clf.fingerprint},
-        "pictures": len(told) - len(failures),
-        "without_captions": len(items) - len(told),
+        "pictures": told - len(failures),
+        "without_captions": given - told,
         "unreadable": len(failures),
         "left_out": dict(words.left_out),
         "classes_seen": int(np.count_nonzero(together(groups).n)),

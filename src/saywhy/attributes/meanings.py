@@ -32,7 +32,7 @@ SURE = 1.64  # standard errors
 @dataclass(frozen=True, eq=False)
 class Meanings:
     """What the filters of one layer mean: `posterior` (K, L) in the way of `method`, `loadings` (K, L) and the `probe`;
-    for each class the `effects` (C, L) of having an attribute, which of them `count` beyond chance, and the `usual`
+    for each class the `effects` (C, L) of having an attribute with their `errors`, which of them `count` beyond chance, and the `usual`
     share of its pictures that have one (C, L).
 
     `telling` (L,) is how well the probe tells pictures of one class with the attribute from those without: the area
@@ -51,6 +51,7 @@ class Meanings:
     loadings: Reals
     probe: Probe
     effects: Reals
+    errors: Reals
     counts: Bools
     usual: Reals
     telling: Reals
@@ -78,12 +79,12 @@ def meaning_of(
     """What the filters mean, of sums over groups of pictures; `held` are some of these pictures, each judged by what
     the other groups say."""
     whole = together(groups)
-    told, sure = jackknifed(groups)
+    told, errors = jackknifed(groups)
     present = crossed(groups, held)
     return Meanings(
         attributes=vocabulary.attributes, method=method, activity=activity,
         posterior=POSTERIORS[method].make(whole, vocabulary.prior), loadings=loadings(whole), probe=probe(whole),
-        effects=told, counts=discovered(told, sure, len(groups)),
+        effects=told, errors=errors, counts=discovered(told, errors, len(groups)),
         usual=whole.t / np.maximum(whole.n, 1)[:, None],
         telling=within_classes(present, held.attributes, held.predicted),
         without=(whole.a.sum(axis=0)[:, None] - whole.at) / np.maximum(whole.pictures - whole.having, 1),

@@ -63,7 +63,7 @@ def summary(meaning: Meanings) -> str:
 # --------------------------------------------------------------------------------------------------
 # On disk.
 
-ARRAYS = ("posterior", "loadings", "effects", "usual", "telling", "without")
+ARRAYS = ("posterior", "loadings", "effects", "errors", "usual", "telling", "without")
 
 
 def save(meaning: Meanings, folder: Path) -> Mapping[str, Any]:
