@@ -241,7 +241,6 @@ def test_groundings_by_hand() -> None:
     maps = np.zeros((2, 2, 3))
     maps[0], maps[1, 0, 0] = 5.0, 4.0
     assert GROUNDINGS["published"](maps, np.array([1.0, 1.0])).tolist() == [[9, 5, 5], [5, 5, 5]]
-    assert GROUNDINGS["beyond-usual"](maps, np.array([1.0, 0.0])).tolist() == [[0] * 3] * 2
     grid = np.array([[9.0, 5, 5], [5, 5, 1]])
     own = cells(grid)
     assert own.tolist() == [[True, False, False], [False] * 3]

@@ -17,7 +17,7 @@ Reals = NDArray[np.float64]
 Level = Literal["image", "class"]
 
 AGAINST = 2  # attributes that speak against the class, at most
-PART = 0.1  # of the strongest evidence, that another attribute must have to be told
+PART = 0.3  # of the strongest evidence, that another attribute must have to be told
 SURELY = 2.3  # standard errors, by which effects on two classes must differ
 HALF = 0.5  # of the strongest difference of two classes, that another must have to be told
 USUAL = 0.5  # of a class's pictures, that must have an attribute which is told of the class alone

@@ -21,12 +21,7 @@ def published(maps: Reals, weights: Reals) -> Reals:
     return np.asarray(np.tensordot(weights, maps, axes=1))
 
 
-def beyond_usual(maps: Reals, weights: Reals) -> Reals:
-    """The same of what each filter is beyond its own mean in the picture: one that is on all over says nothing."""
-    return published(maps - maps.mean(axis=(1, 2), keepdims=True), weights)
-
-
-GROUNDINGS: dict[str, Callable[[Reals, Reals], Reals]] = {"published": published, "beyond-usual": beyond_usual}
+GROUNDINGS: dict[str, Callable[[Reals, Reals], Reals]] = {"published": published}
 
 
 def cells(grid: Reals) -> Bools:

@@ -32,8 +32,8 @@ SURE = 1.64  # standard errors
 @dataclass(frozen=True, eq=False)
 class Meanings:
     """What the filters of one layer mean: `posterior` (K, L) in the way of `method`, `loadings` (K, L) and the `probe`;
-    for each class the `effects` (C, L) of having an attribute with their `errors`, which of them `count` beyond chance, and the `usual`
-    share of its pictures that have one (C, L).
+    for each class the `effects` (C, L) of having an attribute with their `errors`, which of them `counts` beyond
+    chance, and the `usual` share of its pictures that have one (C, L).
 
     `telling` (L,) is how well the probe tells pictures of one class with the attribute from those without: the area
     under the curve, at its lower end; 0 where that is not known. `least` is what the probe must say for an attribute to
