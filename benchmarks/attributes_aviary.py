@@ -409,8 +409,9 @@ def unused(clf: saywhy.Classifier, meaning: Meanings, test: Sequence[One], rule:
 
 
 def write_page() -> None:
-    rows = [json.loads(f.read_text(encoding="utf-8")) for f in sorted((HERE / "results").glob("attributes_*.json"))]
-    between(PAGE, "\n\n".join(tables(rows)))
+    files = [HERE / "results" / f"attributes_{name}.json" for name in ("cnn", "vit")]
+    rows = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.is_file()]
+    between(PAGE, "\n\n".join(tables(rows)), "<!-- painted -->", "<!-- end of painted -->")
 
 
 def percent(value: float) -> str:
