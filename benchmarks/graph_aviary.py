@@ -42,7 +42,7 @@ from saywhy.metrics import spearman
 from saywhy.metrics.statistics import bootstrap
 from saywhy.parts import Request
 from saywhy.reasoning import distilling, part
-from saywhy.reasoning.adapting import asked_of, correction
+from saywhy.reasoning.adapting import Trial, asked_of, correction
 from saywhy.reasoning.interpreting import Hypothesis, coalitions, interpreted, probabilities
 from saywhy.reasoning.nodes import Nodes
 from saywhy.reasoning.part import Reasoning
@@ -223,12 +223,10 @@ def combined(taught_one: Reasoner, found: Reasoning, seen: Seen, h: Hypothesis) 
     gone = [tuple(j for j in h.here if row[j] < left[j]) for row in lefts]
     its = asked_of(taught_one, found.concepts, seen, gone[:-1])[1:]
     its = torch.cat([its, found.trial.answers[:1]])[:, h.number].double()
-    each = correction(torch.zeros_like(found.trial.answers), found.trial.answers, left, found.trial.tried)
-    plain = (lefts @ each[:-1] + each[-1]).softmax(dim=1)[:, h.number].double()
     ways = {
         "adapted": probabilities(found.reasoner.student, found.nodes, lefts)[:, h.number],
         "unadapted": probabilities(taught_one.student, found.nodes, lefts)[:, h.number],
-        "measured alone": plain,
+        "measured alone": added_up(found.trial, left, lefts)[:, h.number],
     }
     new = [n for n, some in enumerate(gone) if len(some) > 1 and some not in found.trial.edits]
     sizes = {"two": 2, "three": 3, "all but one": p - 1}
@@ -245,6 +243,12 @@ def combined(taught_one: Reasoner, found: Reasoning, seen: Seen, h: Hypothesis) 
             for way, told in ways.items()
         },
     }
+
+
+def added_up(trial: Trial, left: torch.Tensor, lefts: torch.Tensor) -> torch.Tensor:
+    """Probabilities (B, scores) by what was measured of single concepts, added up in log-probability: no student."""
+    each = correction(torch.zeros_like(trial.answers), trial.answers, left, trial.tried)
+    return (lefts @ each[:-1] + each[-1]).softmax(dim=1).double()
 
 
 def _off(told: torch.Tensor, its: torch.Tensor, which: Sequence[int]) -> float:
