@@ -193,8 +193,8 @@ def page_of(r: Row) -> str:
         f"there: adapted {errors['adapted']}, unadapted {errors['unadapted']}, what was measured added up "
         f"{errors['measured alone']}. Of nodes that count 5 points or more {of(*g['on_the_bird'])} lie on the bird's "
         f"box by half, of the others {of(*g['others_on_the_bird'])} (the box is {100 * g['bird']:.0f} % of the view). "
-        f"Of {k['concepts']} concepts that are nodes often enough {k['on_one']} cover half of a disc about one keypoint "
-        f"again (control {k['control_on_one']}), {k['twice_the_control']} twice as much as in the control."
+        f"Of {k['concepts']} concepts that are nodes often enough {k['on_one']} cover half of a disc about one "
+        f"keypoint again (control {k['control_on_one']}), {k['twice_the_control']} twice as much as in the control."
     )
     head = ("way", *KINDS.values(), "R2, displaced", "exchanged", "some hidden")
     return f"{about}\n\n{table(head, rows)}\n\n{below}"
