@@ -64,8 +64,10 @@ EDITS = 400  # of each kind, of which the change of nodes and edges is looked at
 Row = dict[str, Any]
 
 
-def taught(clf: Classifier, count: int, bank_of: int, explainer: Path | None) -> tuple[Row, Explainer, Row]:
-    """Figures of all ways, the explainer with the student, and what was noticed of single edits."""
+def taught(
+    clf: Classifier, count: int, bank_of: int, explainer: Path | None, ways: Sequence[str]
+) -> tuple[Row, Explainer, Row]:
+    """Figures of some ways, the explainer with the student, and what was noticed of single edits."""
     with tempfile.TemporaryDirectory() as folder:
         items = pictures(clf, Path(folder), count)
         start = time.process_time()
@@ -77,9 +79,9 @@ def taught(clf: Classifier, count: int, bank_of: int, explainer: Path | None) ->
         seconds["asking"] = round(time.process_time() - start)
     mine, _, test = distilling.split(int(made.owners.max()) + 1, 0)
     slots, found = distilling.slots_of(made.of(mine), len(classes)), {}
-    for name, how in WAYS.items():
+    for name in ways:
         start = time.process_time()
-        student, figures = distilling.taught(made, slots, 0, **how)
+        student, figures = distilling.taught(made, slots, 0, **WAYS[name])
         found[name] = figures | {"seconds": round(time.process_time() - start)}
         with torch.no_grad():
             found[name]["adapted"] = untold(distilling.answered(student, made.of(test)), made.of(test), slots)
@@ -320,9 +322,9 @@ def off_by_share(pairs: Sequence[tuple[float, float]], bins: int = 10) -> float:
     return round(float(np.mean([abs(told[some].mean() - true[some].mean()) for some in parts if len(some)])), 4)
 
 
-def measure(name: str, count: int, bank_of: int, birds: int, explainer: Path | None) -> Row:
+def measure(name: str, count: int, bank_of: int, birds: int, explainer: Path | None, ways: Sequence[str]) -> Row:
     clf = saywhy.load_classifier(name)
-    told, made, edits = taught(clf, count, bank_of, explainer)
+    told, made, edits = taught(clf, count, bank_of, explainer, ways)
     graphs = {
         which: summary([row for bird in test_birds(clf, birds, SEEDS[which])[0] if (row := judge(made, bird))])
         for which in ("chosen", "reported")
@@ -403,10 +405,12 @@ def main() -> None:
     parser.add_argument("--bank-of", type=int, default=240, help="pictures of which concepts are made")
     parser.add_argument("--birds", type=int, default=60)
     parser.add_argument("--explainer", type=Path, help="a folder whose concepts are taken instead")
+    parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS), help="the student always")
     given = parser.parse_args()
     torch.set_num_threads(1)
     for name in given.models:
-        result = measure(name, given.pictures, given.bank_of, given.birds, given.explainer)
+        ways = [way for way in WAYS if way == "student" or way in given.ways]
+        result = measure(name, given.pictures, given.bank_of, given.birds, given.explainer, ways)
         file = HERE / "results" / f"graph_{name.split(':')[1]}.json"
         file.write_text(json.dumps(machine() | result, indent=1) + "\n")
     between(PAGE, page_of([json.loads(f.read_text()) for f in sorted((HERE / "results").glob("graph_*.json"))]))

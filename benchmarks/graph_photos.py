@@ -1,6 +1,6 @@
 """Graphs of concepts on photos of ten species of birds: does the student follow the classifier there too?
 
-    SAYWHY_DATA=DIR python benchmarks/graph_photos.py [--photos 60] [--keep FOLDER]
+    SAYWHY_DATA=DIR python benchmarks/graph_photos.py [--train 300] [--photos 60] [--keep FOLDER]
 
 EfficientNet-lite0 with a head that was fitted to the ten species of cub10. Bank and student are made of the train
 photos and measured on test photos: on the edits that students learn from, and adapted to each photo on combinations of
@@ -129,10 +129,11 @@ def summary(rows: Sequence[Row]) -> Row:
     }
 
 
-def measure(folder: Path, photos: int, keep: Path | None) -> Row:
+def measure(folder: Path, most: int, photos: int, keep: Path | None) -> Row:
     clf, right = classifier(folder)
     items = [merged_kept(i) for i in find_images(folder)]
     train, test = ([i for i in items if i.split == split] for split in ("train", "test"))
+    train = train[:: max(1, len(train) // most)][:most]
     start = time.process_time()
     bank, _ = make_bank(clf, train)
     seconds = {"bank": round(time.process_time() - start)}
@@ -202,11 +203,12 @@ def page_of(r: Row) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", type=int, default=300, help="photos that bank and student are made of")
     parser.add_argument("--photos", type=int, default=60)
     parser.add_argument("--keep", type=Path, help="a folder for ten pages")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    found = machine() | measure(photos_folder() / "cub10", given.photos, given.keep)
+    found = machine() | measure(photos_folder() / "cub10", given.train, given.photos, given.keep)
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
     between(PAGE, page_of(found), START, STOP)
 
