@@ -6,7 +6,7 @@ EfficientNet-lite0 with a head that was fitted to the ten species of cub10. Bank
 photos and measured on test photos: on the edits that students learn from, and adapted to each photo on combinations of
 the target's concepts that it was not told. Where nodes are is held against keypoints: one half of the photos says which
 part each concept is on, the other whether it is there again; the control are the next photo's keypoints. --keep leaves
-the explainer and pages of ten photos. Writes results/graph_photos.json and a table in docs/graphs.md.
+the explainer and pages of ten photos. Writes results/photo_graphs.json and a table in docs/graphs.md.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from sentence_measures import machine
 from sentence_models import birds, headed, pooled, species_of
 
 HERE = Path(__file__).parent
-RESULT, PAGE = HERE / "results" / "graph_photos.json", HERE.parent / "docs" / "graphs.md"
+RESULT, PAGE = HERE / "results" / "photo_graphs.json", HERE.parent / "docs" / "graphs.md"
 START, STOP = "<!-- photos -->", "<!-- end of photos -->"
 FURTHER = 12  # combinations of a photo's concepts beyond those that it was judged by
 COUNTS = 0.05
