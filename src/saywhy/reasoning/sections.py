@@ -28,8 +28,8 @@ def text(explanation: Explanation) -> str:
     nodes = [f"{called(n)} {points(n['contribution'])}" for n in ranked(one["nodes"])]
     edges = [f"{related(e, one)} {points(e['contribution'])}" for e in ranked(one["edges"])[:3]]
     absent = [named(n) for n in one["nodes"] if not n["present"]]
-    said = ["; ".join(nodes) or "nothing in it counts"]
-    said += [f"Relations: {'; '.join(edges)}"] if edges else []
+    said = [f"measured, {'; '.join(nodes)}" if nodes else "nothing in it counts"]
+    said += [f"Relations, by the student: {'; '.join(edges)}"] if edges else []
     said += [f"Absent: {', '.join(absent)}"] if absent else []
     return f"Graph of {name}, by {_trust(found)}: {'. '.join(said)}."
 
@@ -37,11 +37,14 @@ def text(explanation: Explanation) -> str:
 def _trust(found: Row) -> str:
     if found["error"] is None:
         return "too few of its concepts are here to try the student by, and its graph is not told"
-    edits = f"{found['judged_by']} {'edit' if found['judged_by'] == 1 else 'edits'}"
-    off = f"{100 * found['error']:.0f} points off in {edits} that it was not told of"
+    off = f"{_some(100 * found['error'], 'point')} off in {_some(found['judged_by'], 'edit')} that it was not told of"
     if found["faithful"]:
         return f"a student that decides as the classifier does here ({off})"
     return f"the student is not faithful here ({off}) and its graph is not told; the classifier itself was measured"
+
+
+def _some(count: float, what: str) -> str:
+    return f"{count:.0f} {what}{'' if f'{count:.0f}' == '1' else 's'}"
 
 
 def named(node: Row) -> str:
