@@ -13,10 +13,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 import oracles
-from saywhy import Classifier, Explainer, Preprocess
+from saywhy import Classifier, Explainer, Preprocess, load_classifier
 from saywhy.cli import app
 from saywhy.collection import Item, find_images
 from saywhy.concepts.finding import find_concepts
+from saywhy.concepts.looking import bank_point
 from saywhy.concepts.making import make_bank
 from saywhy.errors import InputError, UsageError
 from saywhy.intervene import hide
@@ -105,6 +106,33 @@ def test_nodes_hold_what_the_layers_hold_where_each_concept_is(clf, bank):
     assert nodes.here == [0, 1]
     assert nodes.places[0].tolist() == pytest.approx([6 / 32, 8 / 32, 96 / 1024])
     assert nodes.places[2:].abs().sum() == 0 and place(labels == 99).tolist() == [0, 0, 0]
+
+
+class Nothing:
+    """A bank of one concept that is nowhere, in the layers that banks of a classifier are made of."""
+
+    def __init__(self, clf):
+        self.layer, self.cells, self.seen = bank_point(clf).path, self, []
+        self.layers = [clf.point.path]
+
+    def __len__(self):
+        return 1
+
+    def shares(self, tap):
+        self.seen.append({name: tap.maps(name)[0].detach() for name in (self.layer, *self.layers)})
+        return torch.tensor([0.0, 1.0])[:, None, None].expand(2, 4, 4)
+
+
+def test_a_picture_is_looked_at_alike_when_a_student_is_taught_and_when_it_is_asked(tmp_path):
+    """Its activations run twice in some blocks: by their name alone the later ones would be meant."""
+    clf = load_classifier("efficientnet-lite0")
+    Image.fromarray(patchy(["red", "blue"], 0)).resize((224, 224)).save(tmp_path / "one.png")
+    bank = Nothing(clf)
+    mapped(clf, bank, Item(tmp_path / "one.png"))
+    seen = look(clf, clf.read(tmp_path / "one.png"))
+    assert set(bank.seen[0]) == {bank.layer, clf.point.path} and bank.layer != clf.point.path
+    for name, maps in bank.seen[0].items():
+        assert torch.equal(maps, seen.tap.maps(name)[0])
 
 
 def known(seed=0, k=4):

@@ -68,8 +68,7 @@ class ConceptsFound:
 def find_concepts(bank: ConceptBank, seen: Seen, which: Sequence[int] | None = None) -> ConceptsFound:
     """Where the concepts of a bank are in a picture, and what taking out each does: of those that count for a candidate
     class, or of `which`. A tail pass for each, and one more pass where a layer of the bank was not tapped."""
-    needed = list(dict.fromkeys([bank.layer, *bank.cells.layers]))
-    tap = seen.tap if set(needed) <= set(seen.tap.points) else seen.tap.clf.tap(seen.tap.images, needed)
+    tap = with_layers(bank, seen.tap)
     maps = tap.maps(bank.layer)[0].cpu()
     codes, _ = bank.encode(maps)
     labels = on_patches(bank.cells.shares(tap), seen.image.cpu())
@@ -83,6 +82,20 @@ def find_concepts(bank: ConceptBank, seen: Seen, which: Sequence[int] | None = N
         scores = tap.replay(again, bank.layer, torch.zeros(len(some), dtype=torch.long))
         after[some] = tap.clf.to_probabilities(scores).detach().to(after)
     return ConceptsFound(bank, labels, after, tap)
+
+
+def layers_of(bank: ConceptBank) -> list[str]:
+    """The layers that a bank looks at: that of the concepts, then what cells are told by."""
+    return list(dict.fromkeys([bank.layer, *bank.cells.layers]))
+
+
+def with_layers(bank: ConceptBank, tap: Tap) -> Tap:
+    """A tap itself where the layers of a bank were tapped, else another pass of its images.
+
+    A module that runs twice has one name and two outputs: where it was tapped, the tap knows which is meant.
+    """
+    needed = layers_of(bank)
+    return tap if set(needed) <= set(tap.points) else tap.clf.tap(tap.images, needed)
 
 
 def _wanted(bank: ConceptBank, seen: Seen, labels: Tensor) -> set[int]:

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.concepts.bank import ConceptBank
-from saywhy.concepts.finding import on_patches
+from saywhy.concepts.finding import on_patches, with_layers
 from saywhy.errors import InputError
 from saywhy.intervene import content_seed
 from saywhy.locking import seeded
-from saywhy.reasoning.nodes import Edited, Mapped, displaced, exchanged, hidden, layers_of, nodes_of, unchanged
+from saywhy.reasoning.nodes import Edited, Mapped, displaced, exchanged, hidden, nodes_of, unchanged
 from saywhy.reasoning.student import Student
+from saywhy.seen import tapped
 from saywhy.train.loop import Config, fit
 from saywhy.train.steps import Kept, Steps
 
@@ -120,7 +121,7 @@ def mapped(clf: Classifier, bank: ConceptBank, item: Item) -> Mapped:
         InputError: it cannot be read.
     """
     images, _ = clf.prepare([clf.read(item.path)])
-    tap = clf.tap(images, layers_of(bank))
+    tap = with_layers(bank, tapped(clf, images))
     labels = on_patches(bank.cells.shares(tap), tap.images[0].cpu())
     return Mapped(tap.images[0].cpu(), labels, nodes_of(bank, tap, labels))
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saywhy.concepts.bank import ConceptBank
+from saywhy.concepts.finding import layers_of
 from saywhy.intervene import hide
 from saywhy.tap import Tap
 
@@ -42,11 +43,6 @@ class Nodes:
         left = self.left.clone()
         left[list(which)] = 0
         return replace(self, left=left)
-
-
-def layers_of(bank: ConceptBank) -> list[str]:
-    """The layers whose activations nodes hold: that of the concepts, then what cells are told by."""
-    return list(dict.fromkeys([bank.layer, *bank.cells.layers]))
 
 
 def nodes_of(bank: ConceptBank, tap: Tap, labels: Tensor) -> Nodes:
