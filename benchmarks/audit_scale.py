@@ -34,6 +34,7 @@ from PIL import Image
 from measure import Record, in_child, in_turns, one_thread, ratio
 from saywhy import files
 from saywhy.audit import nearest, open_store, scan, summary
+from saywhy.audit.likeness import Near
 from saywhy.audit.listing import prepared
 from saywhy.audit.scan import DONE, STORE
 from saywhy.audit.sources import entries
@@ -42,7 +43,7 @@ from saywhy.aviary import render, sample
 from saywhy.classifier import Classifier
 from saywhy.zoo import load_classifier
 
-CONTRACT = "one thread; ratios are plain loop / scan of CPU seconds within a turn; seconds of queries are the clock's"
+CONTRACT = "one thread but for DuckDB; ratios are plain loop / scan of CPU seconds within a turn"
 PHOTOS, TURNS, KILLS, MILLION = 96, 5, 50, 1_000_000
 BIRDS = 200
 QUESTIONS = {
@@ -160,8 +161,8 @@ def kills(place: Path) -> dict[str, object]:
 
 
 def memory(place: Path) -> dict[str, object]:
-    names = {1000: None, 50_000: None}
-    return {"peak in MB": {n: in_child([__file__, "--peak", str(n), str(birds(place))])["peak"] for n in names}}
+    counts = (1000, 10_000)
+    return {"peak in MB": {n: in_child([__file__, "--peak", str(n), str(birds(place))])["peak"] for n in counts}}
 
 
 def peak(count: int, folder: Path) -> None:
@@ -226,25 +227,26 @@ def synthetic(place: Path, count: int) -> Path:
     return run
 
 
+def both_clocks(case: Callable[[], object]) -> dict[str, float]:
+    """Seconds of the clock, and of all processors together, which other work on the machine does not lengthen."""
+    clock, cpu = time.monotonic(), time.process_time()
+    case()
+    return {"clock": round(time.monotonic() - clock, 2), "processors": round(time.process_time() - cpu, 2)}
+
+
 def queries(place: Path) -> dict[str, object]:
     run = synthetic(place, MILLION)
-    start = time.monotonic()
+    found: list[Near] = []
     with open_store(run) as store:
-        opened, took = time.monotonic() - start, {}
-        for name, words in QUESTIONS.items():
-            start = time.monotonic()
-            store.execute(words).fetchall()
-            took[name] = round(time.monotonic() - start, 3)
-    start = time.monotonic()
-    summary(run)
-    took["the summary, with near-duplicates among answers"] = round(time.monotonic() - start, 3)
-    start = time.monotonic()
-    found = nearest(run, 123_456, 20)
-    took["exact search, vectors of 64"] = round(time.monotonic() - start, 3)
+        cases: dict[str, Callable[[], object]] = {"open": lambda: open_store(run).close()}
+        cases |= {name: lambda words=words: store.execute(words).fetchall() for name, words in QUESTIONS.items()}
+        cases["exact search, vectors of 64"] = lambda: found.extend(nearest(run, 123_456, 20))
+        cases["summary, near-duplicates among 24 classes"] = lambda: summary(run)
+        took = {name: both_clocks(case) for name, case in cases.items()}
     exact = len(found) == 20 and all(a.cosine >= b.cosine for a, b in pairwise(found))
     size = sum(f.stat().st_size for f in (run / STORE / "pictures").iterdir())
     return {
-        "rows": MILLION, "seconds to open": round(opened, 3), "seconds": took, "search in order": exact,
+        "rows": MILLION, "seconds": took, "search in order": exact,
         "bytes a row of pictures": round(size / MILLION),
     }  # fmt: skip
 
