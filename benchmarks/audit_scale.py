@@ -22,10 +22,11 @@ import resource
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,7 @@ from saywhy.classifier import Classifier
 from saywhy.zoo import load_classifier
 
 CONTRACT = "one thread but for DuckDB; ratios are plain loop / scan of CPU seconds within a turn"
+BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
 PHOTOS, TURNS, KILLS, MILLION = 96, 5, 50, 1_000_000
 BIRDS = 200
 QUESTIONS = {
@@ -281,11 +283,58 @@ def cluster(place: Path) -> dict[str, object]:
 PARTS = {f.__name__: f for f in (speed, workers, kills, memory, queries, cluster)}
 
 
+def measured(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The figures as a table of docs/store.md."""
+    found = {row["part"]: row for row in rows}
+    lines: list[tuple[str, str]] = []
+    if one := found.get("speed"):
+        for depth, r in one["of the plain loop"].items():
+            told = f"{r['median']:.2f} ({r['quartiles'][0]:.2f} to {r['quartiles'][1]:.2f})"
+            lines.append((f"`{depth}`: speed by that of a plain loop of the same reading and batches", told))
+        times = ", ".join(f"{name} {t:g}" for name, t in one["milliseconds"].items())
+        lines.append((f"CPU milliseconds a photo, {one['photos']} photos, EfficientNet-lite0", times))
+    if one := found.get("workers"):
+        equal = all(one["equal bytes"].values())
+        lines.append(
+            (f"files of 1, 2 and 4 workers, {one['files']} of each", "equal, byte for byte" if equal else "DIFFER")
+        )
+    if one := found.get("kills"):
+        wrong = one["scans that differ from one that was not killed"]
+        lines.append(
+            (
+                f"{one['kills']} times kill -9 at random, in {one['scans']} scans of {one['pictures']} birds",
+                f"{wrong} scans differ from one that was left alone, in any byte",
+            )
+        )
+    if one := found.get("cluster"):
+        equal = "equal, byte for byte" if one["equal bytes"] else "DIFFER"
+        lost = f"one of which is lost after {one['node removed after']} of {one['shards']} shards"
+        lines.append((f"Ray {one['ray']}, two nodes, {lost}: files", equal))
+    if one := found.get("memory"):
+        told = ", ".join(f"{int(n):,} birds {mb} MB" for n, mb in one["peak in MB"].items())
+        lines.append(("peak of the process, `saliency`", told))
+    if one := found.get("queries"):
+        for name, took in one["seconds"].items():
+            lines.append((f"a million rows: {name}", f"{took['clock']:g} s ({took['processors']:g} of processor)"))
+        lines.append(("a million rows: bytes a row of `pictures`", str(one["bytes a row of pictures"])))
+    return "\n".join(["| what | measured |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in lines)])
+
+
+def write_page(content: Mapping[str, Any]) -> None:
+    page = Path(__file__).parents[1] / "docs" / "store.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    where = f"{content['machine']['processor']}, {content['machine']['cores']} cores that had other work to do"
+    told = f"`python benchmarks/audit_scale.py`, on {where}."
+    after = rest.partition(END)[2]
+    page.write_text(f"{before}{BEGIN}\n\n{told}\n\n{measured(content['rows'])}\n\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="those that are measured; all without")
     parser.add_argument("-o", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--again", action="store_true", help="measure again what is there already")
+    parser.add_argument("--page", action="store_true", help="only write what was measured into docs/store.md")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     one_thread()
@@ -293,6 +342,9 @@ def main() -> None:
         peak(int(given.peak[0]), Path(given.peak[1]))
         return
     record = Record("audit_scale", CONTRACT, given.o, again=given.again)
+    if given.page:
+        write_page(record.content)
+        return
     for name in given.parts or PARTS:
         if record.has(part=name):
             continue

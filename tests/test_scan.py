@@ -268,6 +268,7 @@ def test_a_process_that_is_killed_leaves_nothing_half(photos, tmp_path):
     assert list((tmp_path / "cut" / "store").rglob("*.draft")), "it was killed in the middle of a file"
     scan(small(), [photos], tmp_path / "cut", depth="saliency", shard=8)
     assert everything(tmp_path / "whole") == everything(tmp_path / "cut")
+    assert not list((tmp_path / "cut").rglob("*.draft"))
 
 
 def test_what_is_done_is_not_done_again_and_what_was_damaged_is(photos, tmp_path):

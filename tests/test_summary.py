@@ -109,7 +109,11 @@ def test_pairs_do_not_depend_on_the_blocks_nor_on_the_answers_of_copies(run, mon
         monkeypatch.setattr(duplicates, "ALL", 10)  # the copies have the answers of their originals
         some = duplicates.near_duplicates(store)
         assert set(some) <= set(expected) and len(some) >= 1
-    assert "among those with one answer" in summary(run).notes[-1]
+        assert "among those with one answer" in summary(run).notes[-1]
+        monkeypatch.setattr(duplicates, "MOST", 20)
+        assert (
+            duplicates.near_duplicates(store) == [] and "no near-duplicates were looked for" in summary(run).notes[-1]
+        )
 
 
 def test_the_page_shows_what_the_record_says_and_loads_nothing(run):

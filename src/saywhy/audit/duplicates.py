@@ -17,6 +17,7 @@ from saywhy.audit.depths import LOOK
 
 ALIKE = 0.97  # correlation of two looks
 ALL = 50_000  # pictures up to which every two are compared; of more, those with one answer
+MOST = 1_000_000  # pictures; among more they are not looked for
 AXES = 24  # numbers of each look by which nearly all pairs are ruled out
 SOME = 5000  # looks from which the axes are taken
 FLAT = 2.0  # of 255: a look that differs less from its mean says nothing
@@ -38,9 +39,11 @@ class Pair:
 def near_duplicates(store: Any) -> list[Pair]:
     """Every two pictures of a store that are nearly the same, most alike first; flat ones are like nothing.
 
-    Of more than ALL pictures only those are compared to which the classifier gives one answer.
+    Of more than ALL pictures only those are compared to which the classifier gives one answer, of more than MOST none.
     """
     ((count,),) = store.execute("SELECT count(*) FROM pictures").fetchall()
+    if count > MOST:
+        return []
     answers = (
         [None] if count <= ALL else [a for (a,) in store.execute("SELECT DISTINCT answer FROM pictures").fetchall()]
     )

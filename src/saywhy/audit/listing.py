@@ -59,7 +59,8 @@ def prepared(clf: Classifier, sources: Sequence[str | Path], folder: Path, seed:
             f"{folder}: holds a scan, and this classifier is a plain callable without a name, so nothing tells whether "
             'it is the same model; name it, as in load_classifier(scores, name="birds-2"), or name a new folder'
         )
-    files.sweep(store)
+    for place in (store, *store.glob("*/")):
+        files.sweep(place)
     with files.drafted(store / LISTING) as draft:
         count, pairs = _write(entries(sources), draft)
         with draft.open("rb") as written:

@@ -281,7 +281,9 @@ def _notes(store: Any, classes: tuple[str, ...], missing: int, answered: int) ->
         else "no picture has a label: nothing is said of errors",
         f"{missing} pictures are not looked at yet: the same call goes on" if missing else None,
         f"{strange} pictures have a label that is no class of the model" if strange else None,
-        f"of more than {duplicates.ALL:,} pictures, near-duplicates were looked for among those with one answer"
+        f"of more than {duplicates.MOST:,} pictures no near-duplicates were looked for"
+        if answered > duplicates.MOST
+        else f"of more than {duplicates.ALL:,} pictures, near-duplicates were looked for among those with one answer"
         if answered > duplicates.ALL
         else None,
     ]
