@@ -990,3 +990,35 @@ def surprise_of_places(
             total -= sum(n * (logit - norm) for n, logit in zip(row[m], logits, strict=True))
             said += sum(row[m])
     return total / said
+
+
+# --------------------------------------------------------------------------------------------------
+# Substitution.
+
+
+def pasted(holed, bad, donor, good, mirror):
+    """A donor's piece put down on the middle of a hole, pixel by pixel: (3, H, W) each, masks (H, W)."""
+    H, W = bad.shape
+    (by, bx), (gy, gx) = (np.argwhere(m).mean(axis=0) for m in (bad, good))
+    scale = np.sqrt(bad.sum() / good.sum())
+    alpha, moved = np.zeros((H, W)), np.zeros((3, H, W))
+    for y in range(H):
+        for x in range(W):
+            sy, sx = (y - by) / scale + gy, (x - bx) * mirror / scale + gx
+            inside = -0.5 <= sy <= H - 0.5 and -0.5 <= sx <= W - 0.5
+            sy, sx = min(max(sy, 0), H - 1), min(max(sx, 0), W - 1)
+            for yy in {int(np.floor(sy)), min(int(np.floor(sy)) + 1, H - 1)}:
+                for xx in {int(np.floor(sx)), min(int(np.floor(sx)) + 1, W - 1)}:
+                    weight = max(0, 1 - abs(sy - yy)) * max(0, 1 - abs(sx - xx))
+                    moved[:, y, x] += weight * donor[:, yy, xx]
+                    alpha[y, x] += weight * good[yy, xx] * inside
+    sigma = min(H, W) / 100
+    radius = max(1, int(np.ceil(3 * sigma)))
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+    wide = np.pad(np.clip(alpha, 0, 1), radius, mode="reflect")
+    soft = np.zeros((H, W))
+    for i, a in enumerate(kernel):
+        for j, b in enumerate(kernel):
+            soft += a * b * wide[i : i + H, j : j + W]
+    return np.clip(soft * moved + (1 - soft) * holed, 0, 1)

@@ -245,6 +245,7 @@ def explain(
     surroundings: str | Path | Sequence[str | Path] | None = None,
     phrases: Sequence[str] = (),
     relations: bool = False,
+    substitute: bool = False,
     fast: bool = False,
     seed: int = 0,
     progress: Tell | None = None,
@@ -263,6 +264,8 @@ def explain(
     pictures before which the object is shown, four of a folder, instead of plain ones (for many photos once:
     `Explainer.given`). `phrases` are looked for by the explainer's branch, instead of those that it knows. With
     `relations` pieces of what counts are moved, to find out whether how they lie to each other counts.
+    With `substitute` the piece that keeps `versus` from being said is exchanged for a good one of that class, by an
+    explainer that has such pieces (the part substitution), and the kind of error is told.
     `progress` is told each step in words. Same seed, same explanation; the seed changes only what is drawn: one of
     five fills, which four pictures, and saliency methods that draw masks.
 
@@ -281,7 +284,7 @@ def explain(
     _check_owner(fitted, clf)
     seed = whole("seed", seed)
     fitted = fitted if surroundings is None else fitted.given(seed, surroundings=surroundings)
-    asked = Request(regions, unit, seed, fast, progress or _silent, tuple(phrases), relations)
+    asked = Request(regions, unit, seed, fast, progress or _silent, tuple(phrases), relations, substitute)
     start = time.perf_counter()
     with counting() as meter, remembering():
         picture, options = clf.read(source), fitted.options

@@ -76,7 +76,7 @@ class Made:
 class Request:
     """What was asked of an explanation beyond its two classes: at most how many regions, the unit of contributions, the
     seed, whether it should be `fast` (fewer passes, less said), phrases that are looked for, and whether
-    `relations` are to be found."""
+    `relations` are to be found and pieces `substitute`d."""
 
     regions: int | None = None
     unit: Unit = "probability"
@@ -85,6 +85,7 @@ class Request:
     tell: Callable[[str], None] = _silent
     phrases: tuple[str, ...] = ()
     relations: bool = False
+    substitute: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +219,12 @@ PARTS: dict[str, Part] = {
         "what filters mean in people's words, and the decision told in them",
         ("nnls", "lift", "published", "soft-wpmi"),
         "captions of the pictures",
+    ),
+    "substitution": _row(
+        "substitution",
+        "what the classifier says with a good piece of another class in the place of the worst one",
+        ("clearest",),
+        "a bank of concepts",
     ),
     "baseline": _row("baseline", "what the classifier says of a blank picture"),
     "names": _row(

@@ -20,6 +20,7 @@ from saywhy.cli.concepts import concepts
 from saywhy.cli.evaluate import evaluate
 from saywhy.cli.explain import explain
 from saywhy.cli.fit import fit
+from saywhy.cli.graph import graph
 from saywhy.cli.methods import methods
 from saywhy.cli.output import notes
 from saywhy.errors import SaywhyError, UsageError
@@ -29,6 +30,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "eval": evaluate,
     "fit": fit,
     "concepts": concepts,
+    "graph": graph,
     "audit": audit,
     "aviary": aviary,
     "methods": methods,

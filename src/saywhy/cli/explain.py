@@ -56,6 +56,9 @@ def explain(
     relations: Annotated[
         bool, typer.Option("--relations", help="Move pieces of what counts: does how they lie to each other count?")
     ] = False,
+    substitute: Annotated[
+        bool, typer.Option("--substitute", help="Put a good piece of --versus where the worst one is: is it said then?")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out photos whose files are all in -o DIR already.")
@@ -103,6 +106,7 @@ def explain(
             "seed": seed,
             "phrases": said,
             "relations": relations,
+            "substitute": substitute,
         }
         _answer_all(clf, waiting, writer, versus, how, as_said(ctx, WRITTEN), reproducible=reproducible, quiet=quiet)
     writer.close(quiet)

@@ -48,12 +48,12 @@ class Nodes:
 def nodes_of(bank: ConceptBank, tap: Tap, labels: Tensor) -> Nodes:
     """The nodes of the one image of a tap, by the concept (H, W) of each pixel, -1 for none."""
     masks = torch.stack([labels == j for j in [*range(len(bank)), -1]]).float()
-    features = torch.cat([_mean_in(masks, tap.maps(name)[0].cpu()) for name in layers_of(bank)], dim=1)
+    features = torch.cat([mean_in(masks, tap.maps(name)[0].cpu()) for name in layers_of(bank)], dim=1)
     places = torch.stack([place(mask) for mask in masks[:-1].bool()])
     return Nodes(features, places, (places[:, 2] > 0).float())
 
 
-def _mean_in(masks: Tensor, maps: Tensor) -> Tensor:
+def mean_in(masks: Tensor, maps: Tensor) -> Tensor:
     """The mean of maps (D, h, w) within each mask (m, H, W): (m, D)."""
     weights = F.adaptive_avg_pool2d(masks[None], (int(maps.shape[1]), int(maps.shape[2])))[0].flatten(1)
     return weights @ maps.flatten(1).T / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
