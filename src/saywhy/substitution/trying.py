@@ -67,10 +67,6 @@ class Attempt:
         """Whether the classifier says the wanted class in more than half of the ways."""
         return bool((self.answers.argmax(dim=1) == wanted).double().mean() > 0.5)
 
-    def flip_rate(self, wanted: int) -> float:
-        """In which share of the ways the classifier says the wanted class."""
-        return float((self.answers.argmax(dim=1) == wanted).double().mean())
-
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
