@@ -12,10 +12,11 @@ from torch import Tensor
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.concepts.bank import ConceptBank
-from saywhy.concepts.finding import on_patches
+from saywhy.concepts.finding import layers_of, on_patches, with_layers
 from saywhy.errors import InputError
 from saywhy.intervene import Masked, masked_probabilities
-from saywhy.reasoning.nodes import layers_of, mean_in
+from saywhy.reasoning.nodes import mean_in
+from saywhy.seen import tapped
 from saywhy.substitution.matching import Instance, instances_of
 from saywhy.substitution.pasting import PUT_IN
 from saywhy.substitution.stock import Donor
@@ -56,13 +57,14 @@ def gathered(
             tell(f"hiding pieces of clear pictures: {len(donors) + 1} of {sum(map(len, clearest.values()))}")
             instances = instances_of(labels)
             donors.append(Donor(item.path.name, c, picture, labels, tuple(instances), _told(clf, picture, instances)))
-            features.append(features_of(bank, clf.tap(clf.at_home(picture[None]), layers_of(bank)), instances))
+            tap = with_layers(bank, tapped(clf, clf.at_home(picture[None])))
+            features.append(features_of(bank, tap, instances))
     return donors, features, tuple(failures)
 
 
 def _looked_at(clf: Classifier, bank: ConceptBank, item: Item) -> tuple[int, Found]:
     images, _ = clf.prepare([clf.read(item.path)])
-    tap = clf.tap(images, layers_of(bank))
+    tap = with_layers(bank, tapped(clf, images))
     picture, probabilities = tap.images[0].cpu(), clf.fine_probabilities(tap.logits)[0]
     c = int(probabilities.argmax())
     kept = (picture * 255).round() / 255  # as it is kept
