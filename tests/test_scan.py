@@ -347,7 +347,7 @@ class FakeRay(types.ModuleType):
 def test_a_cluster_maps_the_same_function(photos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", fake := FakeRay())
     load = partial(load_classifier, "aviary:cnn", batch_size=4)
-    few = sorted(photos.glob("[ab]/*"))
+    few = sorted(photos.glob("[abc]/*"))
     scan(load, few, tmp_path / "cluster", shard=4, ray="auto")
     scan(load, few, tmp_path / "here", shard=4)
     assert bytes_of(tmp_path / "cluster") == bytes_of(tmp_path / "here")
@@ -439,6 +439,11 @@ def test_pictures_are_the_same_wherever_they_lie(photos, tmp_path, kind):
     assert path in error, "an error names the picture also where its bytes came from elsewhere"
     splits = {r[list(TABLES["pictures"].columns).index("split")] for r in rows(tmp_path / "run", "pictures")}
     assert splits == ({"train"} if kind.startswith("tar") else {None})
+
+
+def test_a_picture_that_is_meant_twice_is_a_row_once(photos, tmp_path):
+    scan(small(), [photos / "a", photos / "a" / "*", *sorted((photos / "a").glob("*"))], tmp_path)
+    assert [r[1] for r in rows(tmp_path, "pictures")] == [str(p) for p in sorted((photos / "a").glob("*"))]
 
 
 @pytest.mark.parametrize(
