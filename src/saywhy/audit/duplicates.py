@@ -67,7 +67,8 @@ def _pairs(numbers: Sequence[int], looks: Sequence[bytes]) -> Iterator[Pair]:
         best: dict[tuple[int, int], tuple[float, bool]] = {}
         for kind, others in sides:
             near = own[start : start + BLOCK] @ _ready(others[start:] @ axes, second=True).T >= ALIKE - 1 - 1e-4
-            i, j = np.nonzero(np.triu(near, 1))
+            near[:, : len(near)] = np.triu(near[:, : len(near)], 1)
+            i, j = np.nonzero(near)
             alike = np.einsum("nd,nd->n", units[start + i], others[start + j])
             for a, b, c in zip((start + i).tolist(), (start + j).tolist(), alike.tolist(), strict=True):
                 if c >= ALIKE and c > best.get((a, b), (0.0, False))[0]:
