@@ -6,7 +6,7 @@ EfficientNet-lite0 with a head that was fitted to the ten species of cub10. Bank
 photos and measured on test photos: on the edits that students learn from, and adapted to each photo on combinations of
 the target's concepts that it was not told. Where nodes are is held against keypoints: one half of the photos says which
 part each concept is on, the other whether it is there again; the control are the next photo's keypoints. --keep leaves
-the explainer and pages of ten photos. Writes results/photo_graphs.json and a table in docs/graphs.md.
+pages of ten photos. Writes results/photo_graphs.json and a table in docs/graphs.md.
 """
 
 from __future__ import annotations
@@ -174,10 +174,13 @@ def merged_kept(item: Item) -> Item:
 def page_of(r: Row) -> str:
     g, k = r["graphs"], r["keypoints"]
     rows = [
-        (name, *(f"{100 * w[kind]['agreement']:.1f}" if kind in w and (kind, name) != ("image", "") else ""
-                 for kind in KINDS), *(f"{w[kind]['r2']:.2f}" for kind in ("displaced", "exchanged", "several")))
+        (
+            name,
+            *(f"{100 * w[kind]['agreement']:.1f}" if name == "student" or kind != "image" else "" for kind in KINDS),
+            *(f"{w[kind]['r2']:.2f}" for kind in ("displaced", "exchanged", "several")),
+        )
         for name, w in r["ways"].items()
-    ]  # fmt: skip
+    ]
     of = "{} of {}".format
     about = (
         f"Ten species on the features of EfficientNet-lite0 ({100 * r['right']:.0f} % of test photos right). Bank "
@@ -186,6 +189,12 @@ def page_of(r: Row) -> str:
         "cent, and R2 of the probability:"
     )
     errors = {way: f"{value:.3f}" for way, value in g["errors"].items()}
+    on_points = (
+        f"Of {k['concepts']} concepts that are nodes often enough {k['on_one']} cover half of a disc about one "
+        f"keypoint again (control {k['control_on_one']}), {k['twice_the_control']} twice as much as in the control."
+        if k["concepts"]
+        else "No concept is a node often enough in so few photos to be held against keypoints."
+    )
     below = (
         f"A class has {g['nodes']} of its concepts in a photo. The adapted student is called faithful on "
         f"{of(*g['faithful'])} photos ({g['too_few_concepts']} have too few concepts to try it); of up to {FURTHER} "
@@ -194,8 +203,7 @@ def page_of(r: Row) -> str:
         f"there: adapted {errors['adapted']}, unadapted {errors['unadapted']}, what was measured added up "
         f"{errors['measured alone']}. Of nodes that count 5 points or more {of(*g['on_the_bird'])} lie on the bird's "
         f"box by half, of the others {of(*g['others_on_the_bird'])} (the box is {100 * g['bird']:.0f} % of the view). "
-        f"Of {k['concepts']} concepts that are nodes often enough {k['on_one']} cover half of a disc about one "
-        f"keypoint again (control {k['control_on_one']}), {k['twice_the_control']} twice as much as in the control."
+        f"{on_points}"
     )
     head = ("way", *KINDS.values(), "R2, displaced", "exchanged", "some hidden")
     return f"{about}\n\n{table(head, rows)}\n\n{below}"
