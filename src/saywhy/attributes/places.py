@@ -35,7 +35,7 @@ CELLS = 20000  # cells or pixels that are clustered, at most
 
 @dataclass(frozen=True)
 class Recipe:
-    """How places are learned; chosen by captions of pictures that were left out of learning, never by places."""
+    """How places are learned; chosen on folds of 300 photos of birds, by captions and keypoints of those left out."""
 
     dims: int = 32
     colours: int = 20
@@ -90,7 +90,7 @@ def palette(images: Tensor, colours: int = RECIPE.colours, seed: int = 0) -> Rea
     """The colours (P, 3) that images (N, 3, H, W) in [0, 1] are of, in CIELAB."""
     from sklearn.cluster import KMeans
 
-    pixels = _some(_lab(images).reshape(-1, 3), seed)
+    pixels = _lab(_some(images.permute(0, 2, 3, 1).reshape(-1, 3).numpy(), seed))
     found = KMeans(min(colours, len(np.unique(pixels, axis=0))), n_init=3, random_state=seed).fit(pixels)
     return np.asarray(found.cluster_centers_, dtype=float)
 
@@ -98,17 +98,18 @@ def palette(images: Tensor, colours: int = RECIPE.colours, seed: int = 0) -> Rea
 def coloured(images: Tensor, colours: Reals, grid: tuple[int, int]) -> Tensor:
     """How much of each cell of images (N, 3, H, W) is of each colour (P, 3): (N, S, P), each cell adding up to 1."""
     h, w = grid
-    lab = _lab(F.interpolate(images, (h * FINE, w * FINE), mode="area"))
+    small = F.interpolate(images, (h * FINE, w * FINE), mode="area")
+    lab = _lab(small.permute(0, 2, 3, 1).numpy())
     far = ((lab[..., None, :] - colours) ** 2).sum(-1)
     near = np.exp(-(far - far.min(-1, keepdims=True)) / (2 * SHADE**2))
     share = torch.from_numpy(near / near.sum(-1, keepdims=True)).float()
     return share.reshape(len(images), h, FINE, w, FINE, len(colours)).mean((2, 4)).flatten(1, 2)
 
 
-def _lab(images: Tensor) -> Reals:
+def _lab(pixels: NDArray[np.floating]) -> Reals:
     from skimage.color import rgb2lab
 
-    return np.asarray(rgb2lab(images.permute(0, 2, 3, 1).numpy()))
+    return np.asarray(rgb2lab(pixels))
 
 
 def _some(rows: NDArray[np.floating], seed: int) -> NDArray[np.floating]:
