@@ -1,9 +1,10 @@
 """What a scan of a whole set costs, and whether it loses anything: `saywhy audit --depth`.
 
-    SAYWHY_DATA=DIR python benchmarks/audit_scale.py [speed|workers|kills|memory|queries|cluster]...
+    SAYWHY_DATA=DIR python benchmarks/audit_scale.py [speed|storage|workers|kills|memory|queries|cluster]...
 
 speed    CPU seconds a photo of each cheap depth beside a plain loop that reads, prepares and asks in the same batches
          (EfficientNet-lite0, photos of DIR/imagenet300, one thread)
+storage  bytes a photo of each table, of the same photos
 workers  the files of 1, 2 and 4 processes, byte for byte
 kills    scans that are killed (kill -9) at random moments until they are whole, against one that was not
 memory   the peak of a process that scans few and many pictures of birds (the same 200 under many names)
@@ -93,6 +94,14 @@ def speed(place: Path) -> dict[str, object]:
         "of the plain loop": {d: ratio(taken["plain"], taken[d]) for d in ("prediction", "saliency")},
         "same answers": {d: answers[d] == answers["plain"] for d in ("prediction", "saliency")},
     }
+
+
+def storage(place: Path) -> dict[str, object]:
+    clf = load_classifier("efficientnet-lite0")
+    photos = sorted((Path(os.environ["SAYWHY_DATA"]) / "imagenet300").glob("*.jpg"))[:PHOTOS]
+    store = scan(clf, photos, place / "run", depth="saliency") / STORE
+    found = {t: sum(f.stat().st_size for f in (store / t).iterdir()) for t in ("pictures", "embeddings", "maps")}
+    return {"photos": len(photos), "bytes a photo": {t: round(n / len(photos)) for t, n in found.items()}}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -286,7 +295,7 @@ def cluster(place: Path) -> dict[str, object]:
     return {"ray": ray.__version__, "shards": len(told), "node removed after": 5, "equal bytes": same, "seconds": took}
 
 
-PARTS = {f.__name__: f for f in (speed, workers, kills, memory, queries, cluster)}
+PARTS = {f.__name__: f for f in (speed, storage, workers, kills, memory, queries, cluster)}
 
 
 def measured(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -299,6 +308,9 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> str:
             lines.append((f"`{depth}`: speed by that of a plain loop of the same reading and batches", told))
         times = ", ".join(f"{name} {t:g}" for name, t in one["milliseconds"].items())
         lines.append((f"CPU milliseconds a photo, {one['photos']} photos, EfficientNet-lite0", times))
+    if one := found.get("storage"):
+        told = ", ".join(f"`{t}` {n:,}" for t, n in one["bytes a photo"].items())
+        lines.append((f"bytes a photo in the store, {one['photos']} photos", told))
     if one := found.get("workers"):
         equal = all(one["equal bytes"].values())
         lines.append(
