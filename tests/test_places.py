@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 import oracles
 from saywhy.attributes.phrases import Attribute
 from saywhy.attributes.places import (
+    RECIPE,
     Places,
     Spoken,
     coloured,
@@ -65,6 +67,31 @@ def test_a_thing_is_found_where_its_colours_are_said() -> None:
     assert found(other, new, INSIDE, new_where) < 0.5
     told = places.surprise(new, new_colours, INSIDE, new_counts)
     assert told < 0.5 * math.log(COLOURS) < other.surprise(new, new_colours, INSIDE, new_counts)
+
+
+def test_a_thing_begins_at_the_cells_that_look_alike_and_have_its_colours() -> None:
+    cells, colours, counts, where = planted()
+    begun = learn_places(cells, colours, INSIDE, counts, GRID, replace(RECIPE, steps=0))
+    assert found(begun, cells, INSIDE, where) > 0.6
+
+
+def test_places_are_compact() -> None:
+    """Of two kinds of cells that have the thing's colour and can be told apart, a place takes rather one than both."""
+    cells, colours, counts, where = planted()
+    far = (where + S // 2) % S
+    for i in range(N):
+        for m in range(NOUNS):
+            cells[i, far[i, m]], colours[i, far[i, m]] = cells[i, where[i, m]], colours[i, where[i, m]]
+            cells[i, far[i, m], NOUNS + m] += 3
+
+    def spread(compact: float) -> float:
+        shares = learn_places(cells, colours, INSIDE, counts, GRID, replace(RECIPE, compact=compact)).shares(
+            cells, INSIDE
+        )
+        rows = torch.arange(S) // GRID[1] / GRID[0]
+        return float((shares @ rows**2 - (shares @ rows) ** 2).mean())
+
+    assert spread(RECIPE.compact) < 0.8 * spread(0.0)
 
 
 def test_same_seed_same_places() -> None:
