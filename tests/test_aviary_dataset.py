@@ -122,12 +122,12 @@ def test_an_interrupted_run_leaves_whole_files_only_and_goes_on(written, tmp_pat
 def test_a_full_disk_leaves_nothing_half_written(written, tmp_path, monkeypatch, after):
     real, count = writing._fill, [0]
 
-    def full(draft, data, sync):
+    def full(draft, data):
         count[0] += 1
         if count[0] > after:
-            real(draft, data[: len(data) // 2], sync)
+            real(draft, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(draft, data, sync)
+        real(draft, data)
 
     monkeypatch.setattr(writing, "_fill", full)
     with pytest.raises(InputError, match=r"No space left on device.*go on"):

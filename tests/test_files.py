@@ -26,7 +26,7 @@ def test_text_and_bytes_are_written_and_folders_are_made(tmp_path):
 def test_what_fails_leaves_the_file_of_before_and_no_draft(tmp_path, monkeypatch, step):
     target = files.write(tmp_path / "x", b"one")
 
-    def half(draft, data, sync):
+    def half(draft, data):
         draft.write_bytes(data[:1])
         full()
 

@@ -225,13 +225,13 @@ def test_a_scan_that_was_cut_off_goes_on_and_loses_and_doubles_nothing(photos, t
     scan(small(), [photos], tmp_path / "whole", depth="saliency", shard=8)
     fill, count = files._fill, 0
 
-    def failing(draft, data, sync):
+    def failing(draft, data):
         nonlocal count
         count += 1
         if count == at:
             draft.write_bytes(data[: len(data) // 2])
             raise KeyboardInterrupt("stop") if broken == "stopped" else OSError(errno.ENOSPC, "No space left on device")
-        fill(draft, data, sync)
+        fill(draft, data)
 
     monkeypatch.setattr(files, "_fill", failing)
     with pytest.raises(BROKEN[broken][0], match=BROKEN[broken][1]):
@@ -248,13 +248,13 @@ from saywhy import files
 from small_set import small
 from saywhy.audit import scan
 fill, left = files._fill, int(sys.argv[3])
-def dying(draft, data, sync):
+def dying(draft, data):
     global left
     left -= 1
     if left == 0:
         draft.write_bytes(data[:9])
         os.kill(os.getpid(), signal.SIGKILL)
-    fill(draft, data, sync)
+    fill(draft, data)
 files._fill = dying
 scan(small(), [sys.argv[1]], sys.argv[2], depth="saliency", shard=8)
 """

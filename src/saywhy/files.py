@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from saywhy.errors import InputError
 
@@ -24,7 +25,7 @@ def write(path: str | Path, data: bytes | str, *, sync: bool = True) -> Path:
         InputError: it cannot be written; nothing is left behind.
     """
     with drafted(path, sync=sync) as draft:
-        _fill(draft, data.encode() if isinstance(data, str) else data, sync)
+        _fill(draft, data.encode() if isinstance(data, str) else data)
     return Path(path)
 
 
@@ -41,6 +42,8 @@ def drafted(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield draft
+            if sync:
+                _sync(draft)
             draft.replace(path)
         except BaseException:
             draft.unlink(missing_ok=True)
@@ -57,12 +60,25 @@ def sweep(folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _fill(draft: Path, data: bytes, sync: bool) -> None:
+@contextmanager
+def lines(path: str | Path) -> Iterator[TextIO]:
+    """A text file in UTF-8 that the block writes piece by piece; there whole or not at all.
+
+    Raises:
+        InputError: it cannot be written; nothing is left behind.
+    """
+    with drafted(path) as draft, draft.open("x", encoding="utf-8", newline="") as out:
+        yield out
+
+
+def _fill(draft: Path, data: bytes) -> None:
     with draft.open("xb") as out:
         out.write(data)
-        if sync:
-            out.flush()
-            os.fsync(out.fileno())
+
+
+def _sync(draft: Path) -> None:
+    with draft.open("rb+") as written:
+        os.fsync(written.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -55,7 +55,7 @@ def _csv(store: Any, folder: Path) -> None:
     for name, table in TABLES.items():
         columns = [c for c, row in table.columns.items() if row.type != "binary"]
         kept = ", ".join(f'"{c}"' for c in columns)
-        with files.drafted(folder / f"{name}.csv") as draft, draft.open("w", encoding="utf-8", newline="") as out:
+        with files.lines(folder / f"{name}.csv") as out:
             write = csv.writer(out, lineterminator="\n")
             write.writerow(columns)
             for row in _rows(store, f"SELECT {kept} FROM {name} ORDER BY n"):
@@ -70,7 +70,7 @@ def _cell(value: Any) -> Any:
 
 def _coco(store: Any, file: Path) -> None:
     """Images, classes as categories, and annotations: the answer to each whole picture, and its regions."""
-    with files.drafted(file) as draft, draft.open("w", encoding="utf-8") as out:
+    with files.lines(file) as out:
         kinds = [{"id": i, "name": name} for i, name in _rows(store, "SELECT index, name FROM classes ORDER BY index")]
         out.write(f'{{"categories": {json.dumps(kinds)},\n"images": ')
         _list(out, _coco_images(store))
