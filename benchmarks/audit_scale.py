@@ -36,8 +36,8 @@ from PIL import Image
 from measure import Record, in_child, in_turns, one_thread, ratio
 from saywhy import files
 from saywhy.audit import duplicates, nearest, open_store, scan, summary
-from saywhy.audit.likeness import Near
-from saywhy.audit.listing import prepared
+from saywhy.audit.inventory import prepared
+from saywhy.audit.neighbours import Near
 from saywhy.audit.scan import DONE, STORE
 from saywhy.audit.tables import arrow, parquet, schema
 from saywhy.aviary import render, sample

@@ -14,7 +14,7 @@ from saywhy.attributes.phrases import Attribute
 from saywhy.attributes.places import (
     RECIPE,
     Places,
-    Spoken,
+    Tellings,
     coloured,
     learn_places,
     of_colour,
@@ -152,7 +152,7 @@ def test_colours_of_nouns_are_counted() -> None:
         {Attribute("wing", "red"): 1, Attribute("bill", "orange"): 4},
         {Attribute("wing", "orange"): 1, Attribute("eye", "red"): 1},
     ]
-    table: Spoken = spoken(said, {"bill": "beak"}, fewest=2)
+    table: Tellings = spoken(said, {"bill": "beak"}, fewest=2)
     assert table.nouns == ("beak", "wing") and table.adjectives == ("orange", "red")
     assert table.counts.tolist() == [[[2, 1], [0, 0]], [[4, 0], [0, 1]], [[0, 0], [1, 0]]]
 

@@ -27,7 +27,7 @@ from saywhy.audit.depths import _lies
 from saywhy.audit.tables import parquet, schema
 from saywhy.audit.worth import worth
 from saywhy.cli import app
-from saywhy.cli.scan import budget_of
+from saywhy.cli.scanning import budget_of
 from saywhy.errors import ExtraMissing, InputError, UsageError
 from saywhy.explainer import explain
 from saywhy.saliency import saliency

@@ -123,7 +123,7 @@ def _some(rows: NDArray[np.floating], seed: int) -> NDArray[np.floating]:
 
 
 @dataclass(frozen=True, eq=False)
-class Spoken:
+class Tellings:
     """How often the captions of each picture give each noun each adjective: counts (N, M, A)."""
 
     nouns: tuple[str, ...]
@@ -133,7 +133,7 @@ class Spoken:
 
 def spoken(
     said: Sequence[Mapping[Attribute, int]], same: Mapping[str, str] | None = None, fewest: int = FEWEST
-) -> Spoken:
+) -> Tellings:
     """The colours that captions give to nouns in at least `fewest` pictures; `same` maps a noun to another for it.
 
     Raises:
@@ -152,7 +152,7 @@ def spoken(
             f"said of {fewest} pictures or more; at least 2 of each are needed: give more pictures with captions"
         )
     table = torch.tensor([[[float(row[n, a]) for a in adjectives] for n in nouns] for row in rows])
-    return Spoken(nouns, adjectives, table)
+    return Tellings(nouns, adjectives, table)
 
 
 def _often(sets: Sequence[set[str]], fewest: int) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from saywhy.audit.depths import DEPTHS
 from saywhy.audit.exports import EXPORTS, export
 from saywhy.audit.families import FAMILIES, Family
 from saywhy.audit.folder import audit, write_summary
-from saywhy.audit.likeness import nearest, vector_of
+from saywhy.audit.neighbours import nearest, vector_of
 from saywhy.audit.pipeline import default_method, study
 from saywhy.audit.report import Report, json_schema
 from saywhy.audit.scan import Budget, scan

@@ -39,7 +39,7 @@ RIM = 8  # the outer eighth
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Brief:
     """Of whom and with what: the classifier, each class's index by the data's own name and number, the saliency method
     with its options, fitted parts if there are any, and the seed."""
 
@@ -52,7 +52,7 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class Lot:
     """Pictures that could be read, with their numbers in the list."""
 
     clf: Classifier
@@ -66,10 +66,10 @@ class Batch:
         return self.clf.tap(self.clf.prepare(self.pictures)[0])
 
     @property
-    def singles(self) -> list[Batch]:
+    def singles(self) -> list[Lot]:
         """Each picture by itself."""
         rows = zip(self.numbers, self.entries, self.pictures, strict=True)
-        return [Batch(self.clf, [n], [entry], [picture]) for n, entry, picture in rows]
+        return [Lot(self.clf, [n], [entry], [picture]) for n, entry, picture in rows]
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class Depth:
     tables: tuple[str, ...]
     shard: int
     cheap: bool
-    look: Callable[[Asked, Batch], Rows]
+    look: Callable[[Brief, Lot], Rows]
 
 
 # --------------------------------------------------------------------------------------------------
 # The answer.
 
 
-def prediction(asked: Asked, batch: Batch) -> Rows:
+def prediction(asked: Brief, batch: Lot) -> Rows:
     """Answers, label, certainty, how each picture looks in small, and where the layer puts it."""
     clf, images = asked.clf, batch.tap.images
     p = clf.to_probabilities(batch.tap.logits).cpu()
@@ -111,7 +111,7 @@ def _said(entry: Entry, picture: Picture) -> Row:
     }  # fmt: skip
 
 
-def _labelled(asked: Asked, entry: Entry, p: Tensor) -> Row:
+def _labelled(asked: Brief, entry: Entry, p: Tensor) -> Row:
     """How the answers (C,) stand to the label; nothing where there is none."""
     label = asked.labels.get((entry.class_name, entry.class_index))
     if label is None:
@@ -136,7 +136,7 @@ def _certain(p: Tensor) -> Row:
     }  # fmt: skip
 
 
-def _embedded(batch: Batch) -> list[Row]:
+def _embedded(batch: Lot) -> list[Row]:
     if not batch.tap.points:
         return []
     return [{"n": n, "vector": v} for n, v in zip(batch.numbers, vectors_of(batch.tap), strict=True)]
@@ -152,7 +152,7 @@ def vectors_of(tap: Tap) -> NDArray[np.float16]:
 # Where it comes from.
 
 
-def summarised(asked: Asked, batch: Batch) -> Rows:
+def summarised(asked: Brief, batch: Lot) -> Rows:
     """The map of each answer, and where its positive part lies, in numbers."""
     answers = batch.tap.logits.argmax(dim=1)
     raw = _maps(asked, batch.tap, answers)
@@ -168,7 +168,7 @@ def summarised(asked: Asked, batch: Batch) -> Rows:
     }  # fmt: skip
 
 
-def _maps(asked: Asked, tap: Tap, answers: Tensor) -> Tensor:
+def _maps(asked: Brief, tap: Tap, answers: Tensor) -> Tensor:
     """Raw maps (N, h, w), from the pass that there was where the method needs no other."""
     row = METHODS[asked.method]
     seeded = {"seed": asked.seed} if "seed" in row.options else {}
@@ -204,10 +204,10 @@ def _lies(raw: Tensor) -> Row:
 # What it is made of, and in words.
 
 
-def explained(depth: str, fast: bool) -> Callable[[Asked, Batch], Rows]:
+def explained(depth: str, fast: bool) -> Callable[[Brief, Lot], Rows]:
     """The depth that explains each picture, with all that there is time for, or `fast`."""
 
-    def look(asked: Asked, batch: Batch) -> Rows:
+    def look(asked: Brief, batch: Lot) -> Rows:
         rows: Rows = {name: [] for name in ("explanations", "concepts", "edges", "statements")}
         for n, picture in zip(batch.numbers, batch.pictures, strict=True):
             found = explain(asked.clf, picture, explainer=asked.explainer, fast=fast, seed=asked.seed)

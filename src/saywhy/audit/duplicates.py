@@ -27,7 +27,7 @@ Units = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Pair:
+class Twins:
     """Two pictures by their numbers, the smaller first, and the correlation of their looks."""
 
     first: int
@@ -36,7 +36,7 @@ class Pair:
     mirrored: bool
 
 
-def near_duplicates(store: Any) -> list[Pair]:
+def near_duplicates(store: Any) -> list[Twins]:
     """Every two pictures of a store that are nearly the same, most alike first; flat ones are like nothing.
 
     Of more than ALL pictures only those are compared to which the classifier gives one answer, of more than MOST none.
@@ -55,7 +55,7 @@ def near_duplicates(store: Any) -> list[Pair]:
     return sorted(found, key=lambda p: (-p.alike, p.first, p.second))
 
 
-def _pairs(numbers: Sequence[int], looks: Sequence[bytes]) -> Iterator[Pair]:
+def _pairs(numbers: Sequence[int], looks: Sequence[bytes]) -> Iterator[Twins]:
     """Every pair: ruled out on a few axes, which bring looks nearer and never apart, and then compared as a whole."""
     values = np.frombuffer(b"".join(looks), dtype=np.uint8).reshape(len(looks), 3, LOOK, LOOK).astype(np.float32)
     every = _units(values)
@@ -74,7 +74,7 @@ def _pairs(numbers: Sequence[int], looks: Sequence[bytes]) -> Iterator[Pair]:
                 if c >= ALIKE and c > best.get((a, b), (0.0, False))[0]:
                     best[a, b] = (c, kind == "mirrored")
         for (a, b), (c, mirrored) in best.items():
-            yield Pair(numbers[kept[a]], numbers[kept[b]], round(min(c, 1.0), 4), mirrored)
+            yield Twins(numbers[kept[a]], numbers[kept[b]], round(min(c, 1.0), 4), mirrored)
 
 
 def _axes(units: Units) -> Units:

@@ -15,8 +15,8 @@ from saywhy import files
 from saywhy.audit.experiments import ACTS
 from saywhy.audit.exports import safe_text
 from saywhy.audit.families import meanings
+from saywhy.audit.inventory import listed
 from saywhy.audit.journal import Journal
-from saywhy.audit.listing import listed
 from saywhy.audit.pipeline import Progress, default_method, study
 from saywhy.audit.report import Report
 from saywhy.audit.sources import giving

@@ -22,8 +22,8 @@ import torch
 
 from saywhy import files
 from saywhy.audit import ways
-from saywhy.audit.depths import DEPTHS, Asked, Batch, Rows
-from saywhy.audit.listing import STORE, RunRecord, listed, prepared, read_run
+from saywhy.audit.depths import DEPTHS, Brief, Lot, Rows
+from saywhy.audit.inventory import STORE, RunRecord, listed, prepared, read_run
 from saywhy.audit.pipeline import default_method
 from saywhy.audit.sources import Entry, Given, giving
 from saywhy.audit.store import DONE
@@ -77,7 +77,7 @@ class Work:
     method: str
     explainer: Path | None
     threads: int | None = None
-    _asked: list[Asked] = field(default_factory=list, compare=False, repr=False)
+    _asked: list[Brief] = field(default_factory=list, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_asked": []}
@@ -271,7 +271,7 @@ def _spent(folder: Path, depth: str) -> int:
     return sum(int(json.loads(f.read_text(encoding="utf-8"))["passes"]) for f in found)
 
 
-_LOADED: dict[tuple[str, ...], Asked] = {}  # by what it was loaded for: a process loads a classifier once
+_LOADED: dict[tuple[str, ...], Brief] = {}  # by what it was loaded for: a process loads a classifier once
 
 
 def done_of(work: Work, shard: Shard) -> Done:
@@ -301,15 +301,15 @@ def _write(folder: Path, table: str, name: str, rows: Sequence[Mapping[str, Any]
     return {"file": file, "rows": len(rows), "bytes": len(data), "sha256": sha256(data).hexdigest()}
 
 
-def asked_of(clf: Classifier, run: RunRecord, work: Work) -> Asked:
+def asked_of(clf: Classifier, run: RunRecord, work: Work) -> Brief:
     """A classifier with all that a shard must know."""
     fitted = None if work.explainer is None else Explainer.load(work.explainer, clf)
     labels = {(one.class_name, one.class_index): one.label for one in run.labels}
     options = dict(fitted.options.get(work.method, {})) if fitted is not None else {}
-    return Asked(clf, labels, work.method, options, fitted, run.seed)
+    return Brief(clf, labels, work.method, options, fitted, run.seed)
 
 
-def _loaded(work: Work) -> Asked:
+def _loaded(work: Work) -> Brief:
     """What another process does shards with: loaded once, and compared with what the scan was begun with."""
     run = read_run(work.folder)
     key = (str(work.folder), run.model.fingerprint, work.method, str(work.explainer))
@@ -325,7 +325,7 @@ def _loaded(work: Work) -> Asked:
     return _LOADED[key]
 
 
-def _rows(asked: Asked, folder: Path, shard: Shard) -> Rows:
+def _rows(asked: Brief, folder: Path, shard: Shard) -> Rows:
     """All rows of a shard, batch by batch."""
     rows: Rows = {}
     batch = read_run(folder).batch
@@ -337,7 +337,7 @@ def _rows(asked: Asked, folder: Path, shard: Shard) -> Rows:
 
 
 def _of_batch(
-    asked: Asked, give: Callable[[Entry], Given], some: Sequence[tuple[int, Entry]], depths: Sequence[str]
+    asked: Brief, give: Callable[[Entry], Given], some: Sequence[tuple[int, Entry]], depths: Sequence[str]
 ) -> Rows:
     """The rows of a batch; what cannot be read, or what the model fails on, is a row of `failed`."""
     read: list[tuple[int, Entry, Picture]] = []
@@ -349,14 +349,14 @@ def _of_batch(
             rows["failed"] += [_failed(n, entry, depth, e) for depth in depths]
     if read:
         numbers, entries, pictures = zip(*read, strict=True)
-        batch = Batch(asked.clf, numbers, entries, pictures)
+        batch = Lot(asked.clf, numbers, entries, pictures)
         for depth in depths:
             for table, more in _looked(asked, depth, batch).items():
                 rows.setdefault(table, []).extend(more)
     return rows
 
 
-def _looked(asked: Asked, depth: str, batch: Batch) -> Rows:
+def _looked(asked: Brief, depth: str, batch: Lot) -> Rows:
     """The rows of a batch at a depth; a picture that the model fails on does not take the others along."""
     try:
         return DEPTHS[depth].look(asked, batch)

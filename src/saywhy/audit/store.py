@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from saywhy.audit.listing import LISTING, STORE, read_run
+from saywhy.audit.inventory import LISTING, STORE, read_run
 from saywhy.audit.tables import TABLES, duck
 
 DONE = "done"

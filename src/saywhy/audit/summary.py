@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from saywhy.audit import duplicates
+from saywhy.audit.inventory import read_run
 from saywhy.audit.labels import order_note
-from saywhy.audit.listing import read_run
 from saywhy.audit.report import Range
 from saywhy.audit.store import manifests, open_store
 from saywhy.explanation import ModelRecord, Record

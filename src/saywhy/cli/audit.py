@@ -14,7 +14,7 @@ from rich.table import Table
 
 from saywhy.cli.options import check_folders, check_out, fitted_parts, takes_model
 from saywhy.cli.output import notes, progress, tell_failed, tell_skipped
-from saywhy.cli.scan import scan_set
+from saywhy.cli.scanning import scan_set
 from saywhy.errors import UsageError, unknown
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saywhy.audit.depths import vectors_of
-from saywhy.audit.listing import read_run
+from saywhy.audit.inventory import read_run
 from saywhy.audit.store import open_store, tables_of
 from saywhy.audit.tables import parquet
 from saywhy.classifier import Classifier
