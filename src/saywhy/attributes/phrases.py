@@ -154,7 +154,6 @@ def merged(attributes: Sequence[Attribute]) -> list[tuple[tuple[str, ...], str]]
     return [(tuple(a for a in adjectives if a), noun) for noun, adjectives in by_noun.items()]
 
 
-# Ordinary nouns that are told without an article: of several things, or of no number.
 def phrase(adjectives: Sequence[str], noun: str) -> str:
     """A noun phrase with its article: "an orange beak", "a black and white wing"."""
     text = f"{' and '.join(filter(None, (', '.join(adjectives[:-1]), *adjectives[-1:])))} {noun}".strip()
