@@ -1,17 +1,18 @@
-"""Files that are there whole or not at all: all that saywhy writes in one go passes here."""
+"""Files that are there whole or not at all: all that saywhy writes in one go passes here, and how it is read again."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from saywhy.errors import InputError
 
 DRAFT = ".draft"
+Content = TypeVar("Content")
 
 
 def write(path: str | Path, data: bytes | str, *, sync: bool = True) -> Path:
@@ -58,6 +59,18 @@ def sweep(folder: Path) -> None:
     """Removes the drafts that killed processes left in a folder."""
     for draft in folder.glob(f".*{DRAFT}"):
         draft.unlink(missing_ok=True)
+
+
+def read_as(file: Path, what: str, read: Callable[[], Content]) -> Content:
+    """What `read` makes of a file that saywhy wrote, which must be `what`.
+
+    Raises:
+        InputError: it is missing, damaged, or something else.
+    """
+    try:
+        return read()
+    except Exception as e:
+        raise InputError(f"{file}: cannot be read as {what} ({type(e).__name__}: {e})") from e
 
 
 @contextmanager

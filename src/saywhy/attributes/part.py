@@ -25,7 +25,6 @@ from saywhy.attributes.regressions import Probe
 from saywhy.attributes.sums import Activity
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
-from saywhy.errors import InputError
 from saywhy.explanation import AttributeRecord, place_word
 from saywhy.image import mask_box
 from saywhy.language import Confirming
@@ -92,10 +91,7 @@ def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Meanings:
         UsageError: it belongs to another classifier.
     """
     file = folder / str(row.get("file", FILE))
-    try:
-        meaning = _read(load_file(file), row)
-    except Exception as e:
-        raise InputError(f"{file}: cannot be read as attributes ({type(e).__name__}: {e})") from e
+    meaning = files.read_as(file, "attributes", lambda: _read(load_file(file), row))
     check_fits(meaning, clf)
     return meaning
 

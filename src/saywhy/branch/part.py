@@ -17,7 +17,7 @@ from saywhy.branch.levels import Level
 from saywhy.branch.speaking import Speech, speak, told
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
-from saywhy.errors import InputError, UsageError
+from saywhy.errors import UsageError
 from saywhy.language import Confirming
 from saywhy.parts import Confirmed, Face, Fitting, Made, Request
 from saywhy.seen import Seen
@@ -67,10 +67,7 @@ def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Branch:
         UsageError: it belongs to another classifier.
     """
     file = folder / str(row.get("file", FILE))
-    try:
-        branch = _read(load_file(file), row)
-    except Exception as e:
-        raise InputError(f"{file}: cannot be read as a branch ({type(e).__name__}: {e})") from e
+    branch = files.read_as(file, "a branch", lambda: _read(load_file(file), row))
     if branch.fingerprint != clf.fingerprint:
         raise UsageError(
             f"{file}: this branch shares the layers of the classifier {branch.fingerprint}, not of {clf.fingerprint}; "

@@ -15,7 +15,7 @@ from torch import Tensor
 from saywhy import files
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
-from saywhy.errors import InputError, UsageError
+from saywhy.errors import UsageError
 from saywhy.explanation import RegionName
 from saywhy.language import Confirming
 from saywhy.names.closeup import Closeup, closeup
@@ -73,16 +73,16 @@ def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> KnownNames:
         InputError: the file is missing or is not one of names.
     """
     file = folder / str(row.get("file", FILE))
-    try:
-        t = load_file(file)
-        known = KnownNames(
-            tuple(map(str, row["names"])), t["weights"], t["bias"], t["mean"],
-            float(row["temperature"]), float(row["least"]), tuple(map(str, row["layers"])), dict(row["card"]),
-        )  # fmt: skip
-    except Exception as e:
-        raise InputError(f"{file}: cannot be read as names ({type(e).__name__}: {e})") from e
+    return files.read_as(file, "names", lambda: _read(load_file(file), row))
+
+
+def _read(t: Mapping[str, Tensor], row: Mapping[str, Any]) -> KnownNames:
+    known = KnownNames(
+        tuple(map(str, row["names"])), t["weights"], t["bias"], t["mean"],
+        float(row["temperature"]), float(row["least"]), tuple(map(str, row["layers"])), dict(row["card"]),
+    )  # fmt: skip
     if known.weights.shape != (len(known.names) + 1, len(known.mean)) or known.bias.shape != known.weights.shape[:1]:
-        raise InputError(f"{file}: {tuple(known.weights.shape)} weights do not fit {len(known.names)} names")
+        raise ValueError(f"{tuple(known.weights.shape)} weights do not fit {len(known.names)} names")
     return known
 
 

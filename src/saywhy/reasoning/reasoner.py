@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saywhy import files
 from saywhy.concepts.bank import ConceptBank
-from saywhy.errors import InputError, UsageError
+from saywhy.errors import UsageError
 from saywhy.reasoning.student import Student
 
 FILE = "graph.safetensors"
@@ -63,10 +63,7 @@ def load(folder: Path, row: Mapping[str, Any], fingerprint: str) -> Reasoner:
         UsageError: it belongs to another classifier.
     """
     file = folder / str(row.get("file", FILE))
-    try:
-        reasoner = _read(load_file(file), row)
-    except Exception as e:
-        raise InputError(f"{file}: cannot be read as a student of graphs ({type(e).__name__}: {e})") from e
+    reasoner = files.read_as(file, "a student of graphs", lambda: _read(load_file(file), row))
     if reasoner.fingerprint != fingerprint:
         raise UsageError(
             f"{file}: this student decides as the classifier {reasoner.fingerprint} does, not as {fingerprint}; teach "

@@ -16,7 +16,7 @@ from safetensors.torch import save as serialised
 from torch import Tensor
 
 from saywhy import files
-from saywhy.errors import InputError, UsageError
+from saywhy.errors import UsageError
 from saywhy.substitution.matching import Instance, instances_of
 
 FILE = "substitution.safetensors"
@@ -134,10 +134,7 @@ def load(folder: Path, row: Mapping[str, Any], fingerprint: str) -> Stock:
         UsageError: it belongs to another classifier.
     """
     file = folder / str(row.get("file", FILE))
-    try:
-        stock = _read(load_file(file), row)
-    except Exception as e:
-        raise InputError(f"{file}: cannot be read as pieces to substitute ({type(e).__name__}: {e})") from e
+    stock = files.read_as(file, "pieces to substitute", lambda: _read(load_file(file), row))
     if stock.fingerprint != fingerprint:
         raise UsageError(
             f"{file}: these pieces are good ones for the classifier {stock.fingerprint}, not for {fingerprint}; gather "
