@@ -353,8 +353,9 @@ def _section(r: Row) -> str:
         f"{100 * LIMIT:.0f} points on average in {hits} of {of} birds, and where it is not called so in {others} of "
         f"{rest}. Importance is {g['calibration_error']} off what the scene rendered without it shows. The edited node "
         "is told from the others (unadapted) by the fall of its edges where one was displaced (area under the curve "
-        f"{noticed['displaced']['auroc']:.2f}), and by that of its contribution where one was exchanged "
-        f"({noticed['exchanged']['auroc']:.2f})."
+        f"{noticed['displaced']['auroc']:.2f}, {noticed['displaced']['edited']} edited), and by that of its "
+        f"contribution where one was exchanged ({noticed['exchanged']['auroc']:.2f}, "
+        f"{noticed['exchanged']['edited']} edited)."
     )
     parts = [
         (which, *(_interval(g[key][name]) for name in ("rank", "sign", "rank_of_hiding", "sign_of_hiding")),

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -17,7 +18,7 @@ from saywhy.errors import InputError, UsageError
 from saywhy.passes import counting
 from saywhy.reasoning import distilling, interchange
 from saywhy.reasoning.classwide import class_graph, mean_graph, spread
-from saywhy.reasoning.classwide_page import page, text
+from saywhy.reasoning.classwide_page import by, line, page, text
 from saywhy.reasoning.interchange import from_graphml, from_networkx, to_graphml, to_networkx
 from test_concepts import patchy
 from test_reasoning import FEW, bank, clf, fitted, photos  # noqa: F401  # fixtures
@@ -204,11 +205,32 @@ def test_text_and_page_tell_the_mean_its_spread_and_of_how_many(fitted, folder):
     first, n = found["nodes"][0], found["faithful"]
     assert f"the mean of {n} of 6 pictures" in said and "2 are given another class and 1 cannot be read" in said
     assert f"unnamed pattern {first['concept']}: +{100 * first['contribution']['mean']:.0f} ±" in said
-    assert f"in {first['present']} of {n}" in said
+    assert f"rather than other; in {first['present']} of {n}" in said
+    assert said.index(" measured:") < said.index(f"pattern {first['concept']}:")
     assert shown.count("<circle") == sum(n["present"] > 0 for n in found["nodes"]) and "rather than other" in shown
     assert "http:" not in shown and "https:" not in shown and "<script" not in shown
     nothing = {**found, **mean_graph([], 0)}
     assert "nothing to tell" in text(nothing) and "<circle" not in page(nothing)
+
+
+@pytest.mark.parametrize(
+    ("relations", "said"),
+    [({"above": 4}, "pattern 1 above"), ({"left of": 1, "above": 3}, "pattern 1 mostly above"),
+     ({"left of": 2, "above": 2}, "pattern 1 and"), ({"left of": 1, "above": 2, "at": 1}, "pattern 1 and")],
+)  # fmt: skip
+def test_a_relation_is_told_of_a_class_where_it_is_so_in_most_pictures(relations, said):
+    graph = {"nodes": [{"concept": "1", "name": None}, {"concept": "2", "name": "eye"}]}
+    edge = {"source": "1", "target": "2", "present": 4, "relations": relations}
+    assert line(edge, graph) == f"unnamed {said} eye 2"
+
+
+def test_who_says_what_a_concept_contributes_is_told_by_what_was_measured():
+    some = [node("1", 0.4), node("1", 0.4, measured=None)]
+    for rows, said in ((some[:1], "measured"), (some, "by the student"), (some[1:], "by the student")):
+        found = mean_graph([record([n], []) for n in rows], 0) | {
+            "class_name": "red", "versus": None, "other_classes": 0, "unreadable": []}  # fmt: skip
+        assert by(found["nodes"][0]) == said and f"\n {said}:\n  unnamed pattern 1: +40" in text(found)
+        assert f"<td>{said.removeprefix('by ')}</td>" in page(found)
 
 
 def test_what_has_no_graph_is_refused(clf, bank, fitted, folder, tmp_path):  # noqa: F811
@@ -218,6 +240,9 @@ def test_what_has_no_graph_is_refused(clf, bank, fitted, folder, tmp_path):  # n
         class_graph(fitted[0], folder, "violet")
     with pytest.raises(UsageError, match="target and versus"):
         class_graph(fitted[0], folder, "red", "red")
+    one = replace(fitted[0].parts["graph"], classes=(0,))
+    with pytest.raises(UsageError, match="does not know 'other', but red"):
+        class_graph(Explainer(clf, {**fitted[0].parts, "graph": one}), folder, "red", "other")
     with pytest.raises(InputError, match="none of 1 pictures"):
         class_graph(fitted[0], [folder / "broken.png"], "red")
 

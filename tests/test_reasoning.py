@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import oracles
 from saywhy import Classifier, Explainer, Preprocess, load_classifier
 from saywhy.cli import app
 from saywhy.collection import Item, find_images
-from saywhy.concepts.finding import find_concepts
+from saywhy.concepts.finding import find_concepts, with_layers
 from saywhy.concepts.looking import bank_point
 from saywhy.concepts.making import make_bank
 from saywhy.errors import InputError, UsageError
@@ -133,6 +134,30 @@ def test_a_picture_is_looked_at_alike_when_a_student_is_taught_and_when_it_is_as
     assert set(bank.seen[0]) == {bank.layer, clf.point.path} and bank.layer != clf.point.path
     for name, maps in bank.seen[0].items():
         assert torch.equal(maps, seen.tap.maps(name)[0])
+
+
+def of_layers(first, *others):
+    """A bank, as far as it says where it looks."""
+    return SimpleNamespace(layer=first, cells=SimpleNamespace(layers=others))
+
+
+def test_layers_that_were_not_tapped_are_looked_at_where_their_name_says_which_is_meant(clf):
+    seen = look(clf, clf.read(patchy(["red"], 1)))
+    other = look(replace(clf, layer="relu"), clf.read(patchy(["red"], 1)))
+    assert set(other.tap.points) == {"relu"} and with_layers(of_layers("relu"), other.tap) is other.tap
+    assert torch.equal(with_layers(of_layers("pool", "relu"), other.tap).maps("pool"), seen.tap.maps("pool"))
+
+
+def test_of_a_module_that_runs_twice_the_output_that_was_tapped_is_meant_and_no_other_is_guessed():
+    clf = load_classifier("efficientnet-lite0")
+    seen = look(clf, clf.read(np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)))
+    fine, last = seen.tap.points
+    assert seen.tap.points[fine].call.count == 1 and seen.tap.points[last].call.count == 2
+    found = with_layers(of_layers(fine, "_conv_head"), seen.tap)
+    assert torch.equal(found.maps(fine), seen.tap.maps(fine)) and "_conv_head" in found.points
+    elsewhere = clf.tap(seen.tap.images, ["_conv_head"])
+    with pytest.raises(UsageError, match="which runs 2 times in a pass"):
+        with_layers(of_layers(fine), elsewhere)
 
 
 def known(seed=0, k=4):
@@ -394,6 +419,17 @@ def test_what_is_less_probable_than_one_in_ten_thousand_is_not_told_apart():
     )
 
 
+@pytest.mark.parametrize("classes", [3, 100, 3000])
+def test_however_many_classes_there_are_what_was_measured_is_told(classes):
+    student, nodes = drawn(m=classes)
+    lefts, _ = asked_of(student, nodes, (0, 1))
+    answers = torch.full((3, classes), 1e-9)
+    answers[:, 0] = torch.tensor([0.9, 0.5, 0.2])
+    answers[:, 1] = 1 - answers[:, 0]
+    added = correction(scored(student, nodes, lefts), answers, nodes.left, (0, 1))
+    assert torch.allclose(probabilities(student.corrected(added), nodes, lefts).float(), answers, atol=0.01)
+
+
 @pytest.mark.parametrize("p", range(9))
 def test_the_classifier_is_asked_ten_times_at_most_each_concept_first(p):
     here = tuple(range(20, 20 + p))
@@ -513,7 +549,9 @@ def test_a_student_that_answers_otherwise_is_called_unfaithful(clf, fitted):
 def test_a_saved_student_is_the_same(clf, fitted, tmp_path):
     explainer, made = fitted
     explainer.save(tmp_path / "mine")
+    before = torch.get_rng_state()
     again = Explainer.load(tmp_path / "mine", clf)
+    assert torch.equal(torch.get_rng_state(), before), "nobody else's random numbers are drawn"
     picture = patchy(["green", "blue"], 54)
     assert again.explain(picture).parts["graph"] == explainer.explain(picture).parts["graph"]
     card = json.loads((tmp_path / "mine" / "explainer.json").read_text())["parts"]["graph"]["card"]

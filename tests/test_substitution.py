@@ -22,12 +22,12 @@ from saywhy.passes import counting
 from saywhy.reasoning.reasoner import digest
 from saywhy.render.html import html
 from saywhy.render.text import text as text_of
-from saywhy.substitution import gathering, part, stock
+from saywhy.substitution import gathering, part, sections, stock
 from saywhy.substitution.error_types import EXPECTED, STRANGE, kind_of
 from saywhy.substitution.matching import FAR, LARGEST, SMALLEST, Instance, Laid, apart, instances_of, laid
 from saywhy.substitution.pasting import pasted
 from saywhy.substitution.stock import Donor, Stock, stocked
-from saywhy.substitution.trying import FIRST, WORTH, Asking, Attempt, Exchange, gifts_for, substituted
+from saywhy.substitution.trying import FIRST, WORTH, Asking, Attempt, Exchange, expected, gifts_for, substituted
 from test_concepts import SMALL
 
 SIDE = 48
@@ -215,6 +215,9 @@ def test_the_worst_piece_is_exchanged_and_the_class_said_and_controls_do_not_do_
     first = [g.donor.file for g in gifts_for(asked, out.worst, lent.of(0))[:FIRST]]
     assert not set(first) & set(by["exchanged"].froms), "who led to the worst piece does not speak again"
     assert out.speaks[out.worst] == out.speaks.min() < 0
+    assert not out.again
+    few = substituted(asked, replace(lent, donors=tuple(d for d in lent.donors if d.of == 1 or d.file in first)))
+    assert few.again and few.corrected == "exchanged" and set(few.trial("exchanged").froms) <= set(first)
     again = substituted(asked, lent)
     assert all(torch.equal(a.answers, b.answers) for a, b in zip(out.trials, again.trials, strict=True))
 
@@ -263,7 +266,7 @@ def test_what_the_class_has_nothing_for_is_painted_over_instead(clf, lent):
     assert CONCEPTS[asked.instances[out.worst].concept] == "cyan" and out.corrected == "deleted"
     assert [t.what for t in out.trials][:2] == ["deleted", "elsewhere"]
     assert out.trial("deleted").flips(0) and not out.trial("elsewhere").flips(0)
-    assert out.trial("exchanged") is None is out.trial("random")
+    assert out.trial("exchanged") is None is out.trial("random") and not out.again
     assert kind_of(out, 0, 0.1) == "false alarm"
 
 
@@ -271,6 +274,17 @@ def test_without_donors_or_pieces_nothing_is_tried(clf, lent):
     pixels, labels = squares("cyan")
     assert "no picture is clearly" in substituted(asking(clf, pixels, labels, wanted=2), lent).why
     assert "no concept is found" in substituted(asking(clf, pixels, np.full_like(labels, -1)), lent).why
+
+
+def test_where_no_donor_can_be_laid_over_the_picture_nothing_is_known_to_be_expected(clf, lent):
+    asked = asking(clf, *squares("cyan", 22))
+    n = next(i for i, s in enumerate(asked.instances) if CONCEPTS[s.concept] == "cyan")
+    assert expected(asked, n, lent.donors) == 1 and expected(asked, n, []) is None
+    alone = replace(asked, instances=(asked.instances[n],))
+    assert expected(alone, 0, lent.donors) is None
+    trials = (told_as("exchanged", True), told_as("deleted", True))
+    assert kind_of(Exchange(torch.zeros(1), 0, "exchanged", trials, None), 0, 0.0) == "confused"
+    assert kind_of(Exchange(torch.zeros(1), 0, "deleted", trials, None), 0, 0.0) is None
 
 
 def told_as(what, flips):
@@ -398,9 +412,40 @@ def test_the_record_text_and_page_tell_what_was_done_and_what_came_of_it(clf, fi
     assert found["error"] == "confused" and found["strange"] < STRANGE
     assert len(e.pictures["substitution"]) == 1 + len(found["trials"])
     told, page = text_of(e).decode(), html(e).decode()
-    assert "Substitution for red: of " in told and "red in 3 of 3 ways" in told and "kind of error: confused" in told
+    assert (
+        "Substitution for red: of " in told
+        and "red in 3 of 3 ways" in told
+        and "kind of error, if red is right: confused" in told
+        and "Kind of error, if red is right: confused" in page
+    )
     assert "what it takes for red" in page and page.count("data:image/jpeg") >= len(found["trials"])
     assert "measured on the classifier itself" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "correction", "flips", "also"),
+    [("confused", "exchanged", {"exchanged"}, ""),
+     ("confused", "exchanged", {"exchanged", "deleted"}, "; painting it over makes it say so too"),
+     ("unseen", "exchanged", {"exchanged", "deleted", "random"},
+      "; painting it over and a random patch in its place make it say so too"),
+     ("false alarm", "deleted", {"deleted"}, ""),
+     ("false alarm", "exchanged", {"deleted", "good"}, "; exchanging another piece makes it say so too")],
+)  # fmt: skip
+def test_a_kind_of_error_is_told_with_the_controls_that_do_the_same(kind, correction, flips, also):
+    trials = [{"what": what, "flips": what in flips} for what in ("exchanged", "deleted", "random", "good")]
+    found = {"error": kind, "correction": correction, "trials": trials, "wanted": {"class_name": "red"}}
+    assert sections.kind(found) == sections.ERRORS[kind].format(wanted="red") + also
+
+
+def test_the_text_tells_where_those_who_led_to_the_worst_piece_correct_it(clf, fitted):
+    explainer, made = fitted
+    picture = squares("cyan", 41)[0]
+    few = (*made.part.of(0)[:2], *made.part.of(1))
+    one = Explainer(clf, {**explainer.parts, "substitution": replace(made.part, donors=few)})
+    for some, same in ((explainer, False), (one, True)):
+        e = some.explain(picture, versus="red", substitute=True)
+        assert e.parts["substitution"]["same_donors"] == same
+        assert ("by the pictures that led to it" in text_of(e).decode()) == same
 
 
 def test_only_who_asks_pays_and_what_it_costs_is_told(fitted):

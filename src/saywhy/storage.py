@@ -18,6 +18,7 @@ from typing import Any
 from saywhy import files
 from saywhy.classifier import Classifier
 from saywhy.errors import InputError, UsageError
+from saywhy.locking import seeded
 from saywhy.parts import PARTS
 
 FORMAT = 1
@@ -125,5 +126,6 @@ def read(found: Listing, clf: Classifier) -> dict[str, Any]:
         load = PARTS[name].face().load
         if load is None:
             raise UsageError(f"{found.folder}: the part {name} cannot be loaded")
-        parts[name] = load(found.folder, row, clf)
+        with seeded(0):  # a network that is made, to be given its weights, draws some first
+            parts[name] = load(found.folder, row, clf)
     return parts

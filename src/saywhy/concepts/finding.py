@@ -15,6 +15,7 @@ from torch import Tensor
 
 from saywhy.concepts.bank import ConceptBank
 from saywhy.concepts.relevance import Relevance, without
+from saywhy.errors import UsageError
 from saywhy.explanation import RegionName, place_word
 from saywhy.image import mask_box
 from saywhy.players import patches
@@ -93,9 +94,23 @@ def with_layers(bank: ConceptBank, tap: Tap) -> Tap:
     """A tap itself where the layers of a bank were tapped, else another pass of its images.
 
     A module that runs twice has one name and two outputs: where it was tapped, the tap knows which is meant.
+
+    Raises:
+        UsageError: it was not tapped, and nothing says which output is meant.
     """
     needed = layers_of(bank)
-    return tap if set(needed) <= set(tap.points) else tap.clf.tap(tap.images, needed)
+    if set(needed) <= set(tap.points):
+        return tap
+    again = tap.clf.tap(tap.images, [tap.points.get(name, name) for name in needed])
+    for name in needed:
+        if name not in tap.points and (times := again.points[name].call.count) > 1:
+            raise UsageError(
+                f"the concepts are of the layer {name}, which runs {times} times in a pass, and the classifier is "
+                f"looked into at {', '.join(tap.points)}: nothing says which of its outputs is meant; look into it "
+                "where it was when the concepts were made (leave the layer out, if none was given), or make them "
+                "again: saywhy fit IMAGES --parts concepts"
+            )
+    return again
 
 
 def _wanted(bank: ConceptBank, seen: Seen, labels: Tensor) -> set[int]:

@@ -27,6 +27,7 @@ from saywhy.seen import Seen
 
 PASSES = 10  # edits of a picture that the classifier is asked about
 FLOOR = 1e-4  # of a class: what is less probable is not told apart
+RAISED = 1e-2  # probability that this adds to all classes together, at most
 
 Hidden = tuple[int, ...]  # concepts that are hidden together
 
@@ -102,9 +103,10 @@ def correction(told: Tensor, answers: Tensor, left: Tensor, tried: Sequence[int]
 
     `told` are the student's scores (p + 1, scores) and `answers` the classifier's probabilities, the picture's first;
     `left` (k,) is what there is of each concept in the picture, more than 0 of those `tried`. Of the probabilities
-    those below `FLOOR` are not told apart. There is one such correction that leaves other concepts alone.
+    those below `FLOOR` (less, of very many classes) are not told apart. There is one such correction that leaves other
+    concepts alone.
     """
-    off = answers.clamp_min(FLOOR).log().to(told) - told.log_softmax(dim=1)
+    off = answers.clamp_min(min(FLOOR, RAISED / answers.shape[1])).log().to(told) - told.log_softmax(dim=1)
     each = told.new_zeros(len(left) + 1, told.shape[1])
     each[list(tried)] = (off[0] - off[1:]) / left[list(tried), None]
     each[-1] = off[0] - left @ each[:-1]

@@ -56,7 +56,7 @@ def class_graph(
     About a dozen forward passes a picture: it is looked at, and the student is compared with the classifier.
 
     Raises:
-        UsageError: the explainer has no graphs or does not know the class, or target and versus are the same class.
+        UsageError: the explainer has no graphs or does not know a class, or target and versus are the same class.
         InputError: no picture can be read.
     """
     clf, reasoner, bank = explainer.clf, explainer.parts.get("graph"), explainer.parts.get(part.CONCEPTS)
@@ -64,13 +64,7 @@ def class_graph(
         raise UsageError(
             "this explainer has no graphs of concepts; fit some: saywhy fit IMAGES --parts concepts,graph -o FOLDER"
         )
-    c = clf.class_index(target)
-    if c not in reasoner.classes:
-        some = ", ".join(clf.class_names[k] for k in reasoner.classes[:5])
-        raise UsageError(
-            f"the student of graphs does not know {clf.class_names[c]!r}, but {some}, ...; fit it with pictures of "
-            "that class"
-        )
+    c, *_ = [_known(clf, reasoner, one) for one in (target, versus) if one is not None]
     known: Sequence[Any] = [images] if isinstance(images, (str, Path)) else images
     items = list(known) if all(isinstance(i, Item) for i in known) else find_images(known)
     records, failures, others = _records(clf, bank, reasoner, items, c, versus, tell)
@@ -81,6 +75,17 @@ def class_graph(
         "other_classes": others,
         "unreadable": failures,
     }
+
+
+def _known(clf: Classifier, reasoner: Reasoner, asked: Class) -> int:
+    c = clf.class_index(asked)
+    if c not in reasoner.classes:
+        some = ", ".join(clf.class_names[k] for k in reasoner.classes[:5])
+        raise UsageError(
+            f"the student of graphs does not know {clf.class_names[c]!r}, but {some}, ...; fit it with pictures of "
+            "that class"
+        )
+    return c
 
 
 def _records(

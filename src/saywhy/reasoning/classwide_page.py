@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,21 @@ SIDE, RING = 460, 165  # pixels: of the drawing, and from its middle to its node
 def text(graph: Row) -> str:
     """A line a concept and relation, what counts most first, with its spread."""
     lines = [f"Graph of {wording.clean(graph['class_name'])}: {basis(graph)}"]
-    lines += [
-        f"  {named(n)}: {told(n['contribution'])}, in {n['present']} of {graph['faithful']}" for n in _nodes(graph)
-    ]
-    lines += [
-        f"  {line(e, graph)}: {told(e['contribution'])}, in {e['present']} of {graph['faithful']}"
-        for e in _edges(graph)
-    ]
+    rows = [(by(n), named(n), n) for n in _nodes(graph)] + [(by(e), line(e, graph), e) for e in _edges(graph)]
+    for who, own in groupby(rows, key=lambda row: row[0]):
+        lines += [f" {who}:", *(f"  {label}: {_counted(row, graph)}" for _, label, row in own)]
     return "\n".join(lines)
+
+
+def _counted(row: Row, graph: Row) -> str:
+    against = f"; {told(row['contrast'])} rather than {wording.clean(graph['versus'])}" if row["contrast"] else ""
+    return f"{told(row['contribution'])}{against}; in {row['present']} of {graph['faithful']}"
+
+
+def by(row: Row) -> str:
+    """Who says what a concept or relation contributes: it was measured where the classifier was asked every time."""
+    measured = row.get("measured")
+    return "measured" if measured and measured["of"] == row["present"] else "by the student"
 
 
 def basis(graph: Row) -> str:
@@ -41,15 +49,18 @@ def basis(graph: Row) -> str:
 
 
 def told(value: Row) -> str:
-    """A mean and its standard deviation: "+30 ± 5.2"."""
-    spread = "one picture" if value["sd"] is None else f"± {points(value['sd']).removeprefix('+')}"
+    """A mean and its standard deviation: "+30 ± 5"."""
+    spread = "(one picture)" if value["sd"] is None else f"± {points(value['sd']).removeprefix('+')}"
     return f"{points(value['mean'])} {spread}"
 
 
 def line(edge: Row, graph: Row) -> str:
-    """An edge in words, by its commonest relation."""
-    words = edge["relations"]
-    return related({**edge, "relation": max(words, key=words.get) if words else "and"}, graph)
+    """An edge in words: how the two lie in most of the pictures that have both, "and" where no way is in most."""
+    words: dict[str, int] = edge["relations"]
+    word = max(words, key=words.__getitem__)
+    times = words[word]
+    most, always = 2 * times > edge["present"], times == edge["present"]
+    return related({**edge, "relation": word if always else f"mostly {word}" if most else "and"}, graph)
 
 
 def _nodes(graph: Row) -> list[Row]:
@@ -86,7 +97,7 @@ def _common(row: Row, graph: Row) -> Row:
     return {
         "number": told(value),
         "contrast": told(row["contrast"]) if row["contrast"] else "",
-        "measured": told(row["measured"]) if row.get("measured") else "",
+        "by": by(row).removeprefix("by "),
         "present": f"{row['present']} of {graph['faithful']}",
         "side": "for" if value["mean"] >= 0 else "against",
         "faint": value["sd"] is None or value["sd"] > abs(value["mean"]),

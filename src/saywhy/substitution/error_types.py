@@ -16,7 +16,8 @@ def kind_of(found: Exchange, wanted: int, strange: float) -> str | None:
     one is said; else, where exchanging the worst piece makes the classifier say it, "unseen" if that piece is unlike
     all donors' (`strange`, as `Stock.strange` has it), and "confused" if it is like them. None where neither is so."""
     deleted, corrected = found.trial("deleted"), found.trial(found.corrected)
-    if deleted is not None and deleted.flips(wanted) and found.expected <= EXPECTED:
+    strays = found.expected is not None and found.expected <= EXPECTED
+    if strays and deleted is not None and deleted.flips(wanted):
         return "false alarm"
     if corrected is None or corrected is deleted or not corrected.flips(wanted):
         return None

@@ -142,9 +142,10 @@ def confirm(found: Substituted, seen: Seen, runs: tuple[Confirming, ...]) -> Con
         "looked_at": len(found.instances),
         "worst": None if out.worst is None else _piece(found, seen, out.worst),
         "correction": out.corrected or None,
+        "same_donors": out.again,
         "trials": [_trial(found, seen, t) for t in out.trials],
         "strange": found.strange,
-        "expected": out.expected if out.trials else None,
+        "expected": out.expected,
         "error": found.kind,
         "passes": found.passes,
     }

@@ -26,9 +26,17 @@ ACTS = {
 ERRORS = {
     "confused": "confused: that piece is like those of other classes, and with {wanted}'s own in its place the "
     "classifier says {wanted}",
-    "false alarm": "false alarm: neither class has anything there, and without that piece the classifier says {wanted}",
+    "false alarm": "false alarm: hardly any picture of either class has something there, and without that piece "
+    "the classifier says {wanted}",
     "unseen": "unseen: that piece is like none in the pictures that were given, and with {wanted}'s own in its place "
     "the classifier says {wanted}",
+}
+# What can do it too, where a correction does it: then it need not be what was put there.
+CONTROLS = {
+    "deleted": "painting it over",
+    "random": "a random patch in its place",
+    "elsewhere": "painting over something else",
+    "good": "exchanging another piece",
 }
 UNCLEAR = "not clear: no correction of one piece that fits a kind makes the classifier say {wanted}"
 
@@ -41,7 +49,7 @@ def text(explanation: Explanation) -> str:
     if found["why"]:
         return f"{TITLE} for {_wanted(found)}: not tried, {found['why']}."
     lines = [f"{TITLE} for {_wanted(found)}: {headline(found)}", *(f"  {line(found, t)}" for t in found["trials"])]
-    return "\n".join([*lines, f"  kind of error: {kind(found)}"])
+    return "\n".join([*lines, f"  kind of error, if {_wanted(found)} is right: {kind(found)}"])
 
 
 def _wanted(found: Row) -> str:
@@ -70,7 +78,10 @@ def line(found: Row, t: Row) -> str:
 
 def act(found: Row, t: Row) -> str:
     """What was done."""
-    return ACTS[t["what"]].format(worst=worst(found), wanted=_wanted(found))
+    same = " (by the pictures that led to it, there are no others)" if found["same_donors"] else ""
+    return ACTS[t["what"]].format(worst=worst(found), wanted=_wanted(found)) + (
+        same if t["what"] == "exchanged" else ""
+    )
 
 
 def outcome(found: Row, t: Row) -> str:
@@ -84,8 +95,13 @@ def outcome(found: Row, t: Row) -> str:
 
 
 def kind(found: Row) -> str:
-    """What kind of error it is, with its reason."""
-    return (ERRORS[found["error"]] if found["error"] else UNCLEAR).format(wanted=_wanted(found))
+    """What kind of error it is, with its reason, and which controls do the same."""
+    if not found["error"]:
+        return UNCLEAR.format(wanted=_wanted(found))
+    own = "deleted" if found["error"] == "false alarm" else found["correction"]
+    others = [CONTROLS[t["what"]] for t in found["trials"] if t["flips"] and t["what"] in CONTROLS and t["what"] != own]
+    also = f"; {wording.listed(others)} {'make' if len(others) > 1 else 'makes'} it say so too" if others else ""
+    return ERRORS[found["error"]].format(wanted=_wanted(found)) + also
 
 
 def page(drawing: Drawing) -> dict[Column, Markup]:

@@ -73,13 +73,14 @@ class Exchange:
     """What came of it: what each instance `speaks` (n,) for the wanted class, the number of the `worst`, whose
     correction raised the wanted class most, and the trials; or `why` nothing was tried. `corrected` names the trial
     that corrects it: "exchanged", or "deleted" where no donor has anything there; `expected` is the share of donors
-    of both classes that have something there."""
+    of both classes that have something there; `again`: those who led to the worst piece are those who correct it."""
 
     speaks: Tensor
     worst: int | None = None
     corrected: str = ""
     trials: tuple[Attempt, ...] = ()
-    expected: float = 0.0
+    expected: float | None = None
+    again: bool = False
     why: str | None = None
 
     def trial(self, what: str) -> Attempt | None:
@@ -131,10 +132,12 @@ def substituted(asked: Asking, stock: Stock) -> Exchange:
     bad = speaks.argsort()[:LOOKED].tolist()
     gifts = {n: gifts_for(asked, n, donors) for n in bad}
     worst = _worst(asked, {n: _corrected(asked, n, gifts[n][:FIRST]) for n in bad})
-    given = gifts[worst][FIRST : FIRST + GIVEN] or gifts[worst][:FIRST]
+    others = gifts[worst][FIRST : FIRST + GIVEN]
+    given = others or gifts[worst][:FIRST]
     trials = [*_trials(asked, worst, given, hidden[:, worst]), *_good(asked, speaks, worst, donors)]
     both = [*donors, *stock.of(asked.said)]
-    return Exchange(speaks, worst, "exchanged" if given else "deleted", tuple(trials), expected(asked, worst, both))
+    usual, again = expected(asked, worst, both), bool(given) and not others
+    return Exchange(speaks, worst, "exchanged" if given else "deleted", tuple(trials), usual, again)
 
 
 def _worst(asked: Asking, corrected: Mapping[int, Sequence[Tensor]]) -> int:
@@ -144,12 +147,13 @@ def _worst(asked: Asking, corrected: Mapping[int, Sequence[Tensor]]) -> int:
     return list(corrected)[int(torch.stack(means).argmax())]
 
 
-def expected(asked: Asking, n: int, donors: Sequence[Donor]) -> float:
-    """In which share of the donors that can be laid over this picture something lies where a piece does."""
+def expected(asked: Asking, n: int, donors: Sequence[Donor]) -> float | None:
+    """In which share of the donors that can be laid over this picture something lies where a piece does; None where
+    none can."""
     others = [s for i, s in enumerate(asked.instances) if i != n]
     known = [(d, how) for d in donors if (how := laid(others, d.instances)) is not None]
     there = [any(apart(asked.instances[n], s, how) <= THERE for s in d.instances) for d, how in known]
-    return sum(there) / max(1, len(there))
+    return sum(there) / len(there) if there else None
 
 
 def gifts_for(asked: Asking, n: int, donors: Sequence[Donor]) -> list[Gift]:
