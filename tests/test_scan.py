@@ -1,6 +1,7 @@
 """The loop over a data set: what it stores, whatever the shards, the sources, the processes and the interruptions."""
 
 import errno
+import importlib
 import io
 import json
 import math
@@ -11,9 +12,9 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 import types
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,15 @@ import torch
 from typer.testing import CliRunner
 
 from saywhy import files
-from saywhy.audit import DEPTHS, TABLES, Budget, open_store, scan, summary
+from saywhy.audit import TABLES, Budget, open_store, scan, summary
 from saywhy.audit.depths import _lies
 from saywhy.audit.tables import parquet, schema
 from saywhy.audit.worth import worth
 from saywhy.cli import app
 from saywhy.cli.scanning import budget_of
 from saywhy.errors import ExtraMissing, InputError, UsageError
-from saywhy.explainer import explain
+from saywhy.explainer import Explainer, explain
+from saywhy.lcam.heads import LCam, Rows
 from saywhy.saliency import saliency
 from saywhy.zoo import load_classifier
 from small_set import NAMES, painted, small
@@ -302,6 +304,47 @@ class Dying:
         return load_classifier("aviary:cnn")
 
 
+LEFT_ALONE = """
+import os, signal, sys, time
+from pathlib import Path
+from saywhy.audit import ways
+def work(i):
+    (Path(sys.argv[1]) / str(os.getpid())).touch()
+    time.sleep(600)
+if __name__ == "__main__":
+    list(ways.processes(work, range(9), 2))
+"""
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    (tmp_path / "left.py").write_text(LEFT_ALONE)
+    place = tmp_path / "numbers"
+    place.mkdir()
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "left.py"), str(place)])
+    wait_until(lambda: len(list(place.iterdir())) == 2)
+    numbers = [int(p.name) for p in place.iterdir()]
+    assert all(map(alive, numbers))
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(map(alive, numbers)))
+
+
+def wait_until(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def alive(number):
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{number}/stat")  # one that ended and that nobody waits for is there still
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_a_process_that_dies_is_told_and_the_way_on(photos, tmp_path):
     with pytest.raises(InputError, match="the same call goes on"):
         scan(Dying(os.getpid()), sorted(photos.glob("a/*")), tmp_path, workers=2)
@@ -469,6 +512,57 @@ def test_sources_that_are_none_are_refused_or_named(tmp_path, make, said):
     assert re.search(said, text)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_scan_that_cannot_begin_leaves_the_folder_as_it_was(photos, tmp_path, there):
+    run, empty = tmp_path / "run", tmp_path / "empty"
+    empty.mkdir()
+    if there:
+        run.mkdir()
+    strange = classifier(build("cnn"), classes=tuple("uvwxyz"), batch_size=4)
+    for clf, source in ((small(), empty), (strange, photos)):
+        with pytest.raises((InputError, UsageError)):
+            scan(clf, [source], run)
+        assert run.exists() == there and not list(run.glob("*"))
+
+
+LINES = [
+    ('{"file": "a.png", "class_name": 5}', "line 2: 'class_name' is text"),
+    ('{"file": "a.png", "class_name": ["a"]}', "line 2: 'class_name' is text"),
+    ('{"file": "a.png", "class_index": "3"}', "line 2: 'class_index' is a whole number"),
+    ('{"file": "a.png", "class_index": 1.5}', "line 2: 'class_index' is a whole number"),
+    (b'{"file": "\xff.png"}', "line 2: every line is a JSON object"),
+    ('{"file": "\\udcff.png"}', "not text in UTF-8"),
+    ('{"file": "a.png", "class_name": "\\udcff"}', "not text in UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), LINES)
+@pytest.mark.parametrize("away", [False, True])
+def test_a_listing_that_says_what_no_store_holds_is_refused(tmp_path, line, said, away):
+    import fsspec
+
+    text = b'{"file": "b.png"}\n' + (line if isinstance(line, bytes) else line.encode())
+    (tmp_path / "images.jsonl").write_bytes(text)
+    fsspec.filesystem("memory").pipe("/lines/images.jsonl", text)
+    with pytest.raises(InputError, match=said):
+        scan(small(), ["memory://lines" if away else tmp_path], tmp_path / "run")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_named(tmp_path):
+    painted(0).save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/\xff.png")  # noqa: PTH104  a name of bytes
+    with pytest.raises(InputError, match=r"\\udcff.png.*rename it"):
+        scan(small(), [tmp_path], tmp_path / "run")
+
+
+def test_what_a_tar_says_of_a_picture_has_a_limit_too(photos, tmp_path, monkeypatch):
+    in_tar(photos, tmp_path / "birds.tar")
+    monkeypatch.setattr("saywhy.audit.sources.MAX_BYTES", 20)
+    with pytest.raises(InputError, match=r"birds.tar/a/00.json: larger than"):
+        scan(small(), [tmp_path / "birds.tar"], tmp_path / "run")
+
+
 def test_a_table_without_pictures_says_which_columns_are_meant(tmp_path):
     import pyarrow as pa
 
@@ -487,6 +581,7 @@ def test_a_table_without_pictures_says_which_columns_are_meant(tmp_path):
         ({"seed": 1}, "another seed"),
         ({"clf": lambda: classifier(build("cnn", seed=5), classes=NAMES, batch_size=4)}, "another model"),
         ({"clf": lambda: classifier(build("cnn"), classes=NAMES, batch_size=2, name="small")}, "another batch size"),
+        ({"clf": lambda: small(layer="conv1")}, "another layer"),
         ({"few": True}, "another list of pictures"),
         ({"depth": "saliency", "method": "grad-cam++"}, "saliency was begun with another method"),
         ({"shard": 16}, "another shard"),
@@ -508,13 +603,45 @@ def test_a_folder_of_another_scan_is_refused(photos, tmp_path, change, said):
         ({"depth": "predictions"}, "did you mean 'prediction'"),
         ({"budget": Budget(passes=9)}, "a budget is for"),
         ({"depth": "saliency", "method": "gradcam"}, "grad-cam"),
-        ({"workers": 0}, "at least 1"),
+        ({"workers": 0}, "workers is a whole number of at least 1"),
+        ({"shard": 0}, "shard is a whole number of at least 1"),
+        ({"shard": -5}, "shard is a whole number of at least 1"),
+        ({"seed": "a"}, "seed is a whole number"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is_done(photos, tmp_path, asked, said):
     with pytest.raises(UsageError, match=said):
         scan(small(), [photos], tmp_path / "run", **asked)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_cannot_be_sent_is_refused(photos, tmp_path):
+    with pytest.raises(UsageError, match="function of a module"):
+        scan(lambda: small(), sorted(photos.glob("a/*")), tmp_path, workers=2)
+
+
+def test_a_second_scan_in_a_folder_is_refused_while_the_first_is_at_work(photos, tmp_path):
+    refused = []
+
+    def again(text):
+        with pytest.raises(UsageError, match="another scan is at work") as e:
+            scan(small(), [photos], tmp_path, shard=8)
+        refused.append(e)
+
+    scan(small(), [photos], tmp_path, shard=8, progress=again)
+    assert len(refused) == 3 and len(rows(tmp_path, "pictures")) == 22
+    scan(small(), [photos], tmp_path, shard=8)
+
+
+def test_an_explainer_chooses_the_method_unless_one_is_named(photos, tmp_path):
+    clf = small()
+    channels = clf.tap(clf.prepare([clf.read(photos / "a" / "00.png")])[0]).maps().shape[1]
+    head = LCam(Rows(torch.ones(6, channels)), "rows", (clf.point.path,), clf.fingerprint)
+    Explainer(clf, {"lcam": head}).save(tmp_path / "parts")
+    few = sorted(photos.glob("a/*"))
+    for name, method, expected in (("own", None, "l-cam"), ("named", "grad-cam++", "grad-cam++")):
+        scan(clf, few, tmp_path / name, depth="saliency", method=method, explainer=tmp_path / "parts")
+        assert {m[1] for m in rows(tmp_path / name, "maps")} == {expected}
 
 
 def test_labels_that_are_no_classes_are_refused_and_none_are_needed(photos, tmp_path):
@@ -626,5 +753,16 @@ def test_the_verb_stores_and_tells(photos, tmp_path):
     for more, said in ((["--workers", "2"], "need --depth"), (["--depth", "text", "--object", "a"], "--object is for")):
         with pytest.raises(UsageError, match=said):
             CliRunner().invoke(app, ["audit", str(photos), "-o", str(tmp_path / "x"), *more], catch_exceptions=False)
-    assert set(DEPTHS) == {"prediction", "saliency", "concepts", "text"}
-    assert list(chain(*(d.before for d in DEPTHS.values())))
+
+
+def test_ctrl_c_says_that_what_is_done_is_kept_and_stray_files_are_named(photos, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    (tmp_path / "photos").mkdir()
+    painted(0).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    monkeypatch.setattr(importlib.import_module("saywhy.audit.scan"), "scan", stopped)
+    words = ["audit", str(tmp_path / "photos"), "memory://x/*.png", "-o", str(tmp_path / "run"), "--depth", "saliency"]
+    run = CliRunner().invoke(app, words)
+    assert run.exit_code == 130 and "the same call goes on" in run.output and "notes.txt" in run.output

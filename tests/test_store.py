@@ -21,6 +21,12 @@ def run(tmp_path_factory):
     for i in range(20):
         (place / NAMES[i % 6]).mkdir(exist_ok=True)
         painted(i).save(place / NAMES[i % 6] / f"{i:02d}.png")
+    (place / "images.jsonl").write_text(
+        "\n".join(
+            json.dumps({"file": str(p), "class_name": p.parent.name, "split": "=1+1"})
+            for p in sorted(place.glob("*/*.png"))
+        )
+    )
     scan(small(), [place], place / "run", shard=8)
     return place / "run"
 
@@ -82,7 +88,8 @@ def test_csv_has_every_row_and_no_formula(run, tmp_path):
             if isinstance(value, list):
                 assert json.loads(text) == value
             else:
-                assert text == ("" if value is None else str(value)), name
+                assert text == ("" if value is None else "'=1+1" if value == "=1+1" else str(value)), name
+    assert {row["split"] for row in rows} == {"'=1+1"}
 
 
 def test_text_that_a_spreadsheet_would_run_is_marked(tmp_path):

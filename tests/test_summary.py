@@ -100,11 +100,12 @@ def test_planted_duplicates_are_found_those_across_splits_first_and_no_others(ru
     assert (found.duplicates, found.across_splits) == (3, 1) and found.twice[0].splits == ("train", "test")
 
 
-@pytest.mark.parametrize("block", [1, 7, 64])
-def test_pairs_do_not_depend_on_the_blocks_nor_on_the_answers_of_copies(run, monkeypatch, block):
+@pytest.mark.parametrize(("block", "wide", "piece"), [(1, 2, 1), (7, 5, 2), (64, 64, 9)])
+def test_pairs_do_not_depend_on_the_blocks_nor_on_the_answers_of_copies(run, monkeypatch, block, wide, piece):
     with open_store(run) as store:
         expected = duplicates.near_duplicates(store)
-        monkeypatch.setattr(duplicates, "BLOCK", block)
+        for name, value in (("BLOCK", block), ("WIDE", wide), ("PIECE", piece)):
+            monkeypatch.setattr(duplicates, name, value)
         assert duplicates.near_duplicates(store) == expected
         monkeypatch.setattr(duplicates, "ALL", 10)  # the copies have the answers of their originals
         some = duplicates.near_duplicates(store)
@@ -149,15 +150,26 @@ def test_a_page_of_a_million_pictures_is_not_larger(run):
     assert len(page) < 3_000_000
 
 
-@pytest.mark.parametrize("block", [3, 1000])
-def test_no_pair_is_ruled_out_that_is_alike(monkeypatch, block):
+def test_a_picture_that_is_there_very_many_times_does_not_make_pairs_without_end(tmp_path, monkeypatch):
+    for i in range(12):
+        painted(5).save(tmp_path / f"{i}.png")
+    scan(small(), [tmp_path], tmp_path / "run")
+    assert summary(tmp_path / "run").duplicates == 12 * 11 / 2
+    monkeypatch.setattr(duplicates, "PAIRS", 20)
+    found = summary(tmp_path / "run")
+    assert found.duplicates == 20 and "no further than 20 pairs" in found.notes[-1]
+
+
+@pytest.mark.parametrize(("block", "wide", "piece"), [(3, 7, 5), (1000, 1000, 1000)])
+def test_no_pair_is_ruled_out_that_is_alike(monkeypatch, block, wide, piece):
     """Looks that are mixed of nine, so that what differs lies on the axes, against the correlation of every two."""
     dice = np.random.default_rng(0)
     parents = dice.integers(0, 255, (9, 3, duplicates.LOOK, duplicates.LOOK))
     more = parents[dice.integers(0, 9, 90)] * dice.uniform(0, 0.4, (90, 1, 1, 1))
     values = (parents[np.arange(90) % 9] * 0.6 + more).astype(np.uint8)
     values[::4] = values[::4, :, :, ::-1]
-    monkeypatch.setattr(duplicates, "BLOCK", block)
+    for name, value in (("BLOCK", block), ("WIDE", wide), ("PIECE", piece)):
+        monkeypatch.setattr(duplicates, name, value)
     found = {(p.first, p.second): p for p in duplicates._pairs(range(90), [v.tobytes() for v in values])}
     centred = values - values.mean(axis=(2, 3), keepdims=True)
     expected = {}

@@ -226,18 +226,21 @@ def _strays(folder: Path) -> list[Item]:
 def _listed(listing: Path) -> Iterator[Item]:
     if not listing.is_file():
         raise InputError(f"{listing}: no such file")
-    with listing.open(encoding="utf-8") as lines:
+    with listing.open("rb") as lines:
         empty = True
         for row in each_row(lines, str(listing)):
             empty, truth = False, {**row, "_root": str(listing.parent)}
             file = listing.parent / row["file"]
-            yield Item(file, row.get("class_name"), row.get("class_index"), row.get("split"), truth)
+            split = row.get("split")
+            yield Item(
+                file, row.get("class_name"), row.get("class_index"), None if split is None else str(split), truth
+            )
     if empty:
         raise InputError(f"{listing}: lists no pictures")
 
 
-def each_row(lines: Iterable[str], name: str) -> Iterator[dict[str, Any]]:
-    """The rows of a listing's lines, each with a "file".
+def each_row(lines: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a listing's lines, each with a "file"; if there, "class_name" is text and "class_index" a number.
 
     Raises:
         InputError: a line that is no such object; `name` is whose line it is.
@@ -250,4 +253,7 @@ def each_row(lines: Iterable[str], name: str) -> Iterator[dict[str, Any]]:
             Path(row["file"])
         except (ValueError, KeyError, TypeError) as e:
             raise InputError(f"{name}, line {n}: every line is a JSON object with the key 'file' ({e})") from e
+        for key, kind, what in (("class_name", str, "text"), ("class_index", int, "a whole number")):
+            if not isinstance(row.get(key), (kind, type(None))):
+                raise InputError(f"{name}, line {n}: '{key}' is {what}, not {row[key]!r}")
         yield row

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ MOST = 1_000_000  # pictures; among more they are not looked for
 AXES = 24  # numbers of each look by which nearly all pairs are ruled out
 SOME = 5000  # looks from which the axes are taken
 FLAT = 2.0  # of 255: a look that differs less from its mean says nothing
-BLOCK = 512  # rows that are compared at once
+BLOCK, WIDE = 256, 2048  # rows, and others, that are compared at once
+PIECE = 20_000  # pairs that are compared as a whole at once
+PAIRS = 100_000  # that are found at most: many times one picture are more pairs than anybody can hold
 
 Units = NDArray[np.float32]
 
@@ -40,6 +43,7 @@ def near_duplicates(store: Any) -> list[Twins]:
     """Every two pictures of a store that are nearly the same, most alike first; flat ones are like nothing.
 
     Of more than ALL pictures only those are compared to which the classifier gives one answer, of more than MOST none.
+    After PAIRS of them it looks no further.
     """
     ((count,),) = store.execute("SELECT count(*) FROM pictures").fetchall()
     if count > MOST:
@@ -47,11 +51,12 @@ def near_duplicates(store: Any) -> list[Twins]:
     answers = (
         [None] if count <= ALL else [a for (a,) in store.execute("SELECT DISTINCT answer FROM pictures").fetchall()]
     )
-    found = []
+    found: list[Twins] = []
     for answer in answers:
         where = "" if answer is None else f"WHERE answer = {int(answer)}"
         rows = store.execute(f"SELECT n, look FROM pictures {where} ORDER BY n").fetchall()
-        found += [] if not rows else list(_pairs([n for n, _ in rows], [look for _, look in rows]))
+        pairs = _pairs([n for n, _ in rows], [look for _, look in rows]) if rows else iter(())
+        found += islice(pairs, PAIRS - len(found))
     return sorted(found, key=lambda p: (-p.alike, p.first, p.second))
 
 
@@ -62,19 +67,27 @@ def _pairs(numbers: Sequence[int], looks: Sequence[bytes]) -> Iterator[Twins]:
     kept = np.flatnonzero(every.any(axis=1))
     units, turned = every[kept], _units(values[kept][..., ::-1])
     axes = _axes(units)
-    own, sides = _ready(units @ axes), (("same", units), ("mirrored", turned))
-    for start in range(0, len(kept), BLOCK):
-        best: dict[tuple[int, int], tuple[float, bool]] = {}
-        for kind, others in sides:
-            near = own[start : start + BLOCK] @ _ready(others[start:] @ axes, second=True).T >= ALIKE - 1 - 1e-4
-            near[:, : len(near)] = np.triu(near[:, : len(near)], 1)
-            i, j = np.nonzero(near)
-            alike = np.einsum("nd,nd->n", units[start + i], others[start + j])
-            for a, b, c in zip((start + i).tolist(), (start + j).tolist(), alike.tolist(), strict=True):
-                if c >= ALIKE and c > best.get((a, b), (0.0, False))[0]:
-                    best[a, b] = (c, kind == "mirrored")
-        for (a, b), (c, mirrored) in best.items():
-            yield Twins(numbers[kept[a]], numbers[kept[b]], round(min(c, 1.0), 4), mirrored)
+    first = _ready(units @ axes)
+    sides = [(others, _ready(others @ axes, second=True)) for others in (units, turned)]
+    for i in range(0, len(kept), BLOCK):
+        for j in range(i - i % WIDE, len(kept), WIDE):
+            best: dict[tuple[int, int], tuple[float, bool]] = {}
+            for mirrored, (others, second) in enumerate(sides):
+                near = first[i : i + BLOCK] @ second[j : j + WIDE].T >= ALIKE - 1 - 1e-4
+                pairs = np.argwhere(np.triu(near, i - j + 1)) + np.array([i, j])
+                for a, b, c in _alike(units, others, pairs):
+                    if c > best.get((a, b), (0.0, False))[0]:
+                        best[a, b] = (c, bool(mirrored))
+            for (a, b), (c, mirror) in best.items():
+                yield Twins(numbers[kept[a]], numbers[kept[b]], round(min(c, 1.0), 4), mirror)
+
+
+def _alike(units: Units, others: Units, pairs: NDArray[np.int64]) -> Iterator[tuple[int, int, float]]:
+    """The pairs (n, 2), of which few are compared at once, that correlate by ALIKE at least, and by how much."""
+    for some in (pairs[k : k + PIECE] for k in range(0, len(pairs), PIECE)):
+        alike = np.einsum("nd,nd->n", units[some[:, 0]], others[some[:, 1]])
+        kept = alike >= ALIKE
+        yield from zip(*some[kept].T.tolist(), alike[kept].tolist(), strict=True)
 
 
 def _axes(units: Units) -> Units:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from saywhy import files
 from saywhy.audit.labels import labels_of
@@ -16,7 +19,7 @@ from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError
 from saywhy.explanation import ModelRecord, Record
 
-STORE, RUN, LISTING = "store", "run.json", "listing.parquet"
+STORE, RUN, LISTING, LOCK = "store", "run.json", "listing.parquet", ".lock"
 FORMAT = 1
 GROUP = 4096  # entries in a group of rows: what is held at once
 
@@ -44,6 +47,38 @@ class RunRecord(Record):
     labels: tuple[Label, ...]
     batch: int
     seed: int
+
+
+@contextmanager
+def alone(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Keeps other scans out of a folder; what a process held that was killed is free. Where the block fails before a
+    scan was begun, the folder is left as it was.
+
+    Raises:
+        UsageError: another scan is at work there.
+        InputError: the folder cannot be made.
+    """
+    store = folder / STORE
+    made = [place for place in (store, folder) if not place.exists()]
+    lock = FileLock(store / LOCK, timeout=0)
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as e:
+        raise UsageError(f"{folder}: another scan is at work there; wait for its end, or name a new folder") from e
+    except NotImplementedError as e:
+        tell(f"{folder}: its file system has no locks ({e}); start no second scan there")
+    except OSError as e:
+        raise InputError(f"{store}: cannot be written ({e.strerror or e})") from e
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):  # something else is in a folder
+            if not (store / RUN).exists():
+                (store / LOCK).unlink(missing_ok=True)
+                for place in made:
+                    place.rmdir()
 
 
 def prepared(clf: Classifier, sources: Sequence[str | Path], folder: Path, seed: int) -> RunRecord:
@@ -145,11 +180,13 @@ def _check(folder: Path, there: RunRecord, asked: RunRecord) -> None:
     """Raises UsageError where two runs differ in what their shards depend on."""
     told = {
         "list of pictures": (f"{there.pictures} pictures", there.listing), "model": (there.model.fingerprint,),
-        "batch size": (there.batch,), "seed": (there.seed,), "class names": (there.classes,),
+        "layer": (there.model.layer,), "format": (there.format,), "batch size": (there.batch,),
+        "seed": (there.seed,), "class names": (there.classes,),
     }  # fmt: skip
     now = {
         "list of pictures": (f"{asked.pictures} pictures", asked.listing), "model": (asked.model.fingerprint,),
-        "batch size": (asked.batch,), "seed": (asked.seed,), "class names": (asked.classes,),
+        "layer": (asked.model.layer,), "format": (asked.format,), "batch size": (asked.batch,),
+        "seed": (asked.seed,), "class names": (asked.classes,),
     }  # fmt: skip
     for name, was in told.items():
         if was != now[name]:

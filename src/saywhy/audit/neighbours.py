@@ -90,7 +90,7 @@ def _stored(files: Sequence[str], n: int, folder: Path) -> Vector:
 def _named(folder: Path, found: Sequence[tuple[int, float]]) -> list[Near]:
     with open_store(folder) as store:
         rows = store.execute(
-            "SELECT n, path FROM pictures WHERE list_contains(?, n)", [[n for n, _ in found]]
+            "SELECT n, path FROM pictures WHERE n IN (SELECT unnest(?))", [[n for n, _ in found]]
         ).fetchall()  # fmt: skip
     paths = dict(rows)
     return [Near(n, paths[n], cosine) for n, cosine in found]

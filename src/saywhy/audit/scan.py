@@ -23,14 +23,14 @@ import torch
 from saywhy import files
 from saywhy.audit import ways
 from saywhy.audit.depths import DEPTHS, Brief, Lot, Rows
-from saywhy.audit.inventory import STORE, RunRecord, listed, prepared, read_run
+from saywhy.audit.inventory import STORE, RunRecord, alone, listed, prepared, read_run
 from saywhy.audit.pipeline import default_method
 from saywhy.audit.sources import Entry, Given, giving
 from saywhy.audit.store import DONE
 from saywhy.audit.tables import encoded
 from saywhy.audit.worth import worth
 from saywhy.classifier import Classifier
-from saywhy.errors import InputError, ModelError, UsageError, unknown
+from saywhy.errors import InputError, ModelError, UsageError, unknown, whole
 from saywhy.explainer import Explainer
 from saywhy.image import Picture
 from saywhy.passes import counting
@@ -103,38 +103,44 @@ def scan(
     `model` is a Classifier, or a function that loads one, which each of several `workers` (processes of this machine)
     or of a cluster (`ray`, its address) calls for itself. `depth` is a row of DEPTHS. With a `budget` all pictures are
     looked at by one pass, and those that are worth it (see `worth`) deeper, until it is spent; a shard that was begun
-    is finished. `method` makes the maps (see `default_method`), `explainer` is a folder of fitted parts, `shard` the
-    pictures of a shard. Every process computes with the same number of threads: those of this one, shared among
-    `workers`. Rows are equal, byte for byte, for the same batch size and number of threads.
+    is finished. `method` makes the maps (else that which the explainer serves, else `default_method`), `explainer` is
+    a folder of fitted parts, `shard` the pictures of a shard. Every process computes with the same number of threads:
+    those of this one, shared among `workers`. Rows are equal, byte for byte, for the same batch size and number of
+    threads.
 
     Raises:
-        UsageError: an unknown depth or method, the folder holds another scan, or a depth begun with other settings.
+        UsageError: an unknown depth or method, the folder holds another scan or one is at work there, a depth begun
+            with other settings, or a `model` that cannot be sent to workers.
         InputError: no pictures; the folder cannot be written (what is done is kept); a process died.
     """
     folder, tell = Path(out), progress or (lambda text: None)
     clf = model if isinstance(model, Classifier) else model()
-    _check(depth, budget, method, workers)
-    run = prepared(clf, sources, folder, seed)
+    _check(depth, budget, method, shard, seed, workers)
     parts = None if explainer is None else Path(explainer)
-    work = Work(folder, model, method or default_method(clf), parts, _threads(workers, ray))
-    work._asked.append(asked_of(clf, run, work))
-    for depths, order in _stages(folder, depth, budget is not None):
-        settings = {d: _settings(d, work, order, _size(d, shard, order, run.batch)) for d in depths}
-        _settle(folder, settings)
-        plan = _plan(folder, run, settings)
-        _carry_out(work, plan, budget if order == "worth" else None, tell, workers, ray)
+    fitted = None if parts is None else Explainer.load(parts, clf)
+    method = method or (fitted.method if fitted is not None else None) or default_method(clf)
+    with alone(folder, tell):
+        run = prepared(clf, sources, folder, seed)
+        work = Work(folder, model, method, parts, _threads(workers, ray))
+        work._asked.append(asked_of(clf, run, work, fitted))
+        for depths, order in _stages(folder, depth, budget is not None):
+            settings = {d: _settings(d, work, order, _size(d, shard, order, run.batch)) for d in depths}
+            _settle(folder, settings)
+            plan = _plan(folder, run, settings)
+            _carry_out(work, plan, budget if order == "worth" else None, tell, workers, ray)
     return folder
 
 
-def _check(depth: str, budget: Budget | None, method: str | None, workers: int) -> None:
+def _check(depth: str, budget: Budget | None, method: str | None, shard: int | None, seed: int, workers: int) -> None:
     if depth not in DEPTHS:
         raise unknown("depth", depth, DEPTHS)
     if budget is not None and depth == "prediction":
         raise UsageError("a budget is for what comes after one look at every picture: --depth saliency, concepts, text")
     if method is not None and method not in METHODS:
         raise unknown("saliency method", method, METHODS)
-    if workers < 1:
-        raise UsageError(f"workers are at least 1, not {workers}")
+    whole("workers", workers, 1)
+    whole("shard", 1 if shard is None else shard, 1)
+    whole("seed", seed)
 
 
 def _threads(workers: int, ray: str | None) -> int | None:
@@ -301,9 +307,8 @@ def _write(folder: Path, table: str, name: str, rows: Sequence[Mapping[str, Any]
     return {"file": file, "rows": len(rows), "bytes": len(data), "sha256": sha256(data).hexdigest()}
 
 
-def asked_of(clf: Classifier, run: RunRecord, work: Work) -> Brief:
+def asked_of(clf: Classifier, run: RunRecord, work: Work, fitted: Explainer | None) -> Brief:
     """A classifier with all that a shard must know."""
-    fitted = None if work.explainer is None else Explainer.load(work.explainer, clf)
     labels = {(one.class_name, one.class_index): one.label for one in run.labels}
     options = dict(fitted.options.get(work.method, {})) if fitted is not None else {}
     return Brief(clf, labels, work.method, options, fitted, run.seed)
@@ -321,7 +326,8 @@ def _loaded(work: Work) -> Brief:
             raise UsageError(
                 f"{work.folder}: is of the classifier {run.model.fingerprint}, and {clf.fingerprint} was loaded"
             )
-        _LOADED[key] = asked_of(clf, run, work)
+        fitted = None if work.explainer is None else Explainer.load(work.explainer, clf)
+        _LOADED[key] = asked_of(clf, run, work, fitted)
     return _LOADED[key]
 
 

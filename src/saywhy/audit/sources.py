@@ -58,10 +58,20 @@ def entries(sources: Sequence[str | Path]) -> Iterator[Entry]:
     seen: set[bytes] = set()
     for source in sources:
         for entry in _of(str(source)):
-            mark = blake2b(entry.path.encode(), digest_size=16).digest()
+            mark = blake2b(_utf8(entry), digest_size=16).digest()
             if mark not in seen:
                 seen.add(mark)
                 yield entry
+
+
+def _utf8(entry: Entry) -> bytes:
+    """A picture's path; a store holds text in UTF-8 alone."""
+    try:
+        for text in (entry.class_name, entry.split):
+            (text or "").encode()
+        return entry.path.encode()
+    except UnicodeEncodeError as e:
+        raise InputError(f"{entry.path!a}: its name, class or split is not text in UTF-8; rename it") from e
 
 
 def _of(source: str) -> Iterator[Entry]:
@@ -115,7 +125,7 @@ def _remote(source: str) -> Iterator[Entry]:
 
 def _remote_listing(address: str) -> Iterator[Entry]:
     with opened(address) as held:
-        for row in each_row((line.decode() for line in held), address):
+        for row in each_row(held, address):
             yield _told(address.rpartition("/")[0] + "/" + row["file"], row)
 
 
@@ -195,7 +205,8 @@ def _of_sample(path: str, held: BinaryIO, sample: Sequence[tarfile.TarInfo]) -> 
         ending = member.name.rpartition(".")[2]
         if ending in ("json", "cls"):
             held.seek(member.offset_data)
-            row |= _said(f"{path}/{member.name}", ending, held.read(member.size))
+            name = f"{path}/{member.name}"
+            row |= _said(name, ending, _limited(held.read(min(member.size, MAX_BYTES + 1)), name))
     held.seek(place)
     for one in pictures:
         yield _told(path, row, member=one.name, start=one.offset_data, size=one.size)
@@ -313,5 +324,5 @@ def _row_reader(held: BinaryIO, path: str) -> Callable[[Entry], bytes]:
 
 def _limited(data: bytes, name: str) -> bytes:
     if len(data) > MAX_BYTES:
-        raise InputError(f"{name}: larger than {MAX_BYTES >> 20} MiB; make a smaller copy of the picture")
+        raise InputError(f"{name}: larger than {MAX_BYTES >> 20} MiB; make it smaller")
     return data

@@ -30,7 +30,9 @@ def open_store(run: str | Path) -> Any:
     for name, table in TABLES.items():
         connection.execute(_view(name, table.columns, files[name]))
     connection.execute("CREATE TABLE classes (index INTEGER, name VARCHAR)")
-    connection.executemany("INSERT INTO classes VALUES (?, ?)", [list(row) for row in enumerate(record.classes)])
+    connection.execute(
+        "INSERT INTO classes SELECT unnest(?), unnest(?)", [list(range(len(record.classes))), list(record.classes)]
+    )
     paths = ", ".join(_text(path) for listed in files.values() for path in listed)
     connection.execute(f"SET allowed_paths = [{paths}]")
     connection.execute("SET enable_external_access = false")

@@ -161,7 +161,7 @@ def summary(run: str | Path) -> Summary:
             duplicates=len(twice),
             across_splits=sum(_across(t) for t in twice),
             depths=_depths(folder),
-            notes=_notes(store, record.classes, record.pictures - answered - failed, answered),
+            notes=_notes(store, record.classes, record.pictures - answered - failed, answered, len(twice)),
         )
 
 
@@ -237,7 +237,7 @@ def _twice(store: Any) -> list[Twice]:
     pairs = duplicates.near_duplicates(store)
     wanted = sorted({n for p in pairs for n in (p.first, p.second)})
     rows = store.execute(
-        "SELECT n, path, split, given, sha256 FROM pictures WHERE list_contains(?, n)", [wanted]
+        "SELECT n, path, split, given, sha256 FROM pictures WHERE n IN (SELECT unnest(?))", [wanted]
     ).fetchall()  # fmt: skip
     known = {n: rest for n, *rest in rows}
     found = []
@@ -268,7 +268,7 @@ def _depths(folder: Path) -> tuple[DepthRow, ...]:
     return tuple(DepthRow(depth=d, **row) for d, row in sums.items())
 
 
-def _notes(store: Any, classes: tuple[str, ...], missing: int, answered: int) -> tuple[str, ...]:
+def _notes(store: Any, classes: tuple[str, ...], missing: int, answered: int, pairs: int) -> tuple[str, ...]:
     counts = store.execute(
         "SELECT label, answer, count(*) FROM pictures WHERE label IS NOT NULL GROUP BY label, answer"
     ).fetchall()  # fmt: skip
@@ -285,6 +285,9 @@ def _notes(store: Any, classes: tuple[str, ...], missing: int, answered: int) ->
         if answered > duplicates.MOST
         else f"of more than {duplicates.ALL:,} pictures, near-duplicates were looked for among those with one answer"
         if answered > duplicates.ALL
+        else None,
+        f"near-duplicates were looked for no further than {pairs:,} pairs: some pictures are in the set very many times"
+        if pairs >= duplicates.PAIRS
         else None,
     ]
     return tuple(n for n in notes if n)

@@ -5,11 +5,15 @@ All map one function over the shards, `work(shard)`; each gives what it returned
 
 from __future__ import annotations
 
+import os
+import pickle
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any, TypeVar
 
 from saywhy.errors import ExtraMissing, InputError, UsageError
@@ -32,8 +36,15 @@ def processes(work: Callable[[S], T], shards: Iterable[S], count: int) -> Iterat
         InputError: one of them died.
         UsageError: what is to be done cannot be sent to them.
     """
+    try:
+        pickle.dumps(work)
+    except (pickle.PicklingError, AttributeError, TypeError) as e:
+        raise UsageError(
+            f"several workers need a model that can be sent to them ({e}): give a function of a module that loads it, "
+            'as in functools.partial(load_classifier, "efficientnet-lite0"), or use one worker'
+        ) from e
     rest = iter(shards)
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin) as pool:
         waiting: set[Future[T]] = set()
         try:
             while True:
@@ -49,6 +60,19 @@ def processes(work: Callable[[S], T], shards: Iterable[S], count: int) -> Iterat
             ) from e
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    """What a process does first: from now on Ctrl-C ends it without a word, and so does the end of its parent, without
+    which it would wait for shards for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def cluster(work: Callable[[S], T], shards: Iterable[S], address: str) -> Iterator[T]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from saywhy.cli.output import NAMED, notes, progress, tell_failed
+from saywhy.cli.output import NAMED, notes, progress, tell_failed, tell_skipped
 from saywhy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,10 +30,16 @@ def scan_set(
 
     from saywhy.audit.folder import write_summary
     from saywhy.audit.scan import scan
+    from saywhy.audit.sources import is_address
     from saywhy.audit.store import open_store
 
-    with progress(quiet, 1) as tell:
-        scan(load, images, out, depth=depth, budget=budget_of(budget), progress=lambda text: tell(0, text), **how)
+    tell_skipped([i for i in images if not is_address(i)], quiet)
+    try:
+        with progress(quiet, 1) as tell:
+            scan(load, images, out, depth=depth, budget=budget_of(budget), progress=lambda text: tell(0, text), **how)
+    except KeyboardInterrupt:
+        notes.print("interrupted: what was done is kept; the same call goes on", style="red")
+        raise typer.Exit(130) from None
     found, page = write_summary(out, reproducible=reproducible)
     _show(found)
     with open_store(out) as store:
