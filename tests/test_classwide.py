@@ -16,7 +16,7 @@ from saywhy import Explainer
 from saywhy.cli import app
 from saywhy.errors import InputError, UsageError
 from saywhy.passes import counting
-from saywhy.reasoning import distilling, interchange
+from saywhy.reasoning import classwide_page, distilling, interchange
 from saywhy.reasoning.classwide import class_graph, mean_graph, spread
 from saywhy.reasoning.classwide_page import by, line, page, text
 from saywhy.reasoning.interchange import from_graphml, from_networkx, to_graphml, to_networkx
@@ -201,13 +201,17 @@ def test_the_graph_of_a_class_is_the_mean_of_those_of_its_pictures(fitted, folde
 
 def test_text_and_page_tell_the_mean_its_spread_and_of_how_many(fitted, folder):  # noqa: F811
     found = class_graph(fitted[0], folder, "red", "other")
-    said, shown = text(found), page(found)
+    looks = {id: fitted[0].parts["concepts"].looks(id) for id in fitted[0].parts["concepts"].ids}
+    said, shown = text(found), page(found, looks)
     first, n = found["nodes"][0], found["faithful"]
     assert f"the mean of {n} of 6 pictures" in said and "2 are given another class and 1 cannot be read" in said
     assert f"unnamed pattern {first['concept']}: +{100 * first['contribution']['mean']:.0f} ±" in said
     assert f"rather than other; in {first['present']} of {n}" in said
     assert said.index(" measured:") < said.index(f"pattern {first['concept']}:")
-    assert shown.count("<circle") == sum(n["present"] > 0 for n in found["nodes"]) and "rather than other" in shown
+    there = [n["concept"] for n in found["nodes"] if n["present"]]
+    assert shown.count('<circle class="under"') == len(there) and "rather than other" in shown
+    assert shown.count("data:image/jpeg") == sum(len(looks[id]) for id in there) > len(there)
+    assert "<img" not in page(found) and "crops" not in page(found)
     assert "http:" not in shown and "https:" not in shown and "<script" not in shown
     nothing = {**found, **mean_graph([], 0)}
     assert "nothing to tell" in text(nothing) and "<circle" not in page(nothing)
@@ -259,6 +263,8 @@ def test_the_command_writes_json_graphml_and_a_page(photos, folder, tmp_path, mo
         app, ["fit", str(photos), "--parts", "graph,concepts", "-o", str(tmp_path / "mine"), *model]
     )
     assert made.exit_code == 0, made.output
+    given = []
+    monkeypatch.setattr(classwide_page, "page", lambda graph, looks: given.append(looks) or page(graph, looks))
     args = ["graph", str(folder), "--explainer", str(tmp_path / "mine"), "--target", "0", "-o", str(tmp_path / "out")]
     run = CliRunner().invoke(app, [*args, *model])
     assert run.exit_code == 1 and "broken.png" in run.output, "one picture cannot be read"
@@ -266,3 +272,4 @@ def test_the_command_writes_json_graphml_and_a_page(photos, folder, tmp_path, mo
     found = json.loads((tmp_path / "out" / "graph.json").read_text())
     assert from_graphml(tmp_path / "out" / "graph.graphml") == found
     assert "How class 0 is decided" in (tmp_path / "out" / "graph.html").read_text()
+    assert given[0].keys() == {str(n + 1) for n in range(len(given[0]))} and all(given[0].values())

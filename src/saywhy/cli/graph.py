@@ -40,10 +40,11 @@ def graph(
         found = class_graph(fitted, items, target, versus, tell=lambda step: tell(0, step))
     print(classwide_page.text(found))
     if out is not None:
+        bank = fitted.parts["concepts"]
         out.mkdir(parents=True, exist_ok=True)
         files.write(out / "graph.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         files.write(out / "graph.graphml", to_graphml(found))
-        files.write(out / "graph.html", classwide_page.page(found))
+        files.write(out / "graph.html", classwide_page.page(found, {id: bank.looks(id) for id in bank.ids}))
         if not quiet:
             notes.print(f"look at {out / 'graph.html'}", markup=False, highlight=False, soft_wrap=True)
     for path, why in found["unreadable"]:

@@ -28,6 +28,7 @@ from saywhy.errors import InputError, UsageError, unknown
 
 FORMAT = 2
 TENSORS, RECORD, NAMES = "concepts.safetensors", "concepts.json", "names.json"
+SHOWN = 3  # exemplars of a concept, beside a picture or graph
 LONGEST_NAME = 80
 
 
@@ -90,6 +91,11 @@ class ConceptBank:
     def of_class(self, index: int) -> list[Relevance]:
         """What concepts count for a class, those that cost it most first; none for a class without pictures."""
         return sorted((r for r in self.relevance if r.class_index == index), key=lambda r: (-r.lost, r.concept))
+
+    def looks(self, id: str) -> tuple[bytes, ...]:
+        """What a concept looks like in other pictures, as JPEGs; nothing in a bank that was not studied."""
+        rows = self.exemplars[int(self.checked(id)) - 1 :][:1]
+        return tuple(one.jpeg for row in rows for one in row[:SHOWN])
 
     def named(self, given: Mapping[str, str]) -> ConceptBank:
         """The bank with names that a person gives by id; an empty one takes the name away.

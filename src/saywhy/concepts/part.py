@@ -17,8 +17,6 @@ from saywhy.language import Confirming
 from saywhy.parts import Confirmed, Face, Fitting, Made, Request
 from saywhy.seen import Seen
 
-SHOWN = 3  # exemplars of a concept, beside a picture
-
 
 def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
     """Finds concepts in the way that the preset names; names of a bank that was in the folder go on."""
@@ -79,7 +77,7 @@ def confirm(found: ConceptsFound, seen: Seen, runs: tuple[Confirming, ...]) -> C
     pictures: list[bytes] = []
     spans = {}
     for id in shown:
-        own = [one.jpeg for one in bank.exemplars[int(id) - 1][:SHOWN]]
+        own = bank.looks(id)
         spans[id] = [len(pictures), len(pictures) + len(own)]
         pictures += own
     record = {"layer": bank.layer, "of": len(bank), "hypotheses": told, "pictures": spans}

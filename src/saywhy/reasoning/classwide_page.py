@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from saywhy.reasoning.sections import LEAST, named, points, related
 from saywhy.render import wording
-from saywhy.render.pages import templates
+from saywhy.render.pages import as_data, templates
 
 Row = dict[str, Any]
 NODES, EDGES = 12, 12  # that are drawn and told, at most
@@ -71,8 +72,8 @@ def _edges(graph: Row) -> list[Row]:
     return [e for e in graph["edges"] if abs(e["contribution"]["mean"]) >= LEAST][:EDGES]
 
 
-def page(graph: Row) -> str:
-    """The page, self-contained: no network, no script."""
+def page(graph: Row, looks: Mapping[str, Sequence[bytes]] | None = None) -> str:
+    """The page, self-contained: no network, no script. `looks` are JPEGs of a concept in other pictures."""
     shown = _nodes(graph)
     at = {n["concept"]: _place(i, len(shown)) for i, n in enumerate(shown)}
     env = templates("failures.css", Path(__file__).parent / "templates")
@@ -81,7 +82,8 @@ def page(graph: Row) -> str:
         basis=basis(graph),
         versus=graph["versus"] and wording.clean(graph["versus"]),
         side=SIDE,
-        nodes=[_dot(n, graph, at[n["concept"]]) for n in shown],
+        nodes=[_dot(n, graph, at[n["concept"]], (looks or {}).get(n["concept"], ())) for n in shown],
+        looks=bool(looks),
         edges=[_stroke(e, graph, at) for e in _edges(graph)],
     )
 
@@ -104,7 +106,7 @@ def _common(row: Row, graph: Row) -> Row:
     }
 
 
-def _dot(n: Row, graph: Row, at: tuple[float, float]) -> Row:
+def _dot(n: Row, graph: Row, at: tuple[float, float], looks: Sequence[bytes]) -> Row:
     r = 14 + 16 * min(1.0, abs(n["contribution"]["mean"])) ** 0.5
     return _common(n, graph) | {
         "id": n["concept"],
@@ -112,6 +114,7 @@ def _dot(n: Row, graph: Row, at: tuple[float, float]) -> Row:
         "x": f"{at[0]:.1f}",
         "y": f"{at[1]:.1f}",
         "r": f"{r:.1f}",
+        "looks": as_data(looks),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,7 +82,12 @@ def exemplars(e: Explanation, concept: str) -> tuple[bytes, ...]:
 
 def elsewhere(e: Explanation, concept: str) -> list[str]:
     """The same as data."""
-    return [f"data:image/jpeg;base64,{base64.b64encode(p).decode()}" for p in exemplars(e, concept)]
+    return as_data(exemplars(e, concept))
+
+
+def as_data(jpegs: Iterable[bytes]) -> list[str]:
+    """JPEGs as data."""
+    return [f"data:image/jpeg;base64,{base64.b64encode(p).decode()}" for p in jpegs]
 
 
 def png(image: Image.Image) -> str:
