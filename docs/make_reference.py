@@ -23,6 +23,7 @@ from saywhy.concepts.discovery import DISCOVERY
 from saywhy.concepts.extraction import EXTRACTION
 from saywhy.evaluate import DERIVED
 from saywhy.explanation import json_schema
+from saywhy.findings import KINDS
 from saywhy.intervene import FILLS
 from saywhy.metrics import CONTROLS, METRICS
 from saywhy.render import RENDERERS
@@ -200,6 +201,12 @@ def page() -> str:
         "How deep `saywhy audit --depth` looks at each picture of a set ([how](store.md)).",
         table("`--depth` | what it adds | tables | pictures of a shard", [
             (f"`{n}`", d.what, ", ".join(f"`{t}`" for t in d.tables), d.shard) for n, d in DEPTHS.items()
+        ]),
+        "## Kinds of findings",
+        "What is found on a set that was scanned ([how](findings.md)); what a row explains the rows below need not.",
+        table("kind | what it says | its effect | how it is found", [
+            (f"`{n}`", k.what, k.compared, "something is changed in pictures" if k.tested else "counted")
+            for n, k in KINDS.items()
         ]),
         "## Exports",
         "What `saywhy.audit.export` makes of a store ([what it holds](store.md)).",

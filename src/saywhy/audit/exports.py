@@ -58,7 +58,7 @@ def _csv(store: Any, folder: Path) -> None:
         with files.lines(folder / f"{name}.csv") as out:
             write = csv.writer(out, lineterminator="\n")
             write.writerow(columns)
-            for row in _rows(store, f"SELECT {kept} FROM {name} ORDER BY n"):
+            for row in _rows(store, f"SELECT {kept} FROM {name} ORDER BY {columns[0]}"):
                 write.writerow([_cell(value) for value in row])
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from saywhy.audit.summary import Summary, summary
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError, unknown
-from saywhy.image import frame, read, thumbnail
+from saywhy.image import Picture, frame, read, thumbnail
 from saywhy.render.failure_page import failures_page
 from saywhy.render.summary_page import DOUBTFUL, TWICE, summary_page
 from saywhy.saliency import METHODS
@@ -96,17 +96,20 @@ def write_summary(run: str | Path, *, reproducible: bool = False) -> tuple[Summa
     record, folder = found.to_dict(), Path(run)
     files.write(folder / SUMMARY, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
     numbers = [d.n for d in found.doubtful[:DOUBTFUL]] + [n for t in found.twice[:TWICE] for n in t.numbers]
-    return found, files.write(folder / SUMMARY_PAGE, summary_page(record, _thumbnails(folder, numbers)))
+    return found, files.write(folder / SUMMARY_PAGE, summary_page(record, thumbnails(folder, numbers)))
 
 
-def _thumbnails(folder: Path, numbers: Sequence[int]) -> dict[int, bytes]:
+def thumbnails(folder: Path, numbers: Sequence[int]) -> dict[int, bytes]:
     """Small JPEGs of pictures of a scan; of those that are gone, or have other bands than colours, none."""
-    found = {}
+    return {n: thumbnail(picture, long_side=THUMBNAIL) for n, picture in pictures_of(folder, numbers)}
+
+
+def pictures_of(folder: Path, numbers: Sequence[int]) -> Iterator[tuple[int, Picture]]:
+    """Pictures of a scan by number, in ascending order; those that are gone, or have other bands, are left out."""
     with giving() as give:
         for n, entry in listed(folder, sorted(set(numbers))):
             with suppress(InputError):
-                found[n] = thumbnail(read(give(entry)), long_side=THUMBNAIL)
-    return found
+                yield n, read(give(entry))
 
 
 def table(report: Report) -> str:

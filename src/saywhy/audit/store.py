@@ -11,6 +11,7 @@ from saywhy.audit.inventory import LISTING, STORE, read_run
 from saywhy.audit.tables import TABLES, duck
 
 DONE = "done"
+FINDINGS = f"{STORE}/findings.parquet"
 
 
 def open_store(run: str | Path) -> Any:
@@ -48,6 +49,8 @@ def tables_of(folder: Path) -> dict[str, list[str]]:
     for manifest in manifests(folder):
         for name, row in manifest["tables"].items():
             found[name].append(str(store / row["file"]))
+    if (folder / FINDINGS).is_file():
+        found["findings"] = [str((folder / FINDINGS).resolve())]
     return found
 
 
@@ -67,8 +70,8 @@ def _view(name: str, columns: Any, files: list[str]) -> str:
 
 
 SQL = {
-    "int64": "BIGINT", "int32": "INTEGER", "float32": "FLOAT", "halffloat": "FLOAT", "string": "VARCHAR",
-    "bool": "BOOLEAN", "binary": "BLOB",
+    "int64": "BIGINT", "int32": "INTEGER", "float32": "FLOAT", "float64": "DOUBLE", "halffloat": "FLOAT",
+    "string": "VARCHAR", "bool": "BOOLEAN", "binary": "BLOB",
 }  # fmt: skip
 
 

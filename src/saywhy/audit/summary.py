@@ -160,7 +160,7 @@ def summary(run: str | Path) -> Summary:
             twice=tuple(twice[:SHOWN]),
             duplicates=len(twice),
             across_splits=sum(_across(t) for t in twice),
-            depths=_depths(folder),
+            depths=depths_of(folder),
             notes=_notes(store, record.classes, record.pictures - answered - failed, answered, len(twice)),
         )
 
@@ -257,7 +257,8 @@ def _across(pair: Twice) -> bool:
     return pair.splits[0] != pair.splits[1]
 
 
-def _depths(folder: Path) -> tuple[DepthRow, ...]:
+def depths_of(folder: Path) -> tuple[DepthRow, ...]:
+    """What the shards that are done say of each depth."""
     sums: dict[str, dict[str, Any]] = {}
     for m in manifests(folder):
         row = sums.setdefault(m["depth"], {"pictures": 0, "failed": 0, "passes": 0, "seconds": 0.0})

@@ -186,6 +186,33 @@ TABLES: dict[str, Sheet] = {
             "verified": Field("bool", "whether the measured runs bear it out"),
         },
     ),
+    "findings": Sheet(
+        "what goes wrong and why, over all pictures; written anew at the end of each call",
+        {
+            "rank": Field("int32", "1 for the one that explains most"),
+            "id": Field("string", "what tells it from others, the same wherever it is found again"),
+            "kind": Field("string", "a row of [the kinds](reference.md#kinds-of-findings)"),
+            "name": Field("string", "what goes wrong, in plain words"),
+            "class_index": Field("int32", "the class that is concerned; null for all"),
+            "class_name": Field("string", "its name"),
+            "versus": Field("int32", "the class that it is taken for, or that is taken for it"),
+            "versus_name": Field("string", "its name"),
+            "cause": Field("string", "what goes with it or makes it, in a word or two"),
+            "concept": Field("string", "id of the cause in the explainer's bank of concepts, if it is one"),
+            "unit": Field("int64", "number of the cause among the tapped layer's units, if it is one"),
+            "box": Field("list<float32>", "where the cause lies, x0, y0, x1, y1 as shares of what the classifier sees"),
+            "effect": Field("float32", "a difference of two shares, 0 to 1"),
+            "low": Field("float32", "lower end of its interval of 95 %"),
+            "high": Field("float32", "upper end"),
+            "compared": Field("string", "which two shares"),
+            "count": Field("int64", "pictures that the effect was measured on"),
+            "p": Field("float64", "chance of such an effect, or a larger one, without a cause"),
+            "q": Field("float64", "rate of false findings at which it is kept, all tests of the run counted"),
+            "errors": Field("int64", "errors that it explains"),
+            "pictures": Field("list<int64>", "numbers of the pictures that show it best"),
+            "next": Field("string", "what to do about it"),
+        },
+    ),
 }
 
 Rows = Sequence[Mapping[str, Any]]

@@ -23,6 +23,7 @@ from saywhy.cli.fit import fit
 from saywhy.cli.graph import graph
 from saywhy.cli.methods import methods
 from saywhy.cli.output import notes
+from saywhy.cli.reporting import report
 from saywhy.errors import SaywhyError, UsageError
 
 VERBS: dict[str, Callable[..., Any]] = {
@@ -32,6 +33,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "concepts": concepts,
     "graph": graph,
     "audit": audit,
+    "report": report,
     "aviary": aviary,
     "methods": methods,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from saywhy.errors import UsageError
 if TYPE_CHECKING:
     from saywhy.audit.scan import Budget
     from saywhy.audit.summary import Summary
+    from saywhy.findings import FindingRecord
 
 TOLD = 5  # rows of a kind
 SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -32,6 +33,7 @@ def scan_set(
     from saywhy.audit.scan import scan
     from saywhy.audit.sources import is_address
     from saywhy.audit.store import open_store
+    from saywhy.findings import write_findings
 
     tell_skipped([i for i in images if not is_address(i)], quiet)
     try:
@@ -42,6 +44,7 @@ def scan_set(
         raise typer.Exit(130) from None
     found, page = write_summary(out, reproducible=reproducible)
     _show(found)
+    _tell(write_findings(out))
     with open_store(out) as store:
         failed = store.execute(
             f"SELECT any_value(path), min(error) FROM failed GROUP BY n ORDER BY n LIMIT {NAMED}"
@@ -52,6 +55,14 @@ def scan_set(
         notes.print(f"look at {page}", markup=False, highlight=False, soft_wrap=True)
     if count:
         raise typer.Exit(1)
+
+
+def _tell(found: Sequence[FindingRecord]) -> None:
+    from saywhy.render.wording import clean
+
+    console = Console(file=sys.stdout)
+    for f in found[:TOLD]:
+        console.print(clean(f"- {f.kind}: {f.name} ({f.errors} errors)"), markup=False, highlight=False, soft_wrap=True)
 
 
 def budget_of(text: str | None) -> Budget | None:

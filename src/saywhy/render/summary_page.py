@@ -30,7 +30,7 @@ def summary_page(record: Mapping[str, Any], photos: Mapping[int, bytes]) -> str:
         interval=None if whole is None else f"{wording.percent(whole['low'])} to {wording.percent(whole['high'])}",
         notes=[wording.clean(n) for n in (*record["notes"], *record["model"]["notes"])],
         splits=[{**s, "share": _share(s["accuracy"])} for s in record["splits"]] if len(record["splits"]) > 1 else [],
-        curve=_curve(record["calibration"]),
+        curve=curve_of(record["calibration"]),
         confused=record["confused"][:ROWS],
         weakest=[{**c, "said": _percent(c["recall"]), "true": _percent(c["precision"])} for c in weakest[:ROWS]],
         more_classes=len(weakest) - ROWS,
@@ -76,7 +76,7 @@ def _percent(value: float | None) -> str:
     return wording.percent(value) if value else "none"
 
 
-def _curve(calibration: Mapping[str, Any] | None) -> Row | None:
+def curve_of(calibration: Mapping[str, Any] | None) -> Row | None:
     """Bars of the reliability curve in a square of SIDE, and its error in words."""
     if calibration is None:
         return None
@@ -101,7 +101,7 @@ def _curve(calibration: Mapping[str, Any] | None) -> Row | None:
 
 def _doubtful(row: Mapping[str, Any], photos: Mapping[int, bytes]) -> Row:
     return {
-        "file": _name(row["path"]), "photo": _photo(photos.get(row["n"])), "label": wording.clean(row["label"]),
+        "file": _name(row["path"]), "photo": photo_data(photos.get(row["n"])), "label": wording.clean(row["label"]),
         "answer": wording.clean(row["answer"]), "sure": wording.percent(row["p_answer"]),
         "own": wording.percent(row["p_label"]),
     }  # fmt: skip
@@ -111,7 +111,7 @@ def _twice(row: Mapping[str, Any], photos: Mapping[int, bytes]) -> Row:
     how = "the same file" if row["same_file"] else "mirrored" if row["mirrored"] else "nearly the same"
     sides = [
         {
-            "file": _name(path), "photo": _photo(photos.get(n)), "label": wording.clean(label or "no label"),
+            "file": _name(path), "photo": photo_data(photos.get(n)), "label": wording.clean(label or "no label"),
             "split": None if split is None else wording.clean(split),
         }
         for path, n, label, split in zip(
@@ -125,5 +125,6 @@ def _name(path: str) -> str:
     return wording.clean(path.replace("\\", "/").rpartition("/")[2])
 
 
-def _photo(data: bytes | None) -> str | None:
+def photo_data(data: bytes | None) -> str | None:
+    """A JPEG as what a page shows; None where there is none."""
     return None if data is None else f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
