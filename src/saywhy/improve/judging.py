@@ -1,0 +1,158 @@
+"""How good a classifier is on pictures that taught it nothing, and how much it owes to the culprit.
+
+N judged pictures, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from saywhy.classifier import Classifier
+from saywhy.improve.culprit import Culprit
+from saywhy.improve.edits import Edits
+from saywhy.improve.improved import Blamed, Compared, Group, Level
+from saywhy.improve.lessons import Frames, Ints, Shot
+from saywhy.metrics.statistics import Interval, bootstrap, wilson
+
+Reals = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+FEWEST = 8  # pictures of a group that is judged
+DRAWS = 1000
+ASKED = 400  # pictures on which the culprit's contribution is measured, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Probabilities (N, C) of judged pictures as they are, and those of the finding's class with the culprit turned, of
+    some of them (M,)."""
+
+    p: Reals
+    turned: Reals | None
+
+    def right(self, labels: Ints) -> Bools:
+        """Whether each answer is the label (N,)."""
+        return np.asarray(self.p.argmax(axis=1) == labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What judges: pictures (N,) with labels, which have the culprit, and those on which its contribution is measured
+    (numbers into the N)."""
+
+    rows: Ints
+    labels: Ints
+    present: Bools
+    asked: Ints
+    finding: Blamed
+
+
+def bench_of(shots: Sequence[Shot], rows: Ints, culprit: Culprit, finding: Blamed, seed: int) -> Bench:
+    """What judges; the culprit is asked about in pictures of the classes that the finding names, all others left out."""
+    labels = np.array([shots[r].label for r in rows])
+    numbers = set(finding.pictures)
+    named = {finding.class_index, finding.versus} | {s.label for s in shots if s.n in numbers}
+    concerned = np.flatnonzero(np.isin(labels, [c for c in named if c is not None]))
+    asked = np.sort(np.random.default_rng(seed).permutation(concerned)[:ASKED])
+    return Bench(rows, labels, culprit.present[rows], asked, finding)
+
+
+def answers_of(clf: Classifier, frames: Frames, bench: Bench, edits: Edits | None) -> Answers:
+    """What a classifier says of the judged pictures."""
+    p = torch.cat([clf.probabilities(images) for _, images in frames.batches(bench.rows)]).double().numpy()
+    if edits is None:
+        return Answers(p, None)
+    turned = []
+    for start in range(0, len(bench.asked), clf.rows):
+        some = bench.rows[bench.asked[start : start + clf.rows]]
+        images = torch.stack([edits.turned(int(r), int(r)) for r in some])
+        turned.append(clf.probabilities(images)[:, bench.finding.class_index])
+    return Answers(p, torch.cat(turned).double().numpy() if turned else None)
+
+
+def contribution(answers: Answers, bench: Bench) -> Reals | None:
+    """By how much the culprit raises the probability of the finding's class in each picture that was asked about."""
+    if answers.turned is None:
+        return None
+    plain = answers.p[bench.asked, bench.finding.class_index]
+    return np.where(bench.present[bench.asked], 1.0, -1.0) * (plain - answers.turned)
+
+
+# --------------------------------------------------------------------------------------------------
+# Before and after.
+
+
+def compared(before: Reals | Bools, after: Reals | Bools, seed: int = 0) -> Compared:
+    """Means of the same pictures before and after; shares have Wilson's interval, the rest that of a bootstrap."""
+    kind = _share if before.dtype == bool else lambda v: _level(bootstrap(v, draws=DRAWS, seed=seed))
+    apart = after.astype(np.float64) - before.astype(np.float64)
+    return Compared(
+        before=kind(before), after=kind(after), difference=_level(bootstrap(apart, draws=DRAWS, seed=seed))
+    )  # fmt: skip
+
+
+def _share(right: Bools) -> Level:
+    return _level(wilson(int(right.sum()), len(right)))
+
+
+def _level(of: Interval) -> Level:
+    ends = [None if np.isnan(v) else v for v in (of.low, of.high)]
+    return Level(mean=of.mean, low=ends[0], high=ends[1], count=of.count)
+
+
+def groups_of(bench: Bench, names: Sequence[str], before: Bools, after: Bools, seed: int) -> tuple[Group, ...]:
+    """A group for each class with and without the culprit that has enough pictures, the least accurate before first."""
+    found = []
+    for label in np.unique(bench.labels):
+        for present in (True, False):
+            own = (bench.labels == label) & (bench.present == present)
+            if own.sum() >= FEWEST:
+                told = compared(before[own], after[own], seed)
+                found.append(Group(class_index=int(label), class_name=names[label], present=present, accuracy=told))
+    return tuple(sorted(found, key=lambda g: (g.accuracy.before.mean, g.class_index, g.present)))
+
+
+def worst_of(bench: Bench, groups: Sequence[Group], before: Bools, after: Bools, seed: int) -> tuple[Compared, Group, Group]:
+    """The least accurate group before and after, and which ones; the intervals are of drawing the pictures of each group
+    again and looking for the worst once more."""
+    first = min(groups, key=lambda g: g.accuracy.before.mean)
+    last = min(groups, key=lambda g: g.accuracy.after.mean)
+    dice = np.random.default_rng(seed)
+    least: list[list[float]] = [[], []]
+    own = [np.flatnonzero((bench.labels == g.class_index) & (bench.present == g.present)) for g in groups]
+    for _ in range(DRAWS):
+        drawn = [rows[dice.integers(len(rows), size=len(rows))] for rows in own]
+        for side, right in zip(least, (before, after), strict=True):
+            side.append(min(float(right[rows].mean()) for rows in drawn))
+    b, a = (np.array(side) for side in least)
+    means = first.accuracy.before.mean, last.accuracy.after.mean
+    count = first.accuracy.before.count, last.accuracy.after.count
+    told = Compared(
+        before=_drawn(means[0], b, count[0]), after=_drawn(means[1], a, count[1]),
+        difference=_drawn(means[1] - means[0], a - b, sum(count)),
+    )  # fmt: skip
+    return told, first, last
+
+
+def _drawn(mean: float, draws: Reals, count: int) -> Level:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Level(mean=mean, low=float(low), high=float(high), count=count)
+
+
+def linked(bench: Bench, before: Answers, after: Answers, seed: int) -> Compared | None:
+    """The probability of the finding's class in pictures with the culprit, less the mean of those without it that have
+    the same label."""
+    c = bench.finding.class_index
+    rows: list[list[float]] = [[], []]
+    for label in np.unique(bench.labels[bench.asked]):
+        own = bench.asked[bench.labels[bench.asked] == label]
+        having, lacking = own[bench.present[own]], own[~bench.present[own]]
+        if len(having) and len(lacking):
+            for side, answers in zip(rows, (before, after), strict=True):
+                side += (answers.p[having, c] - answers.p[lacking, c].mean()).tolist()
+    return compared(np.array(rows[0]), np.array(rows[1]), seed) if len(rows[0]) > 1 else None
