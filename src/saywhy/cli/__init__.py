@@ -21,6 +21,7 @@ from saywhy.cli.evaluate import evaluate
 from saywhy.cli.explain import explain
 from saywhy.cli.fit import fit
 from saywhy.cli.graph import graph
+from saywhy.cli.improve import improve
 from saywhy.cli.methods import methods
 from saywhy.cli.output import notes
 from saywhy.cli.reporting import report
@@ -34,6 +35,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "graph": graph,
     "audit": audit,
     "report": report,
+    "improve": improve,
     "aviary": aviary,
     "methods": methods,
 }

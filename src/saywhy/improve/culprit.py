@@ -15,6 +15,7 @@ from torch import Tensor
 
 from saywhy.attributes.phrases import named
 from saywhy.errors import UsageError, unknown
+from saywhy.improve.improved import Blamed
 from saywhy.improve.lessons import Frames, Shot
 
 BEHIND = "surroundings:"  # before a cue: it is what is behind the object, not a thing of its own
@@ -31,6 +32,11 @@ class Culprit:
     present: NDArray[np.bool_]
     where: Callable[[int], Tensor] | None = None
     behind: bool = False
+
+
+def cue_of(finding: Blamed) -> str:
+    """The cue that a finding names: its cause, which is behind the object if it is of the context."""
+    return f"{BEHIND}{finding.cause}" if finding.kind == "context" else finding.cause
 
 
 def culprit_of(cue: str, shots: Sequence[Shot], frames: Frames) -> Culprit:
@@ -108,6 +114,7 @@ def _nowhere(name: str, shots: Sequence[Shot]) -> UsageError:
             "(--listing FILE), or scan a folder that has one"
         )
     return UsageError(
-        f"{unknown('cue', name, [*marks, *keys])}; a cue (--cue) is a mask or box ({', '.join(marks[:SHOWN]) or 'none'}), "
-        f"an attribute, or KEY=VALUE of images.jsonl ({', '.join(keys[:SHOWN])})"
+        f"{unknown('cue', name, [*marks, *keys])}; a cue (--cue) is a mask or box "
+        f"({', '.join(marks[:SHOWN]) or 'none'}), an attribute, or KEY=VALUE of images.jsonl "
+        f"({', '.join(keys[:SHOWN])})"
     )

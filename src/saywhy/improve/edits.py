@@ -46,22 +46,24 @@ class Edits:
     def __post_init__(self) -> None:
         if self.culprit.where is None:
             raise UsageError(
-                f"nobody knows where {self.culprit.name!r} is in a picture, and it cannot be taken away: name a mask or "
-                "box (--cue), or say that it is what is behind the object (--cue surroundings:...)"
+                f"nobody knows where {self.culprit.name!r} is in a picture, and it cannot be taken away: name a mask "
+                "or box (--cue), or say that it is what is behind the object (--cue surroundings:...)"
             )
 
-    def turned(self, row: int, draw: int) -> Tensor:
-        """A picture (3, H, W) without the culprit if it has it, else with it; `draw` chooses the donor."""
-        having = bool(self.culprit.present[row])
-        if self.culprit.behind:
-            donor = _pick(self.lacking if having else self.having, draw)
-            return placed(self.frames[[row]][0], self.frames.object(row), self._surroundings(donor))
-        image = self.frames[[row]][0]
-        return self._without(image, row) if having else self._with(image, _pick(self.having, draw))
-
-    def _without(self, image: Tensor, row: int) -> Tensor:
-        keep = ~wider(self.place(row), RIM)
-        return hide(image, keep[None].to(image.dtype), "inpaint")[0]
+    def turned(self, rows: Sequence[int], draws: Sequence[int]) -> Tensor:
+        """Pictures (n, 3, H, W) without the culprit where they have it, else with it; draws choose the donors."""
+        images = self.frames[rows].clone()
+        having = [i for i, row in enumerate(rows) if self.culprit.present[row]]
+        if having and not self.culprit.behind:  # all at once: a painted picture costs more than the rest of its step
+            keep = torch.stack([~wider(self.place(rows[i]), RIM) for i in having])
+            images[having] = hide(images[having], keep.to(images.dtype), "inpaint")
+        for i, (row, draw) in enumerate(zip(rows, draws, strict=True)):
+            if self.culprit.behind:
+                donor = _pick(self.lacking if self.culprit.present[row] else self.having, draw)
+                images[i] = placed(images[i], self.frames.object(row), self._surroundings(donor))
+            elif not self.culprit.present[row]:
+                images[i] = self._with(images[i], _pick(self.having, draw))
+        return images
 
     def _with(self, image: Tensor, donor: int) -> Tensor:
         cut = wider(self.place(donor), RIM).to(image.dtype)
@@ -82,8 +84,8 @@ class Edits:
 def edits_of(frames: Frames, culprit: Culprit, rows: Ints, seed: int) -> Edits:
     """Edits whose donors are some of these pictures."""
     dice = np.random.default_rng(seed)
-    some = [dice.permutation(rows[culprit.present[rows] == kind])[:DONORS] for kind in (True, False)]
-    return Edits(frames, culprit, *some)
+    having, lacking = (dice.permutation(rows[culprit.present[rows] == kind])[:DONORS] for kind in (True, False))
+    return Edits(frames, culprit, having, lacking)
 
 
 def wider(mask: Tensor, pixels: int) -> Tensor:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from saywhy.classifier import Classifier
+from saywhy.errors import UsageError
 from saywhy.improve.culprit import Culprit
 from saywhy.improve.edits import Edits
 from saywhy.improve.improved import Blamed, Compared, Group, Level
@@ -53,7 +55,7 @@ class Bench:
 
 
 def bench_of(shots: Sequence[Shot], rows: Ints, culprit: Culprit, finding: Blamed, seed: int) -> Bench:
-    """What judges; the culprit is asked about in pictures of the classes that the finding names, all others left out."""
+    """What judges; the culprit is asked about in pictures of the classes that the finding names alone."""
     labels = np.array([shots[r].label for r in rows])
     numbers = set(finding.pictures)
     named = {finding.class_index, finding.versus} | {s.label for s in shots if s.n in numbers}
@@ -70,7 +72,7 @@ def answers_of(clf: Classifier, frames: Frames, bench: Bench, edits: Edits | Non
     turned = []
     for start in range(0, len(bench.asked), clf.rows):
         some = bench.rows[bench.asked[start : start + clf.rows]]
-        images = torch.stack([edits.turned(int(r), int(r)) for r in some])
+        images = edits.turned(some.tolist(), some.tolist())
         turned.append(clf.probabilities(images)[:, bench.finding.class_index])
     return Answers(p, torch.cat(turned).double().numpy() if turned else None)
 
@@ -80,7 +82,7 @@ def contribution(answers: Answers, bench: Bench) -> Reals | None:
     if answers.turned is None:
         return None
     plain = answers.p[bench.asked, bench.finding.class_index]
-    return np.where(bench.present[bench.asked], 1.0, -1.0) * (plain - answers.turned)
+    return np.asarray(np.where(bench.present[bench.asked], 1.0, -1.0) * (plain - answers.turned))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -89,15 +91,15 @@ def contribution(answers: Answers, bench: Bench) -> Reals | None:
 
 def compared(before: Reals | Bools, after: Reals | Bools, seed: int = 0) -> Compared:
     """Means of the same pictures before and after; shares have Wilson's interval, the rest that of a bootstrap."""
-    kind = _share if before.dtype == bool else lambda v: _level(bootstrap(v, draws=DRAWS, seed=seed))
     apart = after.astype(np.float64) - before.astype(np.float64)
-    return Compared(
-        before=kind(before), after=kind(after), difference=_level(bootstrap(apart, draws=DRAWS, seed=seed))
-    )  # fmt: skip
+    difference = _level(bootstrap(apart, draws=DRAWS, seed=seed))
+    return Compared(before=_mean(before, seed), after=_mean(after, seed), difference=difference)
 
 
-def _share(right: Bools) -> Level:
-    return _level(wilson(int(right.sum()), len(right)))
+def _mean(values: Reals | Bools, seed: int) -> Level:
+    if values.dtype == np.bool_:
+        return _level(wilson(int(values.sum()), len(values)))
+    return _level(bootstrap(values.astype(np.float64), draws=DRAWS, seed=seed))
 
 
 def _level(of: Interval) -> Level:
@@ -117,8 +119,10 @@ def groups_of(bench: Bench, names: Sequence[str], before: Bools, after: Bools, s
     return tuple(sorted(found, key=lambda g: (g.accuracy.before.mean, g.class_index, g.present)))
 
 
-def worst_of(bench: Bench, groups: Sequence[Group], before: Bools, after: Bools, seed: int) -> tuple[Compared, Group, Group]:
-    """The least accurate group before and after, and which ones; the intervals are of drawing the pictures of each group
+def worst_of(
+    bench: Bench, groups: Sequence[Group], before: Bools, after: Bools, seed: int
+) -> tuple[Compared, Group, Group]:
+    """The least accurate group before and after, and which ones; intervals are of drawing the pictures of each group
     again and looking for the worst once more."""
     first = min(groups, key=lambda g: g.accuracy.before.mean)
     last = min(groups, key=lambda g: g.accuracy.after.mean)
@@ -156,3 +160,28 @@ def linked(bench: Bench, before: Answers, after: Answers, seed: int) -> Compared
             for side, answers in zip(rows, (before, after), strict=True):
                 side += (answers.p[having, c] - answers.p[lacking, c].mean()).tolist()
     return compared(np.array(rows[0]), np.array(rows[1]), seed) if len(rows[0]) > 1 else None
+
+
+def judged(bench: Bench, names: Sequence[str], before: Answers, after: Answers, seed: int) -> dict[str, Any]:
+    """All that an improvement is judged by, by the names of its record.
+
+    Raises:
+        UsageError: no group has enough pictures.
+    """
+    right = before.right(bench.labels), after.right(bench.labels)
+    groups = groups_of(bench, names, *right, seed)
+    if not groups:
+        raise UsageError(
+            f"no class has {FEWEST} judged pictures with the culprit, or without it: scan more labelled pictures"
+        )
+    worst, first, last = worst_of(bench, groups, *right, seed)
+    owed = contribution(before, bench), contribution(after, bench)
+    return {
+        "accuracy": compared(*right, seed), "worst": worst, "worst_before": _named(first), "worst_after": _named(last),
+        "groups": groups, "linked": linked(bench, before, after, seed),
+        "contribution": None if owed[0] is None or owed[1] is None else compared(owed[0], owed[1], seed),
+    }  # fmt: skip
+
+
+def _named(group: Group) -> str:
+    return f"{group.class_name} {'with' if group.present else 'without'} it"

@@ -31,7 +31,11 @@ def last_layer(clf: Classifier) -> nn.Linear:
     with _given(clf.net) as seen:
         scores = clf.logits(images).float()
     for layer, (rows, out) in reversed(seen.items()):
-        if rows.dim() == 2 and out.shape == scores.shape and torch.allclose(out.float(), scores, atol=ALIKE, rtol=ALIKE):
+        if (
+            rows.dim() == 2
+            and out.shape == scores.shape
+            and torch.allclose(out.float(), scores, atol=ALIKE, rtol=ALIKE)
+        ):
             return layer
     raise UsageError(
         "the scores of this network are not what one nn.Linear gives, so its last layer cannot be fitted again or "

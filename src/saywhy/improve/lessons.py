@@ -40,7 +40,7 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Shot:
-    """A labelled picture of a run: its number, where it is, its label, and the row of an images.jsonl, if one has it."""
+    """A labelled picture of a run: its number, where it is, its label, and its row of an images.jsonl, if any."""
 
     n: int
     entry: Entry
@@ -111,11 +111,11 @@ def parted(splits: Sequence[str | None], digests: Sequence[str]) -> Parts:
     else:
         part = np.where(dice < CHECKED, "check", np.where(dice < CHECKED + JUDGED, "judge", "teach")).astype(object)
         how = "by the hash of each picture, because the data are not split into train and test"
-    rows = [_some(np.flatnonzero(part == name), dice) for name in SPLITS]
-    for name, own in zip(SPLITS, rows, strict=True):
+    rows = {name: _some(np.flatnonzero(part == name), dice) for name in SPLITS}
+    for name, own in rows.items():
         if len(own) < 2:
             raise UsageError(f"{len(own)} labelled pictures to {name} with: two at least are needed; scan more of them")
-    return Parts(*rows, how)
+    return Parts(**rows, how=how)
 
 
 def _some(rows: Ints, dice: NDArray[np.float64]) -> Ints:
@@ -131,7 +131,7 @@ class Frames:
     shots: Sequence[Shot]
     objects: Sequence[str] = ()
     _kept: OrderedDict[int, Tensor] = field(default_factory=OrderedDict, repr=False)
-    _cut: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    _masks: dict[tuple[int, tuple[str, ...]], Tensor] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, rows: Sequence[int]) -> Tensor:
         """Images (n, 3, H, W).
@@ -162,14 +162,19 @@ class Frames:
             return self.clf.read(give(self.shots[row].entry))
 
     def marked(self, row: int, *names: str) -> Tensor:
-        """What masks and boxes of these names mark (H, W), as the classifier sees it."""
-        picture = self.picture(row)
-        _, boxes = self.clf.prepare([picture])
-        return truth_of([self.shots[row].item], [picture], boxes, self.clf.preprocess, names).masks[0]
+        """What masks and boxes of these names mark (H, W), as the classifier sees it; kept."""
+        if (row, names) not in self._masks:
+            picture = self.picture(row)
+            _, boxes = self.clf.prepare([picture])
+            found = truth_of([self.shots[row].item], [picture], boxes, self.clf.preprocess, names).masks[0]
+            self._masks[row, names] = found
+        return self._masks[row, names]
 
     def object(self, row: int) -> Tensor:
         """The object (H, W): what `objects` name in the images.jsonl, else estimated from colours; kept."""
-        if row not in self._cut:
-            given = self.marked(row, *self.objects) if self.objects else torch.zeros(1, dtype=torch.bool)
-            self._cut[row] = given if bool(given.any()) else object_mask(self[[row]][0])
-        return self._cut[row]
+        given = self.marked(row, *self.objects) if self.objects else torch.zeros(1, dtype=torch.bool)
+        if bool(given.any()):
+            return given
+        if (row, ()) not in self._masks:
+            self._masks[row, ()] = object_mask(self[[row]][0])
+        return self._masks[row, ()]

@@ -5,27 +5,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from saywhy import files
 from saywhy.audit.inventory import read_run
 from saywhy.classifier import Classifier
-from saywhy.errors import InputError, UsageError, unknown, whole
+from saywhy.errors import UsageError, unknown, whole
 from saywhy.explanation import ModelRecord
-from saywhy.improve.culprit import culprit_of
+from saywhy.improve import improved_page
+from saywhy.improve.before_after import explained_twice
+from saywhy.improve.culprit import cue_of, culprit_of
 from saywhy.improve.edits import edits_of
-from saywhy.improve.improved import Again, Blamed, Improved, Training
-from saywhy.improve.judging import answers_of, bench_of, compared, contribution, groups_of, linked, worst_of
-from saywhy.improve.lessons import Frames, shots_of
+from saywhy.improve.improved import Blamed, Improved, Training
+from saywhy.improve.judging import answers_of, bench_of, judged
+from saywhy.improve.lessons import SPLITS, Frames, shots_of
 from saywhy.improve.model_file import check_spec, write_model, write_tensors
 from saywhy.improve.remedies import REMEDIES
 from saywhy.improve.workshop import Loop, Stopping, Workshop, copied, fit_loop
 from saywhy.train.loop import Fitted
 
-RECORD, SETTINGS, CHECKPOINT = "improved.json", "settings.json", "training.safetensors"
+RECORD, PAGE, SETTINGS, CHECKPOINT = "improved.json", "improved.html", "settings.json", "training.safetensors"
 
 Tell = Callable[[str], None]
 
@@ -66,49 +67,47 @@ def improve(
     _check_owner(clf, folder)
     if spec is not None:
         check_spec(spec)
-    remedy, after = REMEDIES[how], copied(clf)
     shots, parts = shots_of(folder, None if listing is None else Path(listing))
     frames = Frames(clf, shots, objects)
-    culprit = culprit_of(cue or _cue(finding), shots, frames)
-    edits = edits_of(frames, culprit, parts.teach, seed) if culprit.where is not None or remedy.place else None
+    culprit = culprit_of(cue or cue_of(finding), shots, frames)
     _settle(place, {
         "model": clf.fingerprint, "finding": finding.model_dump(mode="json"), "how": how, "cue": cue, "seed": seed,
         "pictures": [len(p) for p in (parts.teach, parts.check, parts.judge)], "objects": list(objects),
     })  # fmt: skip
-    bench = bench_of(shots, parts.judge, culprit, finding, seed)
-    judged_by = edits and edits_of(frames, culprit, parts.judge, seed)
-    tell("asking the classifier as it is")
-    first = answers_of(clf, frames, bench, judged_by)
+    known = culprit.where is not None or REMEDIES[how].place
+    edits = [edits_of(frames, culprit, rows, seed) if known else None for rows in (parts.teach, parts.judge)]
     shop = Workshop(
-        after, tuple(shots), parts, frames, culprit, edits, stopping or Stopping(), seed, place / CHECKPOINT, loop,
-        lambda epoch, row: tell(f"{how}, epoch {epoch + 1}: " + ", ".join(f"{k} {v:.3g}" for k, v in row.items())),
+        copied(clf), tuple(shots), parts, frames, culprit, edits[0], stopping or Stopping(), seed, place / CHECKPOINT,
+        loop, partial(_told, tell, how),
     )  # fmt: skip
-    tell(remedy.what)
-    applied = remedy.apply(shop)
+    bench = bench_of(shots, parts.judge, culprit, finding, seed)
+    tell("asking the classifier as it is")
+    first = answers_of(clf, frames, bench, edits[1])
+    tell(REMEDIES[how].what)
+    applied = REMEDIES[how].apply(shop)
     tell("asking the improved one")
-    last = answers_of(after, frames, bench, judged_by)
-    written = write_model(place, after, spec)
+    last = answers_of(shop.clf, frames, bench, edits[1])
+    written = [*write_model(place, shop.clf, spec)]
     if applied.kept:
-        write_tensors(place / f"{how}.safetensors", applied.kept)
-        written = (*written, f"{how}.safetensors")
-    right = first.right(bench.labels), last.right(bench.labels)
-    groups = groups_of(bench, clf.class_names, *right, seed)
-    if not groups:
-        raise UsageError("no class has eight judged pictures with the culprit or without it: scan more pictures")
-    worst, weakest, weakest_after = worst_of(bench, groups, *right, seed)
-    owed = contribution(first, bench), contribution(last, bench)
-    record = Improved(
-        how=how, what=remedy.what, finding=finding, culprit=culprit.name, known_by=culprit.how, model=_model(clf),
-        fingerprint_after=after.fingerprint,
-        parts={"teach": len(parts.teach), "check": len(parts.check), "judge": len(parts.judge)}, parted=parts.how,
-        training=_training(applied.ended), accuracy=compared(*right, seed), worst=worst,
-        worst_before=_named(weakest), worst_after=_named(weakest_after), groups=groups,
-        contribution=None if owed[0] is None or owed[1] is None else compared(owed[0], owed[1], seed),
-        linked=linked(bench, first, last, seed), again=(), written=written, notes=applied.notes,
+        written.append(f"{how}.safetensors")
+        write_tensors(place / written[-1], applied.kept)
+    tell("explaining again")
+    twice = explained_twice(clf, shop.clf, frames, bench, (first, last), explained, seed)
+    made = Improved(
+        how=how, what=REMEDIES[how].what, finding=finding, culprit=culprit.name, known_by=culprit.how,
+        model=_model(clf), fingerprint_after=shop.clf.fingerprint,
+        parts={name: len(getattr(parts, name)) for name in SPLITS}, parted=parts.how,
+        training=_training(applied.ended), again=tuple(one.told for one in twice), written=tuple(written),
+        notes=applied.notes, **judged(bench, clf.class_names, first, last, seed),
     )  # fmt: skip
-    files.write(place / RECORD, json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
-    (place / CHECKPOINT).unlink(missing_ok=True)
-    return record
+    files.write(place / RECORD, json.dumps(made.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
+    files.write(place / PAGE, improved_page.page(made, [one.maps for one in twice]))
+    shop.checkpoint.unlink(missing_ok=True)
+    return made
+
+
+def _told(tell: Tell, how: str, epoch: int, row: Mapping[str, float]) -> None:
+    tell(f"{how}, epoch {epoch + 1}: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()))
 
 
 def _check_owner(clf: Classifier, run: Path) -> None:
@@ -118,10 +117,6 @@ def _check_owner(clf: Classifier, run: Path) -> None:
             f"{run}: is of the classifier {of.name or of.fingerprint} ({of.fingerprint}), not of "
             f"{clf.name or 'this one'} ({clf.fingerprint}); name that one with --model"
         )
-
-
-def _cue(finding: Blamed) -> str:
-    return f"surroundings:{finding.cause}" if finding.kind == "context" else finding.cause
 
 
 def _settle(folder: Path, settings: dict[str, Any]) -> None:
@@ -149,7 +144,3 @@ def _training(ended: Fitted | None) -> Training | None:
         stopped=ended.stopped, steps=ended.steps, best_epoch=ended.best_epoch,
         best=ended.best if math.isfinite(ended.best) else None, history=tuple(ended.history),
     )  # fmt: skip
-
-
-def _named(group: Any) -> str:
-    return f"{group.class_name} {'with' if group.present else 'without'} it"

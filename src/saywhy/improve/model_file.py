@@ -60,7 +60,11 @@ def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
     if not str(said.get("model", "")).endswith(".toml"):
         return said
     named, values = read_toml(Path(said.pop("model")))
-    return {**({} if named is None else {"model": named}), **{k.replace("-", "_"): v for k, v in values.items()}, **said}
+    return {
+        **({} if named is None else {"model": named}),
+        **{k.replace("-", "_"): v for k, v in values.items()},
+        **said,
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -20,11 +20,12 @@ from saywhy.improve.workshop import Calm, Workshop, cross_entropy
 from saywhy.train.loop import Config, Fitted
 
 REFIT = Config(epochs=60, batch_size=64, lr=3e-3, weight_decay=0.0, patience=10, schedule="cosine")
-TUNE = Config(epochs=6, batch_size=32, lr=5e-4, weight_decay=0.01, patience=2)
+TUNE = Config(epochs=5, batch_size=32, lr=5e-4, weight_decay=0.01, patience=2)
 ANCHOR = 1e-2  # how strongly a re-fitted last layer is held where it was
 PENALTY = 1.0  # of the cross-entropy: what the penalty is as large as at the beginning
 MEASURED = 256  # pictures by which that is found
 DIRECTIONS = 4  # that are taken out at most
+STRIDE = 7919  # a prime: which donor a picture gets where nothing is drawn
 EXPLAINED = 0.8  # of what edits do to the features that they explain
 
 
@@ -98,7 +99,9 @@ def _thin(shop: Workshop) -> tuple[str, ...]:
     names = shop.clf.class_names
     label, having = thin[0]
     first = f"{names[label]} {'with' if having else 'without'} it"
-    return (f"{len(thin)} groups have fewer than 5 pictures to learn from ({first} first): weights cannot make up for that",)
+    return (
+        f"{len(thin)} groups have fewer than 5 pictures to learn from ({first} first): weights cannot make up for that",
+    )
 
 
 def ablate(shop: Workshop) -> Applied:
@@ -131,12 +134,13 @@ def projection(within: Tensor, directions: Tensor) -> Tensor:
     spread = within.T @ within / len(within)
     spread = spread + 1e-3 * spread.diagonal().mean() * torch.eye(len(spread), dtype=spread.dtype)
     sharp = torch.linalg.solve(spread, directions)
-    return torch.eye(len(spread), dtype=spread.dtype) - directions @ torch.linalg.solve(directions.T @ sharp, sharp.T)
+    onto: Tensor = directions @ torch.linalg.solve(directions.T @ sharp, sharp.T)
+    return torch.eye(len(spread), dtype=spread.dtype) - onto
 
 
 def _class_means(seen: Tensor, labels: Tensor) -> Tensor:
     out = torch.zeros_like(seen)
-    for label in labels.unique():
+    for label in set(labels.tolist()):
         out[labels == label] = seen[labels == label].mean(0)
     return out
 
@@ -145,7 +149,7 @@ def _between(seen: Tensor, labels: Tensor, present: Tensor) -> Tensor:
     """The mean difference (D, 1) that the culprit makes within classes that have it both ways."""
     found = [
         seen[(labels == c) & present].mean(0) - seen[(labels == c) & ~present].mean(0)
-        for c in labels.unique()
+        for c in sorted(set(labels.tolist()))
         if 0 < int(((labels == c) & present).sum()) < int((labels == c).sum())
     ]
     if not found:
@@ -157,17 +161,15 @@ def _edited(shop: Workshop, layer: nn.Linear, rows: Ints, seen: Tensor) -> Tenso
     """The directions (D, k) in which taking the culprit away, or putting it in, changes the features of pictures."""
     assert shop.edits is not None
     chosen = np.random.default_rng(shop.seed).permutation(len(rows))[: 2 * MEASURED]
-    turned = Turned(shop, rows[chosen])
-    after = []
-    for start in range(0, len(chosen), shop.clf.rows):
-        after.append(turned.images(range(start, min(start + shop.clf.rows, len(chosen)))))
+    parts = [rows[chosen[i : i + shop.clf.rows]].tolist() for i in range(0, len(chosen), shop.clf.rows)]
+    after = (shop.edits.turned(some, [STRIDE * row for row in some]) for some in parts)
     sign = torch.from_numpy(np.where(shop.culprit.present[rows[chosen]], 1.0, -1.0))
     moved = (seen[chosen] - given_of(shop.clf, layer, after).double()) * sign[:, None]
     mean = moved.mean(0)
     _, size, axes = torch.linalg.svd(moved, full_matrices=False)
     share = size.square().cumsum(0) / size.square().sum()
     count = min(DIRECTIONS, int((share < EXPLAINED).sum()) + 1)
-    basis, _ = torch.linalg.qr(torch.cat([mean[:, None], axes[:count].T], dim=1)[:, :count])
+    basis: Tensor = torch.linalg.qr(torch.cat([mean[:, None], axes[:count].T], dim=1)[:, :count]).Q
     return basis
 
 
@@ -177,38 +179,53 @@ def _edited(shop: Workshop, layer: nn.Linear, rows: Ints, seen: Tensor) -> Tenso
 
 @dataclass(frozen=True, eq=False)
 class Turned:
-    """Pictures and the same with the culprit turned: images (n, 3, H, W) twice, labels (n,)."""
+    """Pictures of which some, drawn anew each time, have the culprit turned: images (n, 3, H, W), labels (n,)."""
 
     shop: Workshop
     rows: Ints
-    drawn: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         numbers = self.rows[rows.numpy()]
-        return self.shop.frames[numbers.tolist()], self.images(rows.tolist()), self.shop.labels(numbers)
+        images = self.shop.frames[numbers.tolist()].clone()
+        draws = torch.randint(1 << 30, (len(rows),))
+        some = (draws % 2).bool()
+        if bool(some.any()):
+            assert self.shop.edits is not None
+            images[some] = self.shop.edits.turned(numbers[some.numpy()].tolist(), (draws[some] // 2).tolist())
+        return images, self.shop.labels(numbers)
 
-    def images(self, rows: range | list[int]) -> Tensor:
-        """The turned pictures; while a network learns, donors are drawn anew."""
-        assert self.shop.edits is not None
-        draws = torch.randint(1 << 30, (len(rows),)).tolist() if self.drawn else [7919 * r for r in rows]
-        return torch.stack([self.shop.edits.turned(int(self.rows[r]), d) for r, d in zip(rows, draws, strict=True)])
+
+@dataclass(frozen=True, eq=False)
+class Both:
+    """The same pictures, each once as it is and once turned; nothing is drawn."""
+
+    shop: Workshop
+    rows: Ints
+
+    def __len__(self) -> int:
+        return 2 * len(self.rows)
+
+    def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        numbers, turn = self.rows[(rows // 2).numpy()], rows % 2 == 1
+        images = self.shop.frames[numbers.tolist()].clone()
+        if bool(turn.any()):
+            assert self.shop.edits is not None
+            images[turn] = self.shop.edits.turned(numbers[turn.numpy()].tolist(), (STRIDE * rows[turn]).tolist())
+        return images, self.shop.labels(numbers)
 
 
 def augment(shop: Workshop) -> Applied:
-    """Trains on with every picture and with the same picture after the culprit was taken away or put in."""
+    """Trains on with pictures of which every second has the culprit taken away or put in; labels stay."""
     part = _opened(shop)
 
-    def step(batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
-        plain, turned, labels = batch
-        scores = shop.clf.forward(torch.cat([plain, turned]))
-        fits, after = (cross_entropy(half, labels) for half in scores.chunk(2))
-        return {"loss": (fits + after) / 2, "as it is": fits, "turned": after}
+    def step(batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        images, labels = batch
+        return {"loss": cross_entropy(shop.clf.forward(images), labels)}
 
-    parts = shop.parts
-    ended = shop.trained(part, step, Turned(shop, parts.teach, drawn=True), Turned(shop, parts.check), TUNE)
+    ended = shop.trained(part, step, Turned(shop, shop.parts.teach), Both(shop, shop.parts.check), TUNE)
     shop.net.requires_grad_(False)
     return Applied(ended)
 
@@ -221,7 +238,7 @@ def _opened(shop: Workshop) -> Calm:
 
 @dataclass(frozen=True, eq=False)
 class Pointed:
-    """Images (n, 3, H, W), labels (n,), where the culprit is (n, H, W; nowhere in pictures without it), weights (n,)."""
+    """Images (n, 3, H, W), labels (n,), where the culprit is (n, H, W; nowhere where it is not), weights (n,)."""
 
     shop: Workshop
     rows: Ints
@@ -285,7 +302,7 @@ REMEDIES: dict[str, Remedy] = {
         source="Belrose et al., LEACE, 2023",
     ),
     "augment": Remedy(
-        "training with each picture, and with the culprit taken away from it or put into it", augment, place=True
+        "training with pictures that the culprit was taken away from, or put into", augment, place=True
     ),
     "penalise": Remedy(
         "training with a penalty on what the answer owes to the culprit's pixels", penalise, place=True,

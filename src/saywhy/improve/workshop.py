@@ -84,7 +84,9 @@ class Workshop:
         weight = torch.tensor([1 / counts[k] for k in kinds])
         return (weight * len(kinds) / weight.sum()).clamp(max=HEAVIEST)
 
-    def trained(self, part: nn.Module, step: Step, examples: Examples, held_out: Examples, usual: Config) -> Fitted | None:
+    def trained(
+        self, part: nn.Module, step: Step, examples: Examples, held_out: Examples, usual: Config
+    ) -> Fitted | None:
         """Trains a part with the loop; None where a loop of the user's does not say how it ended."""
         said = {name: value for name, value in vars(self.stopping).items() if value is not None}
         config = replace(usual, seed=self.seed, **said)

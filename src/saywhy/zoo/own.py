@@ -63,7 +63,20 @@ def load_factory(spec: str, options: Options) -> Found | Classifier:
     return Found(net, spec, fingerprint=spec)
 
 
-def _factory(module_name: str, name: str) -> Callable[[], Any]:
+def function_of(spec: str) -> Callable[..., Any]:
+    """The function that `module:function` names, found from the working folder or installed.
+
+    Raises:
+        UsageError: no such module or function, or the import fails.
+    """
+    module_name, colon, name = spec.partition(":")
+    if not colon:
+        raise UsageError(f"{spec!r}: a function is named module:function")
+    with _folder_on_path():
+        return _factory(module_name, name)
+
+
+def _factory(module_name: str, name: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as e:
@@ -76,7 +89,7 @@ def _factory(module_name: str, name: str) -> Callable[[], Any]:
     if factory is None:
         raise unknown(f"function of {module_name}", name, [n for n in vars(module) if not n.startswith("_")])
     if not callable(factory):
-        raise UsageError(f"{module_name}:{name} is a {type(factory).__name__}, not a function that returns a model")
+        raise UsageError(f"{module_name}:{name} is a {type(factory).__name__}, not a function")
     return factory  # type: ignore[no-any-return]
 
 
