@@ -21,7 +21,7 @@ from saywhy.train.loop import Config, Fitted
 
 REFIT = Config(epochs=60, batch_size=64, lr=3e-3, weight_decay=0.0, patience=10, schedule="cosine")
 TUNE = Config(epochs=5, batch_size=32, lr=5e-4, weight_decay=0.01, patience=2)
-ANCHOR = 1e-2  # how strongly a re-fitted last layer is held where it was
+ANCHOR = 1e-3  # how strongly a re-fitted last layer is held where it was
 PENALTY = 1.0  # of the cross-entropy: what the penalty is as large as at the beginning
 MEASURED = 256  # pictures by which that is found
 DIRECTIONS = 4  # that are taken out at most
@@ -69,25 +69,46 @@ class Table:
 
 
 def reweight(shop: Workshop) -> Applied:
-    """Fits the last layer again, on pictures that weigh as much with the culprit as without it in every class."""
+    """Fits the last layer again, on pictures that weigh as much with the culprit as without it in every class.
+
+    It is fitted to features of mean 0 and variance 1, and held near to what it was.
+    """
     layer = last_layer(shop.clf)
+    seen = [features(shop.clf, layer, shop.frames, rows) for rows in (shop.parts.teach, shop.parts.check)]
+    mean, spread = seen[0].mean(0), seen[0].std(0).clamp_min(1e-6)
     teach, check = (
-        Table(features(shop.clf, layer, shop.frames, rows), shop.labels(rows), shop.weights(rows))
-        for rows in (shop.parts.teach, shop.parts.check)
+        Table((rows - mean) / spread, shop.labels(of), shop.weights(of))
+        for rows, of in zip(seen, (shop.parts.teach, shop.parts.check), strict=True)
     )
-    head = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
-    head.load_state_dict({k: v.float().cpu() for k, v in layer.state_dict().items()})
-    before = {k: v.clone() for k, v in head.state_dict().items()}
+    weight, bias = layer.weight.detach().float().cpu(), _bias(layer)
+    head = nn.Linear(layer.in_features, layer.out_features)
+    before = {"weight": weight * spread, "bias": bias + weight @ mean}
+    head.load_state_dict(before)
 
     def step(batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         rows, labels, weights = batch
         fits = cross_entropy(head(rows), labels, weights)
-        moved = sum((p - before[k]).square().sum() for k, p in head.named_parameters())
+        moved = (head.weight - before["weight"]).square().sum()
         return {"loss": fits + ANCHOR * moved, "cross-entropy": fits}
 
     ended = shop.trained(head, step, teach, check, REFIT)
-    layer.load_state_dict(head.state_dict())
+    _put(layer, head.weight.detach() / spread, head.bias.detach() - (head.weight.detach() / spread) @ mean)
     return Applied(ended, notes=_thin(shop))
+
+
+def _bias(layer: nn.Linear) -> Tensor:
+    if layer.bias is None:
+        raise UsageError(
+            "the last layer has no bias, and what takes the culprit out needs one: use augment or penalise"
+        )
+    return layer.bias.detach().float().cpu()
+
+
+@torch.no_grad()
+def _put(layer: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    """Gives a layer its weights."""
+    layer.weight.copy_(weight)
+    layer.bias.copy_(bias)
 
 
 def _thin(shop: Workshop) -> tuple[str, ...]:
@@ -115,16 +136,11 @@ def ablate(shop: Workshop) -> Applied:
     rows = shop.parts.teach
     seen = features(shop.clf, layer, shop.frames, rows).double()
     labels, present = shop.labels(rows), torch.from_numpy(shop.culprit.present[rows])
+    middle = seen[~present].mean(0)  # what has no culprit shall stay as it is, on average
     directions = _edited(shop, layer, rows, seen) if shop.edits is not None else _between(seen, labels, present)
     out = projection(seen - _class_means(seen, labels), directions)
-    middle = seen.mean(0)
-    weight, bias = layer.weight.detach().double().cpu(), layer.bias
-    offset = weight @ (middle - out @ middle)
-    with torch.no_grad():
-        layer.weight.copy_(weight @ out)
-        if bias is None:
-            raise UsageError("the last layer has no bias, which a projection needs: use another remedy")
-        bias.add_(offset.to(bias))
+    weight, bias = layer.weight.detach().double().cpu(), _bias(layer)
+    _put(layer, weight @ out, bias + weight @ (middle - out @ middle))
     kept = {"projection": out.float(), "mean": middle.float(), "directions": directions.float()}
     return Applied(kept=kept, notes=(f"{directions.shape[1]} of {seen.shape[1]} directions are taken out",))
 
@@ -269,7 +285,7 @@ def penalise(shop: Workshop) -> Applied:
     first = teach[torch.arange(len(teach))[:: max(1, len(teach) // MEASURED)]]
     with torch.enable_grad():
         fits, owed = _owing(shop, first)
-    strength = PENALTY * float(fits) / max(float(owed), 1e-12)
+    strength = PENALTY * fits.detach().item() / max(owed.detach().item(), 1e-12)
 
     def step(batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         with torch.enable_grad():
