@@ -24,6 +24,7 @@ from saywhy.concepts.extraction import EXTRACTION
 from saywhy.evaluate import DERIVED
 from saywhy.explanation import json_schema
 from saywhy.findings import KINDS
+from saywhy.improve import REMEDIES
 from saywhy.intervene import FILLS
 from saywhy.metrics import CONTROLS, METRICS
 from saywhy.render import RENDERERS
@@ -207,6 +208,11 @@ def page() -> str:
         table("kind | what it says | its effect | how it is found", [
             (f"`{n}`", k.what, k.compared, "something is changed in pictures" if k.tested else "counted")
             for n, k in KINDS.items()
+        ]),
+        "## Remedies",
+        "What `saywhy improve --how` does to a copy of a model ([how](improve.md)).",
+        table("`--how` | what it is | needs the culprit's place | source", [
+            (f"`{n}`", r.what, "yes" if r.place else "", r.source) for n, r in REMEDIES.items()
         ]),
         "## Exports",
         "What `saywhy.audit.export` makes of a store ([what it holds](store.md)).",

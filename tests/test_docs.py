@@ -13,6 +13,7 @@ import pytest
 import saywhy
 from saywhy.concepts.discovery import DISCOVERY
 from saywhy.concepts.extraction import EXTRACTION
+from saywhy.improve import REMEDIES
 from saywhy.intervene import FILLS
 from saywhy.spaces import TEXT_SPACES
 from saywhy.zoo import LOADERS
@@ -67,6 +68,7 @@ TABLES = {
     "renderers": saywhy.RENDERERS,
     "text spaces": TEXT_SPACES,
     "fills": FILLS,
+    "remedies": REMEDIES,
     "where concepts are looked for": EXTRACTION,
     "how concepts are found": DISCOVERY,
     "models": {row.form: row for row in LOADERS},

@@ -14,6 +14,7 @@ NAMES = [
     "bind",
     "evaluate",
     "find_images",
+    "improve",
     "METHODS",
     "METRICS",
     "RENDERERS",
@@ -47,7 +48,7 @@ def test_every_exported_name_can_be_had(name):
     assert getattr(saywhy, name) is not None
 
 
-FOLDERS = ("audit", "aviary", "evaluate")
+FOLDERS = ("audit", "aviary", "evaluate", "improve")
 
 
 def test_a_name_is_one_line_that_type_checkers_read_too():

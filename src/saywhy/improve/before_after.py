@@ -15,13 +15,13 @@ from saywhy.classifier import Classifier
 from saywhy.explainer import explain
 from saywhy.heat import laid_on
 from saywhy.improve.improved import Again
-from saywhy.improve.judging import Answers, Bench
+from saywhy.improve.judging import Asked, Bench
 from saywhy.improve.lessons import Frames
 from saywhy.saliency import saliency
 
 
 @dataclass(frozen=True, eq=False)
-class Twice:
+class ExplainedTwice:
     """A picture that was explained twice, and the pictures with the map of the answer on them, before and after."""
 
     told: Again
@@ -29,9 +29,9 @@ class Twice:
 
 
 def explained_twice(
-    before: Classifier, after: Classifier, frames: Frames, bench: Bench, answers: tuple[Answers, Answers], count: int,
+    before: Classifier, after: Classifier, frames: Frames, bench: Bench, answers: tuple[Asked, Asked], count: int,
     seed: int,
-) -> list[Twice]:  # fmt: skip
+) -> list[ExplainedTwice]:  # fmt: skip
     """Some judged pictures: first those whose answer the improvement changed, of the classes that the finding names."""
     said = [a.p.argmax(axis=1) for a in answers]
     changed = said[0] != said[1]
@@ -42,9 +42,9 @@ def explained_twice(
 
 
 def _one(
-    before: Classifier, after: Classifier, frames: Frames, bench: Bench, answers: tuple[Answers, Answers], i: int,
+    before: Classifier, after: Classifier, frames: Frames, bench: Bench, answers: tuple[Asked, Asked], i: int,
     seed: int,
-) -> Twice:  # fmt: skip
+) -> ExplainedTwice:  # fmt: skip
     row, names = int(bench.rows[i]), before.class_names
     told, maps = [], []
     for clf, answer in zip((before, after), answers, strict=True):
@@ -59,4 +59,4 @@ def _one(
         path=frames.shots[row].entry.path, label=names[bench.labels[i]], before=told[0][0], p_before=told[0][1],
         said_before=told[0][2], after=told[1][0], p_after=told[1][1], said_after=told[1][2],
     )  # fmt: skip
-    return Twice(again, (maps[0], maps[1]))
+    return ExplainedTwice(again, (maps[0], maps[1]))

@@ -22,7 +22,7 @@ class Blamed(Record):
     pictures: tuple[int, ...] = ()
 
 
-class Level(Record):
+class Estimate(Record):
     """A mean or share with its interval of 95 %, over `count` pictures; the ends are null where there are too few."""
 
     mean: float
@@ -34,9 +34,9 @@ class Level(Record):
 class Compared(Record):
     """The same before and after, and the difference on the same pictures."""
 
-    before: Level
-    after: Level
-    difference: Level
+    before: Estimate
+    after: Estimate
+    difference: Estimate
 
 
 class Group(Record):

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from saywhy.improve.improved import Compared, Group, Improved, Level
+from saywhy.improve.improved import Compared, Estimate, Group, Improved
 from saywhy.render import wording
 from saywhy.render.pages import jpeg, templates
 
@@ -47,13 +47,13 @@ def between(value: Compared) -> str:
     return f"{_number(value.before)} to {_number(value.after)} %, {points(value.difference)}"
 
 
-def points(level: Level) -> str:
+def points(level: Estimate) -> str:
     """A difference in points with its interval."""
     ends = "" if level.low is None or level.high is None else f" ({100 * level.low:+.1f} to {100 * level.high:+.1f})"
     return f"{100 * level.mean:+.1f} points{ends}"
 
 
-def _number(level: Level) -> str:
+def _number(level: Estimate) -> str:
     return f"{100 * level.mean:.1f}"
 
 

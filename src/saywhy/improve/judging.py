@@ -17,7 +17,7 @@ from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
 from saywhy.improve.culprit import Culprit
 from saywhy.improve.edits import Edits
-from saywhy.improve.improved import Blamed, Compared, Group, Level
+from saywhy.improve.improved import Blamed, Compared, Estimate, Group
 from saywhy.improve.lessons import Frames, Ints, Shot
 from saywhy.metrics.statistics import Interval, bootstrap, wilson
 
@@ -30,7 +30,7 @@ ASKED = 400  # pictures on which the culprit's contribution is measured, at most
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Asked:
     """Probabilities (N, C) of judged pictures as they are, and those of the finding's class with the culprit turned, of
     some of them (M,)."""
 
@@ -64,20 +64,20 @@ def bench_of(shots: Sequence[Shot], rows: Ints, culprit: Culprit, finding: Blame
     return Bench(rows, labels, culprit.present[rows], asked, finding)
 
 
-def answers_of(clf: Classifier, frames: Frames, bench: Bench, edits: Edits | None) -> Answers:
+def answers_of(clf: Classifier, frames: Frames, bench: Bench, edits: Edits | None) -> Asked:
     """What a classifier says of the judged pictures."""
     p = torch.cat([clf.probabilities(images) for _, images in frames.batches(bench.rows)]).double().numpy()
     if edits is None:
-        return Answers(p, None)
+        return Asked(p, None)
     turned = []
     for start in range(0, len(bench.asked), clf.rows):
         some = bench.rows[bench.asked[start : start + clf.rows]]
         images = edits.turned(some.tolist(), some.tolist())
         turned.append(clf.probabilities(images)[:, bench.finding.class_index])
-    return Answers(p, torch.cat(turned).double().numpy() if turned else None)
+    return Asked(p, torch.cat(turned).double().numpy() if turned else None)
 
 
-def contribution(answers: Answers, bench: Bench) -> Reals | None:
+def contribution(answers: Asked, bench: Bench) -> Reals | None:
     """By how much the culprit raises the probability of the finding's class in each picture that was asked about."""
     if answers.turned is None:
         return None
@@ -96,15 +96,15 @@ def compared(before: Reals | Bools, after: Reals | Bools, seed: int = 0) -> Comp
     return Compared(before=_mean(before, seed), after=_mean(after, seed), difference=difference)
 
 
-def _mean(values: Reals | Bools, seed: int) -> Level:
+def _mean(values: Reals | Bools, seed: int) -> Estimate:
     if values.dtype == np.bool_:
         return _level(wilson(int(values.sum()), len(values)))
     return _level(bootstrap(values.astype(np.float64), draws=DRAWS, seed=seed))
 
 
-def _level(of: Interval) -> Level:
+def _level(of: Interval) -> Estimate:
     ends = [None if np.isnan(v) else v for v in (of.low, of.high)]
-    return Level(mean=of.mean, low=ends[0], high=ends[1], count=of.count)
+    return Estimate(mean=of.mean, low=ends[0], high=ends[1], count=of.count)
 
 
 def groups_of(bench: Bench, names: Sequence[str], before: Bools, after: Bools, seed: int) -> tuple[Group, ...]:
@@ -143,12 +143,12 @@ def worst_of(
     return told, first, last
 
 
-def _drawn(mean: float, draws: Reals, count: int) -> Level:
+def _drawn(mean: float, draws: Reals, count: int) -> Estimate:
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Level(mean=mean, low=float(low), high=float(high), count=count)
+    return Estimate(mean=mean, low=float(low), high=float(high), count=count)
 
 
-def linked(bench: Bench, before: Answers, after: Answers, seed: int) -> Compared | None:
+def linked(bench: Bench, before: Asked, after: Asked, seed: int) -> Compared | None:
     """The probability of the finding's class in pictures with the culprit, less the mean of those without it that have
     the same label."""
     c = bench.finding.class_index
@@ -162,7 +162,7 @@ def linked(bench: Bench, before: Answers, after: Answers, seed: int) -> Compared
     return compared(np.array(rows[0]), np.array(rows[1]), seed) if len(rows[0]) > 1 else None
 
 
-def judged(bench: Bench, names: Sequence[str], before: Answers, after: Answers, seed: int) -> dict[str, Any]:
+def judged(bench: Bench, names: Sequence[str], before: Asked, after: Asked, seed: int) -> dict[str, Any]:
     """All that an improvement is judged by, by the names of its record.
 
     Raises:

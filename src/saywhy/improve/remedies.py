@@ -54,7 +54,7 @@ class Remedy:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class FeatureRows:
     """Features (N, D), labels and weights (N,): what a last layer learns from."""
 
     features: Tensor
@@ -77,7 +77,7 @@ def reweight(shop: Workshop) -> Applied:
     seen = [features(shop.clf, layer, shop.frames, rows) for rows in (shop.parts.teach, shop.parts.check)]
     mean, spread = seen[0].mean(0), seen[0].std(0).clamp_min(1e-6)
     teach, check = (
-        Table((rows - mean) / spread, shop.labels(of), shop.weights(of))
+        FeatureRows((rows - mean) / spread, shop.labels(of), shop.weights(of))
         for rows, of in zip(seen, (shop.parts.teach, shop.parts.check), strict=True)
     )
     weight, bias = layer.weight.detach().float().cpu(), _bias(layer)
