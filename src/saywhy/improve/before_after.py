@@ -15,7 +15,7 @@ from saywhy.classifier import Classifier
 from saywhy.explainer import explain
 from saywhy.heat import laid_on
 from saywhy.improve.improved import Again
-from saywhy.improve.judging import Asked, Bench
+from saywhy.improve.judging import Bench, TwoAnswers
 from saywhy.improve.lessons import Frames
 from saywhy.saliency import saliency
 
@@ -29,7 +29,7 @@ class ExplainedTwice:
 
 
 def explained_twice(
-    before: Classifier, after: Classifier, frames: Frames, bench: Bench, answers: tuple[Asked, Asked], count: int,
+    before: Classifier, after: Classifier, frames: Frames, bench: Bench, answers: tuple[TwoAnswers, TwoAnswers], count: int,
     seed: int,
 ) -> list[ExplainedTwice]:  # fmt: skip
     """Some judged pictures: first those whose answer the improvement changed, of the classes that the finding names."""
@@ -42,7 +42,7 @@ def explained_twice(
 
 
 def _one(
-    before: Classifier, after: Classifier, frames: Frames, bench: Bench, answers: tuple[Asked, Asked], i: int,
+    before: Classifier, after: Classifier, frames: Frames, bench: Bench, answers: tuple[TwoAnswers, TwoAnswers], i: int,
     seed: int,
 ) -> ExplainedTwice:  # fmt: skip
     row, names = int(bench.rows[i]), before.class_names

@@ -30,7 +30,7 @@ ASKED = 400  # pictures on which the culprit's contribution is measured, at most
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class TwoAnswers:
     """Probabilities (N, C) of judged pictures as they are, and those of the finding's class with the culprit turned, of
     some of them (M,)."""
 
@@ -64,20 +64,20 @@ def bench_of(shots: Sequence[Shot], rows: Ints, culprit: Culprit, finding: Blame
     return Bench(rows, labels, culprit.present[rows], asked, finding)
 
 
-def answers_of(clf: Classifier, frames: Frames, bench: Bench, edits: Edits | None) -> Asked:
+def answers_of(clf: Classifier, frames: Frames, bench: Bench, edits: Edits | None) -> TwoAnswers:
     """What a classifier says of the judged pictures."""
     p = torch.cat([clf.probabilities(images) for _, images in frames.batches(bench.rows)]).double().numpy()
     if edits is None:
-        return Asked(p, None)
+        return TwoAnswers(p, None)
     turned = []
     for start in range(0, len(bench.asked), clf.rows):
         some = bench.rows[bench.asked[start : start + clf.rows]]
         images = edits.turned(some.tolist(), some.tolist())
         turned.append(clf.probabilities(images)[:, bench.finding.class_index])
-    return Asked(p, torch.cat(turned).double().numpy() if turned else None)
+    return TwoAnswers(p, torch.cat(turned).double().numpy() if turned else None)
 
 
-def contribution(answers: Asked, bench: Bench) -> Reals | None:
+def contribution(answers: TwoAnswers, bench: Bench) -> Reals | None:
     """By how much the culprit raises the probability of the finding's class in each picture that was asked about."""
     if answers.turned is None:
         return None
@@ -148,7 +148,7 @@ def _drawn(mean: float, draws: Reals, count: int) -> Estimate:
     return Estimate(mean=mean, low=float(low), high=float(high), count=count)
 
 
-def linked(bench: Bench, before: Asked, after: Asked, seed: int) -> Compared | None:
+def linked(bench: Bench, before: TwoAnswers, after: TwoAnswers, seed: int) -> Compared | None:
     """The probability of the finding's class in pictures with the culprit, less the mean of those without it that have
     the same label."""
     c = bench.finding.class_index
@@ -162,7 +162,7 @@ def linked(bench: Bench, before: Asked, after: Asked, seed: int) -> Compared | N
     return compared(np.array(rows[0]), np.array(rows[1]), seed) if len(rows[0]) > 1 else None
 
 
-def judged(bench: Bench, names: Sequence[str], before: Asked, after: Asked, seed: int) -> dict[str, Any]:
+def judged(bench: Bench, names: Sequence[str], before: TwoAnswers, after: TwoAnswers, seed: int) -> dict[str, Any]:
     """All that an improvement is judged by, by the names of its record.
 
     Raises:
