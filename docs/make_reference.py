@@ -18,6 +18,7 @@ import typer
 
 import saywhy
 from saywhy.audit import DEPTHS, EXPORTS, FAMILIES, TABLES
+from saywhy.audit.trials import ACTS
 from saywhy.cli import app
 from saywhy.concepts.discovery import DISCOVERY
 from saywhy.concepts.extraction import EXTRACTION
@@ -203,6 +204,9 @@ def page() -> str:
         table("`--depth` | what it adds | tables | pictures of a shard", [
             (f"`{n}`", d.what, ", ".join(f"`{t}`" for t in d.tables), d.shard) for n, d in DEPTHS.items()
         ]),
+        "## Trials",
+        "What is changed at the depth `trials` ([how](findings.md)).",
+        table("act | what is done", [(f"`{n}`", what) for n, what in ACTS.items()]),
         "## Kinds of findings",
         "What is found on a set that was scanned ([how](findings.md)); what a row explains the rows below need not.",
         table("kind | what it says | its effect | how it is found", [

@@ -64,6 +64,18 @@ def test_signs_are_exchanged_in_all_ways(seed):
     assert shares.paired([0.0, 0.0, 0.0])[1] == 1
 
 
+@pytest.mark.parametrize("n", [6, 30])
+def test_the_best_of_many_columns_is_compared_with_the_best(n):
+    dice = np.random.default_rng(n)
+    values = dice.normal(0, 1, (n, 9))
+    values[:, 4] += 1.0
+    picked = values[:, 4].sum()
+    signs = dice.choice([-1, 1], (4000, n)) if n > 10 else np.array(list(itertools.product((-1, 1), repeat=n)))
+    expected = ((signs @ values).max(1) >= picked - 1e-9).mean()
+    assert shares.exchanged_best(values, 4) == pytest.approx(expected, abs=0.0 if n < 10 else 0.01)
+    assert shares.exchanged_best(values, 4) >= shares.exchanged(values[:, 4])
+
+
 # --------------------------------------------------------------------------------------------------
 # What is found.
 
@@ -74,7 +86,9 @@ def made(label, answer, second=None, classes=24, **more):
     names = tuple(f"class {i}" for i in range(classes))
     second = np.where(wrong, label, (answer + 1) % classes) if second is None else np.asarray(second)
     p = {"p_answer": np.full(len(n), 0.8), "p_label": np.where(wrong, 0.1, 0.8)}
-    return Labelled(Path(), names, n, label, answer, second, **p, split=np.full(len(n), None, dtype=object), **more)
+    given = Labelled(Path(), names, n, label, answer, second, **p, split=np.full(len(n), None, dtype=object), **more)
+    vars(given)["tried"] = {}  # nothing was
+    return given
 
 
 def drawn(seed, pictures=600, classes=24, errors=0.06):

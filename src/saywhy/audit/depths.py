@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saywhy.audit import trials
+from saywhy.audit.lenders import Lenders
 from saywhy.audit.sources import Entry
 from saywhy.classifier import Classifier
 from saywhy.explainer import explain
@@ -41,7 +44,7 @@ RIM = 8  # the outer eighth
 @dataclass(frozen=True, eq=False)
 class Brief:
     """Of whom and with what: the classifier, each class's index by the data's own name and number, the saliency method
-    with its options, fitted parts if there are any, and the seed."""
+    with its options, fitted parts if there are any, the seed, and the folder of the scan."""
 
     clf: Classifier
     labels: Mapping[tuple[str | None, int | None], int | None]
@@ -49,6 +52,12 @@ class Brief:
     options: Mapping[str, Any]
     explainer: Explainer | None
     seed: int
+    folder: Path
+
+    @cached_property
+    def lenders(self) -> Lenders:
+        """The recognised pictures of the scan, once its predictions are done."""
+        return Lenders(self.folder, self.clf, self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,6 +269,10 @@ DEPTHS: dict[str, Depth] = {
     "concepts": Depth(
         "and the regions or concepts that it is made of, as `explain --fast` finds them: some sixty passes",
         ("prediction", "saliency"), EXPLAINED, 16, False, explained("concepts", True),
+    ),
+    "trials": Depth(
+        "and what is said when something is changed ([what](findings.md)): some eighty passes an error, thirty others",
+        ("prediction", "saliency"), ("trials", "units"), 64, False, trials.look,
     ),
     "text": Depth(
         "and all that `explain` says, every sentence confirmed: hundreds of passes",

@@ -48,7 +48,7 @@ def try_all(
     donors: Mapping[Side, Sequence[tuple[str, Cutout]]],
 ) -> Experiments:
     """All experiments on one picture; `shown` are the display maps (H, W) of the `pair` (predicted, true)."""
-    windows = [_window(side, n, i, j) for side, n in WINDOWS for i in range(n) for j in range(n)]
+    windows = [window(side, n, i, j) for side, n in WINDOWS for i in range(n) for j in range(n)]
     behind = [(side, path, donor) for side in SIDES for path, donor in donors.get(side, ())]
     asked = [*_hidden(cutout, *shown)]
     asked += [closer(cutout.image, box) for box in windows]
@@ -84,7 +84,8 @@ def closer(image: Tensor, box: tuple[float, float, float, float]) -> Tensor:
     return F.interpolate(image[None, :, y0:y1, x0:x1], (H, W), mode="bilinear", align_corners=False)[0].clamp(0, 1)
 
 
-def _window(side: float, n: int, i: int, j: int) -> tuple[float, float, float, float]:
+def window(side: float, n: int, i: int, j: int) -> tuple[float, float, float, float]:
+    """The window of that side in row i and column j of n by n, as shares."""
     x, y = ((1 - side) * k / (n - 1) for k in (j, i))
     return (round(x, 4), round(y, 4), round(x + side, 4), round(y + side, 4))
 

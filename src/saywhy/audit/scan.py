@@ -311,7 +311,7 @@ def asked_of(clf: Classifier, run: RunRecord, work: Work, fitted: Explainer | No
     """A classifier with all that a shard must know."""
     labels = {(one.class_name, one.class_index): one.label for one in run.labels}
     options = dict(fitted.options.get(work.method, {})) if fitted is not None else {}
-    return Brief(clf, labels, work.method, options, fitted, run.seed)
+    return Brief(clf, labels, work.method, options, fitted, run.seed, work.folder)
 
 
 def _loaded(work: Work) -> Brief:

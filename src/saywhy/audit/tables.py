@@ -186,6 +186,37 @@ TABLES: dict[str, Sheet] = {
             "verified": Field("bool", "whether the measured runs bear it out"),
         },
     ),
+    "trials": Sheet(
+        "what was said of a picture after something was changed",
+        {
+            "n": NUMBER,
+            "act": Field("string", "what was done: a row of [the trials](reference.md#trials)"),
+            "of": Field("string", "of surroundings: those of the answer's class, of the versus class, or of others"),
+            "donor": Field("int64", "number of the picture that lent surroundings, or into which a patch was put"),
+            "box": Field("list<float32>", "where, x0, y0, x1, y1 as shares of what the classifier sees"),
+            "value": Field("float32", "a number that the act explains"),
+            "answer": Field("int32", "the class that was said before anything was changed"),
+            "versus": Field("int32", "the class that it is compared with: the label of an error, else the runner-up"),
+            "p_answer": Field("float32", "probability of `answer` now"),
+            "p_versus": Field("float32", "probability of `versus` now"),
+            "said": Field("int32", "the class that is said now"),
+            "p_said": Field("float32", "its probability"),
+        },
+    ),
+    "units": Sheet(
+        "what each unit of the tapped layer does to an answer; none of a black box",
+        {
+            "n": NUMBER,
+            "answer": Field("int32", "the class that was said"),
+            "versus": Field("int32", "the class that it is compared with: the label of an error, else the runner-up"),
+            "lead": Field("float32", "the score of `answer` minus that of `versus`, with all units as they are"),
+            "change": Field(
+                "list<float32>",
+                "by how much the score of `versus` gains on that of `answer` with a unit at its mean over recognised "
+                "pictures",
+            ),
+        },
+    ),
     "findings": Sheet(
         "what goes wrong and why, over all pictures; written anew at the end of each call",
         {

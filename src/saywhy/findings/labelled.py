@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saywhy.audit.store import open_store
+from saywhy.findings.outcomes import Outcomes, outcomes
 
 Bools = NDArray[np.bool_]
 Whole = NDArray[np.int64]
@@ -31,6 +32,11 @@ class Labelled:
     p_answer: Doubles
     p_label: Doubles
     split: NDArray[np.object_]
+
+    @cached_property
+    def tried(self) -> Mapping[int, Outcomes]:
+        """What came of the trials, of the pictures that were tried."""
+        return outcomes(self.folder)
 
     @cached_property
     def wrong(self) -> Bools:

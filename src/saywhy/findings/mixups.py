@@ -24,6 +24,8 @@ def look(given: Labelled, explained: frozenset[int]) -> list[Suspicion]:
     if len(given.classes) < 3:
         return []  # of two classes every error is the other one
     open_ = given.wrong & ~np.isin(given.n, list(explained))
+    if given.tried:  # of the rest it is not known what explains them
+        open_ &= np.isin(given.n, list(given.tried))
     of_class = np.bincount(given.label[open_], minlength=len(given.classes))
     pairs = Counter(
         (min(t, a), max(t, a)) for t, a in zip(given.label[open_].tolist(), given.answer[open_].tolist(), strict=True)

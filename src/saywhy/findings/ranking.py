@@ -80,12 +80,19 @@ def kept(tests: Sequence[Suspicion]) -> list[Suspicion]:
 
 def ranked(given: Labelled, tests: Sequence[tuple[str, Suspicion]]) -> tuple[FindingRecord, ...]:
     """The tests that hold, as findings."""
+    rows = _in_order(_holding(tests))[:TOLD]
+    return tuple(_record(given, rank, *row) for rank, row in enumerate(rows, 1))
+
+
+def explained_by(tests: Sequence[tuple[str, Suspicion]]) -> dict[int, str]:
+    """Of each error that a finding explains, the kind of the first that does."""
+    rows = _in_order(_holding(tests))
+    return {n: kind for kind, s, _ in reversed(rows) for n in s.errors}
+
+
+def _holding(tests: Sequence[tuple[str, Suspicion]]) -> list[tuple[str, Suspicion, float]]:
     rates = corrected([s.p for _, s in tests])
-    left = [(kind, s, q) for (kind, s), q in zip(tests, rates, strict=True) if s.large and q <= LEVEL]
-    out: list[FindingRecord] = []
-    for kind, s, q in _in_order(left)[:TOLD]:
-        out.append(_record(given, len(out) + 1, kind, s, q))
-    return tuple(out)
+    return [(kind, s, q) for (kind, s), q in zip(tests, rates, strict=True) if s.large and q <= LEVEL]
 
 
 def _in_order(found: Sequence[tuple[str, Suspicion, float]]) -> list[tuple[str, Suspicion, float]]:
