@@ -104,8 +104,11 @@ def faulty(name, seed=0):
         return load_classifier(f"aviary:{name}")
     net = load("cnn")
     net.load_state_dict(load_file(teach(name, seed)))
-    return load_classifier(net.eval(), classes=list(CLASSES), preprocess=preprocess_of("cnn"), activation="softmax",
-                           name=f"taught:{name}")  # fmt: skip
+    how = preprocess_of("cnn")
+    return load_classifier(
+        net.eval(), classes=list(CLASSES), size=how.size, resize=0, mean=how.mean, std=how.std, activation="softmax",
+        name=f"taught:{name}",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from saywhy.findings.groups import (
     MENDED,
     SHOWN,
     Gain,
-    Group,
+    ErrorGroup,
     answers,
     involved,
     pairs,
@@ -58,7 +58,7 @@ def _with_the_lacking(found: Suspicion, errors: Sequence[Outcomes]) -> Suspicion
     return replace(found, errors=tuple(sorted({*found.errors, *lacking})))
 
 
-def _of(group: Group) -> int:
+def _of(group: ErrorGroup) -> int:
     assert group.class_index is not None
     return group.class_index
 
@@ -112,7 +112,7 @@ def context(given: Labelled, explained: frozenset[int]) -> list[Suspicion]:
     return found + _needed(given)
 
 
-def _groups(errors: Sequence[Outcomes]) -> list[Group]:
+def _groups(errors: Sequence[Outcomes]) -> list[ErrorGroup]:
     return [*pairs(errors), *involved(errors)]
 
 
@@ -172,4 +172,4 @@ def facing(given: Labelled, explained: frozenset[int]) -> list[Suspicion]:
 def _over_all(errors: Sequence[Outcomes], gain: Gain, name: str, cause: str) -> list[Suspicion]:
     if len(errors) < FEWEST:
         return []
-    return [suspected(Group(None, None, tuple(errors)), gain, ANYWHERE, name, cause=cause)]
+    return [suspected(ErrorGroup(None, None, tuple(errors)), gain, ANYWHERE, name, cause=cause)]

@@ -19,7 +19,7 @@ Gain = Callable[[Outcomes], float]
 
 
 @dataclass(frozen=True)
-class Group:
+class ErrorGroup:
     """Some errors, and the classes that they share, if any."""
 
     class_index: int | None
@@ -37,33 +37,33 @@ def tried_right(given: Labelled) -> list[Outcomes]:
     return [given.tried[n] for n in given.n[~given.wrong].tolist() if n in given.tried]
 
 
-def pairs(errors: Sequence[Outcomes]) -> list[Group]:
+def pairs(errors: Sequence[Outcomes]) -> list[ErrorGroup]:
     """Errors between two classes, either way."""
     return _by(errors, lambda e: (min(e.answer, e.versus), max(e.answer, e.versus)))
 
 
-def answers(errors: Sequence[Outcomes]) -> list[Group]:
+def answers(errors: Sequence[Outcomes]) -> list[ErrorGroup]:
     """Errors with one answer."""
     return _by(errors, lambda e: (e.answer, None))
 
 
-def involved(errors: Sequence[Outcomes]) -> list[Group]:
+def involved(errors: Sequence[Outcomes]) -> list[ErrorGroup]:
     """Errors of which a class is answer or label, where these are of more than one pair."""
     classes = sorted({c for e in errors for c in (e.answer, e.versus)})
-    found = [Group(c, None, tuple(e for e in errors if c in (e.answer, e.versus))) for c in classes]
+    found = [ErrorGroup(c, None, tuple(e for e in errors if c in (e.answer, e.versus))) for c in classes]
     return [
         g for g in found if len(g.errors) >= FEWEST and len({frozenset((e.answer, e.versus)) for e in g.errors}) > 1
     ]
 
 
-def _by(errors: Sequence[Outcomes], key: Callable[[Outcomes], tuple[int, int | None]]) -> list[Group]:
+def _by(errors: Sequence[Outcomes], key: Callable[[Outcomes], tuple[int, int | None]]) -> list[ErrorGroup]:
     found: dict[tuple[int, int | None], list[Outcomes]] = defaultdict(list)
     for e in errors:
         found[key(e)].append(e)
-    return [Group(*k, tuple(own)) for k, own in sorted(found.items(), key=str) if len(own) >= FEWEST]
+    return [ErrorGroup(*k, tuple(own)) for k, own in sorted(found.items(), key=str) if len(own) >= FEWEST]
 
 
-def suspected(group: Group, gain: Gain, least: float, name: str, **more: object) -> Suspicion:
+def suspected(group: ErrorGroup, gain: Gain, least: float, name: str, **more: object) -> Suspicion:
     """The test whether a change mends a group's errors more than the one beside it; `least` gain is worth telling."""
     gains = [gain(e) for e in group.errors]
     effect, p = paired(gains)

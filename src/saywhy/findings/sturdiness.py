@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import partial
 
 from saywhy.audit.trials import TONES
-from saywhy.findings.groups import FEWEST, Group, suspected, tried_errors
+from saywhy.findings.groups import FEWEST, ErrorGroup, suspected, tried_errors
 from saywhy.findings.labelled import Labelled
 from saywhy.findings.outcomes import Outcomes
 from saywhy.findings.suspicion import Suspicion
@@ -29,7 +29,7 @@ def look(given: Labelled, explained: frozenset[int]) -> list[Suspicion]:
             errors = tuple(e for e in tried_errors(given, explained) if _far(e, act) >= UNUSUAL)
             if len(errors) >= FEWEST:
                 gain, name = partial(mended, act=act, other=other), f"answers do not survive {UNDOES[act]}"
-                found.append(suspected(Group(None, None, errors), gain, LEAST, name, cause=UNDOES[act]))
+                found.append(suspected(ErrorGroup(None, None, errors), gain, LEAST, name, cause=UNDOES[act]))
     return found
 
 
