@@ -344,9 +344,10 @@ def test_loadings_effects_and_the_probe_are_regressions() -> None:
     assert loadings(whole) == pytest.approx(expected.T)
     mean = np.stack([weights[predicted == c].mean(axis=0) for c in range(CLASSES)])
     assert effects(whole) == pytest.approx((mean - mean.mean(axis=0)) @ expected.T)
-    back = oracles.ridge(a, t, 0.02 * a.var(axis=0).mean())
-    told = t.mean(axis=0) + (a - a.mean(axis=0)) @ back
-    assert probe(whole)(a) == pytest.approx(np.clip(told, 0, 1))
+    for strength in (0.001, 0.1):
+        both = np.concatenate([a / np.sqrt(a.var(axis=0).sum()), np.eye(CLASSES)[predicted]], axis=1)
+        told = t.mean(axis=0) + (both - both.mean(axis=0)) @ oracles.ridge(both, t, strength)
+        assert probe(whole, strength)(a, predicted) == pytest.approx(np.clip(told, 0, 1))
 
 
 def test_a_lexicon_has_one_kind_for_each_word() -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saywhy.attributes.atlas import region, view_of
 from saywhy.attributes.describing import Reason
 from saywhy.attributes.grounding import Bools, cells, elsewhere, published
 from saywhy.attributes.meanings import Meanings, Reals
@@ -28,10 +30,12 @@ DRAWS = 3  # of as many other filters, that they are compared with
 POINTS, ODDS = 0.02, 0.3  # what hiding must cost on average; log-odds where the probability hardly moves
 SATURATED = 0.97
 
+Grounds = Literal["place", "filters"]
+
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """A reason with the cells (h, w) where its attribute is and the region (H, W) of the view, what hiding that costs
+    """A reason with the region (H, W) of the view where its attribute is, what that was found by, what hiding it costs
     the class in five ways, and as much elsewhere on average; its `filters`, and what silencing them costs, and others.
 
     All losses are in points of probability, or in log-odds where `unit` says so; of what speaks against a class they
@@ -40,6 +44,7 @@ class Checked:
 
     reason: Reason
     region: Tensor
+    by: Grounds
     hidden: Measured
     elsewhere: float
     filters: tuple[int, ...]
@@ -61,10 +66,8 @@ def check(meaning: Meanings, seen: Seen, tap: Tap, found: Sequence[Reason], seed
     if not found:
         return []
     maps = tap.maps(meaning.layer)[0].cpu().double().numpy()
-    grids = [published(maps, meaning.posterior[:, r.attribute]) for r in found]
-    own = [cells(grid) for grid in grids]
-    other = [elsewhere(grid, of) for grid, of in zip(grids, own, strict=True)]
-    regions = torch.cat([in_view(own, seen), in_view(other, seen)])
+    where = [located(meaning, seen, tap, maps, r.attribute) for r in found]
+    regions = in_view([*(w.own for w in where), *(w.other for w in where)], seen)
     unit: Unit = "log-odds" if float(seen.probabilities[seen.target]) > SATURATED else "probability"
     lost = _hidden(seen, regions, unit == "log-odds", seed)
     ways, n = seeded(CONFIRMING, seed), len(found)
@@ -73,15 +76,40 @@ def check(meaning: Meanings, seen: Seen, tap: Tap, found: Sequence[Reason], seed
         filters = strongest(meaning, reason.attribute)
         silent = _silenced(meaning, seen, tap, maps, reason.attribute, filters, unit == "log-odds", seed)
         hidden = Measured(tuple(lost[i].tolist()), tuple(ways), len(ways), unit)
-        elsewhere_lost = float(lost[n + i].mean()) if other[i].any() else 0.0
-        out.append(Checked(reason, regions[i], hidden, elsewhere_lost, tuple(filters), *silent))
+        elsewhere_lost = float(lost[n + i].mean()) if where[i].other.any() else 0.0
+        out.append(Checked(reason, regions[i], where[i].by, hidden, elsewhere_lost, tuple(filters), *silent))
     return out
 
 
+@dataclass(frozen=True, eq=False)
+class Located:
+    """The cells (h, w) of an attribute, as many where its filters speak least for it, and what they were found by."""
+
+    own: Bools
+    other: Bools
+    by: Grounds
+
+
+def located(meaning: Meanings, seen: Seen, tap: Tap, maps: Reals, attribute: int) -> Located:
+    """Where an attribute is: at the place of its noun where that was learned, else where its filters are."""
+    grid = published(maps, meaning.posterior[:, attribute])
+    place = None
+    if meaning.atlas is not None:
+        size = (seen.picture.width, seen.picture.height)
+        place = meaning.atlas.place(view_of(tap, meaning.atlas.layers, seen.box, size), meaning.attributes[attribute])
+    if place is None:
+        own = cells(grid)
+        return Located(own, elsewhere(grid, own), "filters")
+    own = region(place)
+    fine = F.interpolate(torch.from_numpy(grid)[None, None], own.shape, mode="bilinear", align_corners=False)
+    return Located(own, elsewhere(fine[0, 0].numpy(), own), "place")
+
+
 def in_view(grids: Sequence[Bools], seen: Seen) -> Tensor:
-    """Cells (R, h, w) as regions (R, H, W) of the view."""
-    fine = F.interpolate(torch.from_numpy(np.stack(grids))[None].float(), seen.image.shape[1:], mode="nearest")
-    return fine[0] > 0.5
+    """Cells (h, w) of grids as regions (R, H, W) of the view."""
+    size = seen.image.shape[1:]
+    fine = [F.interpolate(torch.from_numpy(grid)[None, None].float(), size, mode="nearest") for grid in grids]
+    return torch.cat(fine)[:, 0] > 0.5
 
 
 def _hidden(seen: Seen, regions: Tensor, odds: bool, seed: int) -> Reals:

@@ -5,7 +5,7 @@ K filters, L attributes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from saywhy.attributes.meanings import SAID, Meanings
 
 Reals = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Level = Literal["image", "class"]
+Basis = Literal["effect", "mark"]
 
 AGAINST = 2  # attributes that speak against the class, at most
 PART = 0.3  # of the strongest evidence, that another attribute must have to be told
@@ -72,12 +74,14 @@ def explained(lifted: Reals, mean: Reals, dictionary: Reals, spread: Reals) -> R
 class Reason:
     """An attribute (its number) that speaks for or against a class: how likely it is in the picture, what having it
     does to the class's score, and their product; `level` says whether the picture itself was seen to have it, or only
-    that pictures of its class do."""
+    that pictures of its class do. Where the `basis` is that it is a mark, nothing is known of what it does to the class
+    over many pictures: `effect` is by how much commoner it is in pictures of the class."""
 
     attribute: int
     presence: float
     effect: float
     level: Level
+    basis: Basis = "effect"
 
     @property
     def evidence(self) -> float:
@@ -90,18 +94,27 @@ def reasons(meaning: Meanings, presence: Reals, effect: Reals, c: int) -> tuple[
 
     `presence` (L,) and `effect` (L,) are the picture's own. An attribute that is not likely enough to be there, that
     does not count for this class in other pictures, or that hardly does anything, is no reason. One that is not
-    told from pictures themselves speaks for a class that usually has it, and against none.
+    told from pictures themselves speaks for a class that usually has it, and against none. A class for which nothing
+    is known to count is told by its marks.
     """
-    there = (presence >= meaning.least) & meaning.counts[c] & (effect * meaning.effects[c] > 0)
+    there, seen = presence >= meaning.least, meaning.telling > TELLS
+    counting = there & meaning.counts[c] & (effect * meaning.effects[c] > 0)
+    told = {sign: counting & (sign * effect > 0) for sign in (1, -1)}
+    fors = _reasons(meaning, presence, effect, c, told[1] & (seen | (meaning.usual[c] >= USUAL)), SAID)
+    against = _reasons(meaning, presence, -effect, c, told[-1] & seen, AGAINST)
+    if not (meaning.counts[c] & (meaning.effects[c] > 0)).any():
+        marked = there & (meaning.marks[c] > 0) & (seen | (meaning.usual[c] >= USUAL))
+        fors = [replace(r, basis="mark") for r in _reasons(meaning, presence, meaning.marks[c], c, marked, SAID)]
+    return fors, [replace(r, effect=-r.effect) for r in against]
+
+
+def _reasons(meaning: Meanings, presence: Reals, effect: Reals, c: int, of: Bools, most: int) -> list[Reason]:
+    """The most that is said of some attributes (L,) of positive effect, the strongest first."""
+    value = np.where(of, presence * effect, 0.0)
+    order = [int(j) for j in np.argsort(-value, kind="stable")[:most] if value[j] > PART * value.max()]
+    levels: dict[bool, Level] = {True: "image", False: "class"}
     seen = meaning.telling > TELLS
-    there &= seen | ((meaning.usual[c] >= USUAL) & (effect > 0))
-    worth = np.where(there, presence * effect, 0.0)
-    strongest = float(np.abs(worth).max(initial=0.0))
-    told: list[list[Reason]] = []
-    for sign, most in ((1, SAID), (-1, AGAINST)):
-        order = [int(j) for j in np.argsort(-sign * worth, kind="stable")[:most] if sign * worth[j] > PART * strongest]
-        told.append([Reason(j, float(presence[j]), float(effect[j]), "image" if seen[j] else "class") for j in order])
-    return told[0], told[1]
+    return [Reason(j, float(presence[j]), float(effect[j]), levels[bool(seen[j])]) for j in order]
 
 
 @dataclass(frozen=True)

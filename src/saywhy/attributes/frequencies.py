@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saywhy.attributes.phrases import Attribute, named, words_of
+from saywhy.attributes.phrases import Attribute, attributes_of, named
 from saywhy.attributes.tagging import Tagger, english, lexicon
 from saywhy.errors import UsageError
 
@@ -26,20 +26,31 @@ FOREIGN = 0.5  # of the captions: from here on they are in no language that is r
 
 @dataclass(frozen=True)
 class Said:
-    """What is said of one picture: how often each attribute is, and how many captions were no English."""
+    """What is said of one picture: how often each attribute is, and how many captions were no English; and what each
+    caption says, as it says it."""
 
     counts: Mapping[Attribute, int]
     captions: int = 0
     foreign: int = 0
+    each: tuple[tuple[Attribute, ...], ...] = ()
 
 
 def said(captions: Sequence[str], names: Sequence[str] = (), tagger: Tagger = lexicon) -> Said:
     """What captions say of a picture, and what a table names; both are of equal right."""
     spoken = [c for c in captions if c.strip()]
     read = [c for c in spoken if english(c)]
-    counts = Counter(words_of(read, tagger))
+    each = tuple(tuple(attributes_of(c, tagger)) for c in read)
+    counts = Counter(one for caption in each for one in caption)
     counts.update(one for one in map(named, names) if one.noun)
-    return Said(dict(counts), len(spoken), len(spoken) - len(read))
+    return Said(dict(counts), len(spoken), len(spoken) - len(read), each)
+
+
+def joined(one: Said, same: Mapping[str, str]) -> Said:
+    """The same with each noun under that which it is another word for."""
+    counts: Counter[Attribute] = Counter()
+    for a, n in one.counts.items():
+        counts[Attribute(same.get(a.noun, a.noun), a.adjective)] += n
+    return replace(one, counts=dict(counts))
 
 
 @dataclass(frozen=True, eq=False)

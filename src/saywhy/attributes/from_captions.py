@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saywhy.attributes.frequencies import Said, Vocabulary, said, vocabulary
+from saywhy.attributes.atlas import LEARNED_FROM, View, layers_of, learn_atlas, view_of
+from saywhy.attributes.frequencies import Said, Vocabulary, joined, said, vocabulary
 from saywhy.attributes.meanings import Held, Meanings, Reals, meaning_of
 from saywhy.attributes.posterior import POSTERIORS
 from saywhy.attributes.sums import Activity, Sums, activity_of, sums_of, together
+from saywhy.attributes.synonyms import synonyms
 from saywhy.attributes.tagging import tagger
 from saywhy.captioning import strings
 from saywhy.classifier import Classifier
@@ -36,12 +38,14 @@ Having = Callable[[Sequence[int]], Reals]
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """One picture: pooled activations (K,), the predicted class, the gradient (K,) of its score, and its number."""
+    """One picture: pooled activations (K,), the predicted class, the gradient (K,) of its score, and its number; the
+    first ones with a view, from which places are learned."""
 
     pooled: Reals
     predicted: int
     weights: Reals
     number: int
+    view: View | None
 
 
 def spoken_of(items: Sequence[Item], tagged: str) -> list[Said]:
@@ -65,25 +69,32 @@ def learn(
         raise unknown("posterior", method, POSTERIORS)
     if not clf.white_box:
         raise no_inside("filters", "attributes are learned of a network")
-    every = spoken_of(items, tagged)
+    spoken = spoken_of(items, tagged)
+    same = synonyms([one.each for one in spoken])
+    every = [joined(one, same) for one in spoken]
     words = vocabulary(every)
     told = [n for n, one in enumerate(every) if one.counts]
     failures: list[tuple[str, str]] = []
+    views: dict[int, View] = {}
     pictures = look_at(clf, [items[n] for n in told], failures, tell)
 
     def having(numbers: Sequence[int]) -> Reals:
         return words.rows(every[told[n]].counts for n in numbers)
 
-    groups, held, activity = add_up(pictures, having, len(clf.class_names))
-    card = _card(clf, len(items), len(told), words, failures, groups)
+    groups, held, activity = add_up(pictures, having, len(clf.class_names), views)
+    tell("learning where things are")
+    atlas, why = learn_atlas(clf, list(views.values()), [every[told[n]] for n in views])
+    card = _card(clf, len(items), len(told), words, failures, groups) | {"same": same, "no_places": why}
     named: dict[str, Any] = {"layer": clf.point.path, "fingerprint": clf.fingerprint, "classes": clf.class_names}
     tell("saying what filters mean")
-    return meaning_of(groups, held, words, activity, method, **named, card=card), tuple(failures)
+    return meaning_of(groups, held, words, activity, method, **named, atlas=atlas, card=card), tuple(failures)
 
 
-def add_up(pictures: Iterator[Read], having: Having, classes: int) -> tuple[list[Sums], Held, Activity]:
+def add_up(
+    pictures: Iterator[Read], having: Having, classes: int, views: dict[int, View]
+) -> tuple[list[Sums], Held, Activity]:
     """The sums of each group, the pictures that are kept, and what activations are like; `having` says which attributes
-    (n, L) pictures of some numbers have.
+    (n, L) pictures of some numbers have, and `views` is filled with the views that there are, by number.
 
     Raises:
         InputError: no picture, or fewer than there are groups.
@@ -97,6 +108,7 @@ def add_up(pictures: Iterator[Read], having: Having, classes: int) -> tuple[list
     every = chain(first, pictures)
     while some := list(islice(every, AT_ONCE)):
         kept += some[: TWICE - len(kept)]
+        views |= {one.number: one.view for one in some if one.view is not None}
         for g in {one.number % GROUPS for one in some}:
             new = _sums([one for one in some if one.number % GROUPS == g], having, classes, activity)
             old = groups[g]
@@ -119,18 +131,22 @@ def _sums(some: Iterable[Read], having: Having, classes: int, activity: Activity
 
 def look_at(clf: Classifier, items: Sequence[Item], failures: list[tuple[str, str]], tell: Tell) -> Iterator[Read]:
     """Each picture that can be read; the others are added to `failures`."""
+    layers, seen = layers_of(clf), 0
     for n, item in enumerate(items):
         tell(f"looking at pictures: {n + 1} of {len(items)}")
         try:
-            images, _ = clf.prepare([clf.read(item.path)])
+            picture = clf.read(item.path)
+            images, boxes = clf.prepare([picture])
         except InputError as e:
             failures.append((str(item.path), str(e)))
             continue
-        tap = clf.tap(images, [clf.point])
+        seen += 1
+        tap = clf.tap(images, layers if seen <= LEARNED_FROM else [clf.point])
         predicted = int(tap.logits.argmax())
         weights = gradient(tap, predicted, clf.point.path)
         pooled = tap.maps(clf.point.path)[0].mean(dim=(1, 2))
-        yield Read(pooled.cpu().double().numpy(), predicted, weights, n)
+        view = view_of(tap, layers, boxes[0], (picture.width, picture.height)) if seen <= LEARNED_FROM else None
+        yield Read(pooled.cpu().double().numpy(), predicted, weights, n, view)
 
 
 def gradient(tap: Tap, c: int, layer: str) -> Reals:

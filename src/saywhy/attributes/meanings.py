@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from saywhy.attributes.atlas import Atlas
 from saywhy.attributes.frequencies import Vocabulary
 from saywhy.attributes.phrases import Attribute
 from saywhy.attributes.posterior import POSTERIORS
-from saywhy.attributes.regressions import Probe, effects, loadings, probe
+from saywhy.attributes.regressions import STRENGTHS, Probe, effects, loadings, probe
 from saywhy.attributes.sums import Activity, Sums, together
 
 Reals = NDArray[np.float64]
@@ -25,6 +26,7 @@ Bools = NDArray[np.bool_]
 FALSE_DISCOVERIES = 0.05  # of the attributes that are said to count for a class
 WRONG = 0.2  # of what is said of a picture, that its captions need not say
 SAID = 5  # attributes at most
+PRESENT = np.linspace(0.2, 0.98, 40)  # what the probe must say for an attribute to be said, the least that will do
 FEW = 5  # pictures with an attribute, and without, of one class: from here on it is known whether it is seen in one
 SURE = 1.64  # standard errors
 
@@ -33,12 +35,13 @@ SURE = 1.64  # standard errors
 class Meanings:
     """What the filters of one layer mean: `posterior` (K, L) in the way of `method`, `loadings` (K, L) and the `probe`;
     for each class the `effects` (C, L) of having an attribute with their `errors`, which of them `counts` beyond
-    chance, and the `usual` share of its pictures that have one (C, L).
+    chance, the `usual` share of its pictures that have one (C, L), and by how much that exceeds the share of the others
+    where it does so beyond chance: the class's `marks` (C, L), else 0.
 
     `telling` (L,) is how well the probe tells pictures of one class with the attribute from those without: the area
     under the curve, at its lower end; 0 where that is not known. `least` is what the probe must say for an attribute to
     be said, infinite where nothing can be said with few errors. `without` (K,) by attribute are mean activations of
-    pictures that lack it.
+    pictures that lack it. The `atlas` knows where nouns are; None where captions do not tell.
     """
 
     layer: str
@@ -54,9 +57,11 @@ class Meanings:
     errors: Reals
     counts: Bools
     usual: Reals
+    marks: Reals
     telling: Reals
     without: Reals
     least: float
+    atlas: Atlas | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -80,15 +85,17 @@ def meaning_of(
     the other groups say."""
     whole = together(groups)
     told, errors = jackknifed(groups)
-    present = crossed(groups, held)
+    strength, present = fitting_probe(groups, held)
+    counts, marks = discovered(told, errors, len(groups)), marks_of(whole)
+    value = worth(told, counts, marks)
     return Meanings(
         attributes=vocabulary.attributes, method=method, activity=activity,
-        posterior=POSTERIORS[method].make(whole, vocabulary.prior), loadings=loadings(whole), probe=probe(whole),
-        effects=told, errors=errors, counts=discovered(told, errors, len(groups)),
+        posterior=POSTERIORS[method].make(whole, vocabulary.prior), loadings=loadings(whole),
+        probe=probe(whole, strength), effects=told, errors=errors, counts=counts, marks=marks,
         usual=whole.t / np.maximum(whole.n, 1)[:, None],
         telling=within_classes(present, held.attributes, held.predicted),
         without=(whole.a.sum(axis=0)[:, None] - whole.at) / np.maximum(whole.pictures - whole.having, 1),
-        least=least_presence(present, held.attributes, told[held.predicted]), **named,
+        least=least_presence(present, held.attributes, value[held.predicted]), **named,
     )  # fmt: skip
 
 
@@ -109,12 +116,39 @@ def discovered(told: Reals, error: Reals, groups: int) -> Bools:
     return np.asarray(stats.false_discovery_control(p.ravel()).reshape(p.shape) <= FALSE_DISCOVERIES)
 
 
-def crossed(groups: Sequence[Sums], held: Held) -> Reals:
+def marks_of(whole: Sums) -> Reals:
+    """By how much commoner each attribute is in pictures of a class than in the others (C, L); 0 where that may be
+    chance, so that of those that are marks at most `FALSE_DISCOVERIES` are expected to be none (Fisher's exact test,
+    one-sided)."""
+    n, having, N = whole.n[:, None], whole.having[None], whole.pictures
+    p = stats.hypergeom.sf(whole.t - 1, N, np.broadcast_to(having, whole.t.shape), np.broadcast_to(n, whole.t.shape))
+    p = np.where((n > 0) & (n < N), np.nan_to_num(p, nan=1.0).clip(0, 1), 1.0)
+    beyond = stats.false_discovery_control(p.ravel()).reshape(p.shape) <= FALSE_DISCOVERIES
+    excess = whole.t / np.maximum(n, 1) - (having - whole.t) / np.maximum(N - n, 1)
+    return np.where(beyond, np.maximum(excess, 0.0), 0.0)
+
+
+def worth(told: Reals, counts: Bools, marks: Reals) -> Reals:
+    """What having an attribute is worth to a class (C, L): its effect where it counts beyond chance; of a class for
+    which nothing is known to count, that it is a mark of it."""
+    counted = np.where(counts, np.maximum(told, 0.0), 0.0)
+    return np.where(counted.any(axis=1, keepdims=True), counted, marks)
+
+
+def fitting_probe(groups: Sequence[Sums], held: Held) -> tuple[float, Reals]:
+    """The strength of the probe that errs least, squared, on groups that it has not seen; what it says there (N, L)."""
+    every = {strength: crossed(groups, held, strength) for strength in STRENGTHS}
+    best = min(STRENGTHS, key=lambda s: float(((every[s] - held.attributes) ** 2).sum()))
+    return best, every[best]
+
+
+def crossed(groups: Sequence[Sums], held: Held, strength: float) -> Reals:
     """What the probe says of each held picture (N, L), of a probe that has not seen its group."""
     out = np.zeros_like(held.attributes)
     for g in np.unique(held.group):
         mine = held.group == g
-        out[mine] = probe(together([s for i, s in enumerate(groups) if i != g]))(held.lifted[mine])
+        others = together([s for i, s in enumerate(groups) if i != g])
+        out[mine] = probe(others, strength)(held.lifted[mine], held.predicted[mine])
     return out
 
 
@@ -134,17 +168,17 @@ def within_classes(scores: Reals, truth: Reals, predicted: NDArray[np.int64]) ->
     return np.where(rows.min(axis=0) >= FEW, area - SURE * error, 0.0)
 
 
-def least_presence(scores: Reals, truth: Reals, effect: Reals) -> float:
+def least_presence(scores: Reals, truth: Reals, value: Reals) -> float:
     """The least of scores (N, L) from which attributes are said, so that of pictures of which something is said at most
     `WRONG` of it, on average, is in no caption of the picture; infinite where no score does.
 
-    What would be said are the `SAID` attributes with the most score times `effect` (N, L). One more picture, all wrong,
+    What would be said are the `SAID` attributes with the most score times `value` (N, L). One more picture, all wrong,
     stands beside those that were seen, as in Angelopoulos et al., Conformal Risk Control, 2024.
     """
-    worth = np.where(effect > 0, scores * effect, 0.0)
-    top = np.argsort(-worth, axis=1)[:, :SAID]
-    s, t, w = (np.take_along_axis(x, top, axis=1) for x in (scores, truth, worth))
-    for least in np.unique(np.round(s[w > 0], 2)):
+    told = np.where(value > 0, scores * value, 0.0)
+    top = np.argsort(-told, axis=1)[:, :SAID]
+    s, t, w = (np.take_along_axis(x, top, axis=1) for x in (scores, truth, told))
+    for least in PRESENT:
         said = (s >= least) & (w > 0)
         wrong = (said & (t == 0)).sum(axis=1) / np.maximum(said.sum(axis=1), 1)
         if (wrong.sum() + 1) / (np.count_nonzero(said.any(axis=1)) + 1) <= WRONG:

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as serialised
 
 from saywhy import files
+from saywhy.attributes.atlas import atlas_of, tensors_of, words_of
 from saywhy.attributes.checking import Checked, check
 from saywhy.attributes.describing import contrast, image_pdf, reasons
 from saywhy.attributes.from_captions import check_fits, gradient, learn
@@ -48,21 +49,29 @@ def _unmet(names: Sequence[str]) -> str:
 
 
 def summary(meaning: Meanings) -> str:
-    """One line about what was learned."""
+    """What was learned, in a few words, with the guesses that it rests on."""
     card = meaning.card
     without = f" ({card['without_captions']} have no captions that say something)" if card["without_captions"] else ""
     sure = int((meaning.counts & (meaning.effects > 0)).any(axis=0).sum())
-    nothing = "" if np.isfinite(meaning.least) else "; none can be said of a picture with few errors, so none will be"
-    return (
-        f"{len(meaning)} attributes from {card['pictures']} pictures{without}; {sure} of them speak for a class beyond "
-        f"chance, {int((meaning.telling > 0.5).sum())} are seen in the picture and not by its class alone{nothing}"
-    )
+    marks = int((meaning.marks > 0).any(axis=0).sum())
+    parts = [
+        f"{len(meaning)} attributes from {card['pictures']} pictures{without}",
+        f"{sure} of them speak for a class beyond chance, {marks} are marks of one, "
+        f"{int((meaning.telling > 0.5).sum())} are seen in the picture and not by its class alone",
+        f"places are known of {', '.join(meaning.atlas.known) or 'nothing'}"
+        if meaning.atlas
+        else f"no places: {card['no_places']}",
+        *(f"{word!r} is taken for {lead!r}" for word, lead in card["same"].items()),
+    ]
+    if not np.isfinite(meaning.least):
+        parts.append("none can be said of a picture with few errors, so none will be")
+    return "; ".join(parts)
 
 
 # --------------------------------------------------------------------------------------------------
 # On disk.
 
-ARRAYS = ("posterior", "loadings", "effects", "errors", "usual", "telling", "without")
+ARRAYS = ("posterior", "loadings", "effects", "errors", "usual", "marks", "telling", "without")
 
 
 def save(meaning: Meanings, folder: Path) -> Mapping[str, Any]:
@@ -70,6 +79,7 @@ def save(meaning: Meanings, folder: Path) -> Mapping[str, Any]:
     tensors = {name: getattr(meaning, name) for name in ARRAYS} | {"counts": meaning.counts.astype(np.uint8)}
     tensors |= {f"activity.{k}": getattr(meaning.activity, k) for k in ("floor", "step", "width")}
     tensors |= {f"probe.{k}": getattr(meaning.probe, k) for k in ("weights", "mean", "share")}
+    tensors |= tensors_of(meaning.atlas)
     files.write(folder / FILE, serialised({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
     return {
         "file": FILE,
@@ -79,6 +89,7 @@ def save(meaning: Meanings, folder: Path) -> Mapping[str, Any]:
         "attributes": [[one.adjective, one.noun] for one in meaning.attributes],
         "classes": list(meaning.classes),
         "least": meaning.least if np.isfinite(meaning.least) else None,
+        "places": words_of(meaning.atlas),
         "card": dict(meaning.card),
     }
 
@@ -104,7 +115,7 @@ def _read(tensors: Mapping[str, Reals], row: Mapping[str, Any]) -> Meanings:
         activity=Activity(*(tensors[f"activity.{k}"] for k in ("floor", "step", "width"))),
         probe=Probe(*(tensors[f"probe.{k}"] for k in ("weights", "mean", "share"))),
         counts=tensors["counts"].astype(bool), least=float("inf") if row["least"] is None else float(row["least"]),
-        card=dict(row["card"]), **{name: tensors[name] for name in ARRAYS},
+        atlas=atlas_of(tensors, row["places"]), card=dict(row["card"]), **{name: tensors[name] for name in ARRAYS},
     )  # fmt: skip
     if meaning.posterior.shape[1] != len(words) or meaning.effects.shape != (len(meaning.classes), len(words)):
         raise ValueError("the tables are not of these attributes and classes")
@@ -131,11 +142,12 @@ def find(meaning: Meanings | None, seen: Seen, earlier: Mapping[str, Any], asked
     if meaning is None:
         return None
     asked.tell("looking for attributes, and checking them")
-    tap = seen.tap if meaning.layer in seen.tap.points else seen.tap.clf.tap(seen.tap.images, [meaning.layer])
+    layers = dict.fromkeys((*(meaning.atlas.layers if meaning.atlas else ()), meaning.layer))
+    tap = seen.tap if layers.keys() <= seen.tap.points.keys() else seen.tap.clf.tap(seen.tap.images, list(layers))
     pooled = tap.maps(meaning.layer)[0].mean(dim=(1, 2)).cpu().double().numpy()
     lifted = meaning.activity.lifted(pooled)
     weights = gradient(tap, seen.target, meaning.layer)
-    fors, against = reasons(meaning, meaning.probe(lifted[None])[0], weights @ meaning.loadings, seen.target)
+    fors, against = reasons(meaning, _presence(meaning, lifted, seen), weights @ meaning.loadings, seen.target)
     some = [*fors[:QUICK], *against[:0]] if asked.fast else [*fors, *against]
     with torch.inference_mode(False):
         checked = tuple(check(meaning, seen, tap, some, asked.seed))
@@ -143,6 +155,11 @@ def find(meaning: Meanings | None, seen: Seen, earlier: Mapping[str, Any], asked
     if seen.versus is not None:
         ahead = (weights - gradient(tap, seen.versus, meaning.layer)) @ meaning.loadings
     return AttributesFound(meaning, checked, image_pdf(meaning.posterior, lifted, weights), ahead)
+
+
+def _presence(meaning: Meanings, lifted: Reals, seen: Seen) -> Reals:
+    """How likely each attribute (L,) is in the picture, by its filters and the class that it is given."""
+    return np.asarray(meaning.probe(lifted[None], np.array([int(seen.probabilities.argmax())]))[0])
 
 
 def confirm(found: AttributesFound, seen: Seen, runs: tuple[Confirming, ...]) -> Confirmed:
@@ -185,6 +202,8 @@ def _row(found: AttributesFound, seen: Seen, id: str, one: Checked) -> dict[str,
         "adjective": word.adjective,
         "noun": word.noun,
         "level": one.reason.level,
+        "basis": one.reason.basis,
+        "located": one.by,
         "used": one.used,
         "presence": one.reason.presence,
         "effect": one.reason.effect,
@@ -192,6 +211,7 @@ def _row(found: AttributesFound, seen: Seen, id: str, one: Checked) -> dict[str,
         "for": float(found.pdf[0][j]),
         "against": float(found.pdf[1][j]),
         "place": place_word(mask) if mask.any() else None,
+        "box": _box(seen, one),
         "unit": one.hidden.unit,
         "hidden": one.hidden.value,
         "elsewhere": one.elsewhere,

@@ -9,7 +9,7 @@ Source: Guo et al., Neural Network Interpretation via Fine-Grained Textual Summa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from saywhy.attributes import wordlists as words
@@ -168,9 +168,3 @@ def article(text: str) -> str:
     if re.match(r"(?:uni(?!n)|use|eu|one\b|once)", first):
         return "a"
     return "an" if re.match(r"[aeiou]|hour|honest", first) else "a"
-
-
-def words_of(captions: Sequence[str], tagger: Tagger = lexicon) -> Iterator[Attribute]:
-    """All attributes of the captions of one picture."""
-    for caption in captions:
-        yield from attributes_of(caption, tagger)

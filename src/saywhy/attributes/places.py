@@ -252,7 +252,7 @@ def _clusters(cells: Tensor, count: int, seed: int) -> Tensor:
 
     rows = _some(cells.numpy(), seed)
     return torch.from_numpy(
-        KMeans(min(count, len(rows)), n_init=1, random_state=seed).fit(rows).cluster_centers_
+        KMeans(min(count, len(np.unique(rows, axis=0))), n_init=1, random_state=seed).fit(rows).cluster_centers_
     ).float()
 
 

@@ -16,7 +16,7 @@ from saywhy.attributes.sums import Sums
 Reals = NDArray[np.float64]
 
 RIDGE = 0.03  # added to the variance of each attribute, which is at most 1/4
-DAMPED = 0.02  # of the mean variance of filters, added to each
+STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)  # of a probe: chosen by pictures that it has not seen
 
 
 def loadings(sums: Sums) -> Reals:
@@ -39,23 +39,36 @@ def effects(sums: Sums) -> Reals:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A linear answer to "how likely is it that the picture has the attribute": `weights` (K, L) and what is told of a
-    picture of average activation `mean` (K,), the `share` (L,) of pictures that have it."""
+    """A linear answer to "how likely is it that the picture has the attribute", by its filters and its class together:
+    `weights` (K + C, L) and what is told of the `mean` (K + C,) of pictures, the `share` (L,) that has it."""
 
     weights: Reals
     mean: Reals
     share: Reals
 
-    def __call__(self, lifted: Reals) -> Reals:
-        """How much of each attribute is in pictures (N, L), by their lifted activations (N, K), in [0, 1]."""
-        return np.clip(self.share + (lifted - self.mean) @ self.weights, 0.0, 1.0)
+    def __call__(self, lifted: Reals, predicted: NDArray[np.int64]) -> Reals:
+        """How much of each attribute is in pictures (N, L), by their lifted activations (N, K) and the classes they
+        are given (N,), in [0, 1]."""
+        K = lifted.shape[1]
+        own = self.weights[K:] - self.mean[K:] @ self.weights[K:]
+        return np.clip(self.share + (lifted - self.mean[:K]) @ self.weights[:K] + own[predicted], 0.0, 1.0)
 
 
-def probe(sums: Sums) -> Probe:
-    """The probe of ridge regression, by which filters vote together: one alone may mean several things."""
+def probe(sums: Sums, strength: float) -> Probe:
+    """The probe of ridge regression, by which filters vote together: one alone may mean several things.
+
+    All filters together count as much as having a class or not: their variances are made to add up to 1, and
+    `strength` is added to each.
+    """
     n = max(sums.pictures, 1)
-    share = sums.having / n
-    cov = sums.aa / n - np.outer(sums.mean, sums.mean)
-    to_each = sums.at / n - np.outer(sums.mean, share)
-    damped = cov + DAMPED * max(float(np.diag(cov).mean()), 1e-12) * np.eye(len(cov))
-    return Probe(np.asarray(np.linalg.solve(damped, to_each)), sums.mean, share)
+    share, of = sums.having / n, sums.n / n
+    scale = np.sqrt(max(float(sums.variance.sum()), 1e-18))
+    between = (sums.a.T / n - np.outer(sums.mean, of)) / scale
+    filters = (sums.aa / n - np.outer(sums.mean, sums.mean)) / scale**2
+    cov = np.block([[filters, between], [between.T, np.diag(of) - np.outer(of, of)]])
+    to_each = np.concatenate(
+        [(sums.at / n - np.outer(sums.mean, share)) / scale, sums.t / n - np.outer(of, share)], axis=0
+    )
+    weights = np.linalg.solve(cov + strength * np.eye(len(cov)), to_each)
+    weights[: len(filters)] /= scale
+    return Probe(weights, np.concatenate([sums.mean, of]), share)

@@ -26,6 +26,7 @@ def sentence(name: str, fors: Sequence[Attribute], against: Sequence[Attribute],
     if usual:
         also = "Also, pictures" if fors else "Pictures"
         said.append(
-            f"{also} of {quoted(name)} usually have {listed(usual)}, which is not told from this picture alone."
+            f"{also} of {quoted(name)} usually have {listed(usual)}; this picture alone does not tell that it has, but "
+            "what is in that place counts."
         )
     return " ".join(said) or f"No attribute is sure enough to say why this is {quoted(name)}."
