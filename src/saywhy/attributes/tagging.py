@@ -41,7 +41,12 @@ def split(text: str) -> list[str]:
 
 def lexicon(text: str) -> list[Token]:
     """Tags by lists of words and by their forms; what no list has is a noun."""
-    return [Token(word, _kind(word)) for word in split(text)]
+    out: list[Token] = []
+    for word in split(text):
+        kind = _kind(word)
+        # "further back" is no back.
+        out.append(Token(word, "adverb" if word == "back" and out and out[-1].kind == "adverb" else kind))
+    return out
 
 
 _CLOSED: tuple[tuple[Kind, frozenset[str]], ...] = (
@@ -74,9 +79,9 @@ def _formed(word: str) -> bool:
     if word in words.NOT_ADJECTIVES:
         return False
     first, hyphen, last = word.rpartition("-")
-    if hyphen and (last in words.ADJECTIVES or last.endswith("ed")):
+    if hyphen and (last in words.ADJECTIVES or last.endswith(("ed", "ing"))):
         return True
-    return (bool(first) or len(word) > 5) and word.endswith(words.SUFFIXES)
+    return (bool(first) or len(word) > 4) and word.endswith(words.SUFFIXES)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -24,13 +24,14 @@ CONJUNCTIONS = _set("and or but nor nor/or yet while whereas & plus")
 ADVERBS = _set(
     "very quite rather slightly mostly mainly somewhat fairly almost nearly not too also really extremely "
     "entirely completely partially partly just only even still then so more most less least overall right left "
-    "away back further ahead instead never always well"
+    "away further ahead instead never always well"
 )
 COPULAS = _set("is are was were looks look seems seem appears appear remains being be been")
 VERBS = _set(
     "has have had having does do did can could may might will would should shows show showing sports sport "
     "sporting wears wear wearing sits sit sitting stands stand standing perched perches perching perch flies "
-    "flying fly see sees seen notice note looking facing eats eating holds holding features contains covers turns "
+    "flying fly see sees seen notice note looking facing eats eating go lie lies lying holds holding features "
+    "contains covers turns "
     "fades blends ends runs running walks walking swims swimming floating resting rests goes comes makes gets "
     "points droops drooping extends extending stretching covering accented marked surrounding attached compared"
 )
@@ -41,7 +42,9 @@ COLOURS = _set(
     "black ebony white ivory grey silver slate charcoal brown chestnut tan beige cream buff rufous rust rusty "
     "sandy sand khaki bronze copper auburn blond blonde ochre reddish orangish yellowish greenish bluish purplish "
     "pinkish blackish whitish greyish brownish multicoloured colourful iridescent dark light bright pale vivid "
-    "dull deep jet sable verdant russet buffy snowy cinnamon mahogany cobalt"
+    "dull deep jet sable verdant russet buffy snowy cinnamon mahogany cobalt apricot peach coral salmon plum mauve "
+    "fuchsia mustard saffron sapphire cerulean ultramarine vermilion cherry amethyst aubergine aquamarine alabaster "
+    "pewter umber sienna sepia tawny fawn taupe mossy minty inky sooty milky chalky silvery ashen blush wine"
 )
 SIZES = _set(
     "big large huge small little tiny medium long short tall wide narrow thin thick fat plump slim slender skinny "
@@ -67,9 +70,16 @@ OTHERS = _set(
     "lighter brighter curvy ruffled whole proportional dumb"
 )
 ADJECTIVES = COLOURS | SIZES | SHAPES | PATTERNS | OTHERS
-# Of a word longer than five letters, or behind a hyphen.
-SUFFIXES = ("-like", "ish", "less", "ful")
-NOT_ADJECTIVES = _set("fish finish dish radish jellyfish goldfish starfish")
+# Of a word longer than four letters, or behind a hyphen.
+SUFFIXES = ("-like", "ish", "less", "ful", "ed")
+NOT_ADJECTIVES = _set("fish finish dish radish jellyfish goldfish starfish hundred birdseed seaweed speed breed steed")
+# How much, and not in which way: "very long" is long, "finely dotted" is more than dotted.
+DEGREES = _set(
+    "slightly mostly mainly fairly nearly really extremely entirely completely partially partly only mildly highly "
+    "relatively wholly fully totally heavily largely predominantly primarily"
+)
+# A part of what follows "of", and no thing of its own.
+RELATIONAL = _set("top tip tips side sides back front rear end ends edge edges base bottom middle rest part parts")
 
 # The spelling that stays.
 SPELLINGS = {
