@@ -15,17 +15,20 @@ from typer.testing import CliRunner
 
 import saywhy
 from saywhy import cli
+from saywhy.attributes import from_captions
 from saywhy.attributes.checking import weakened
 from saywhy.attributes.describing import class_pdf, contrast, explained, image_pdf, reasons, signed_shares
 from saywhy.attributes.grounding import GROUNDINGS, cells, elsewhere
 from saywhy.attributes.meanings import (
     Held,
+    borne_out,
     crossed,
     discovered,
     fitting_probe,
     jackknifed,
     least_presence,
     marks_of,
+    said_when_sure,
     within_classes,
     worth,
 )
@@ -224,8 +227,84 @@ def test_pictures_that_cannot_be_read_are_told(folder: Path, tmp_path: Path) -> 
     assert found.part.card["pictures"] == 80 and found.part.card["unreadable"] == 1
 
 
+def test_a_fit_that_was_killed_goes_on(folder: Path, fitted: saywhy.Explainer, tmp_path: Path, monkeypatch) -> None:
+    """It ends at some picture, and looks at none of the blocks before that again; other pictures are another run."""
+    monkeypatch.setattr(from_captions, "AT_ONCE", 30)
+    clf, place, looked = classifier(), tmp_path / "x", []
+
+    def fit(last: int) -> saywhy.Explainer:
+        def tell(step: str) -> None:
+            if step.startswith("looking at pictures"):
+                looked.append(int(step.split(": ")[1].split()[0]))
+                if looked[-1] == last:
+                    raise KeyboardInterrupt
+
+        said_in = folder / "said.jsonl"
+        return saywhy.Explainer.fit(clf, folder, ["attributes"], captions=said_in, folder=place, progress=tell)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(45)
+    looked.clear()
+    again = fit(-1)
+    assert looked[0] == 31 and looked[-1] == 80
+    first, second = fitted.parts["attributes"], again.parts["attributes"]
+    for name in ("posterior", "effects", "usual", "borne_out"):
+        assert getattr(first, name) == pytest.approx(getattr(second, name)), name
+    assert first.least == second.least and first.probe.weights == pytest.approx(second.probe.weights)
+    assert list(place.glob("*.checkpoint.*"))
+    with pytest.raises(UsageError, match="checkpoint of another run"):
+        saywhy.Explainer.fit(
+            clf, sorted(folder.glob("*.png"))[1:], ["attributes"], captions=folder / "said.jsonl", folder=place
+        )
+    again.save(place)
+    assert not list(place.glob("*.checkpoint.*"))
+
+
+def test_names_with_commas_and_markup_stand_in_pages_as_they_are(folder: Path, tmp_path: Path) -> None:
+    names = {"red": "has, <b>red</b>", "blue": "is::blue", "green": "grün (ja)"}
+    rows = [{"file": str(folder / f"{n:02d}.png"), "attributes": [names[c] for c in colours_of(n)]} for n in range(80)]
+    (tmp_path / "said.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = saywhy.Explainer.fit(classifier(), folder, ["attributes"], captions=tmp_path / "said.jsonl")
+    e = made.explain(Image.fromarray(painted(["red", "green"], 777)))
+    assert [a.name for a in e.attributes] == ["has, <b>red</b>"]
+    assert "“has, <b>red</b>”" in text(e)
+    page = e.save(tmp_path / "e.html").read_text()
+    assert "has, &lt;b&gt;red&lt;/b&gt;" in page and "<b>red</b>" not in page
+    assert "no places: " in made.made["attributes"].summary
+
+
+@pytest.mark.parametrize(
+    ("captions", "says"),
+    [
+        (["a red dot"], "1 of 80 pictures"),
+        ([""] * 80, "0 of 80 pictures"),
+        (["ein Bild mit einem roten Punkt darin"] * 80, "do not look like English"),
+        (["a red dot"] * 80, "of nearly all of 80"),
+        ([f"a red {chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(80)], "fewer than 5 pictures"),
+    ],
+)
+def test_captions_from_which_nothing_is_learned_are_refused(
+    captions: list[str], says: str, folder: Path, tmp_path: Path
+) -> None:
+    rows = [{"file": str(folder / f"{n:02d}.png"), "captions": [text]} for n, text in enumerate(captions)]
+    (tmp_path / "said.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UsageError, match=says):
+        saywhy.Explainer.fit(classifier(), folder, ["attributes"], captions=tmp_path / "said.jsonl")
+
+
 # --------------------------------------------------------------------------------------------------
 # Numbers.
+
+
+def test_how_sure_it_is_is_borne_out_by_what_captions_say() -> None:
+    """By hand: of ten pictures that are told with .95, nine have it; with .05 none of two attributes does."""
+    scores, truth = np.tile([0.95, 0.05, 0.05], (10, 1)), np.zeros((10, 3))
+    truth[:9, 0] = 1
+    table = said_when_sure(scores, truth)
+    assert borne_out(table, 0.97) == table[9].tolist() and table[9, 0] == pytest.approx(0.9)
+    assert 0.5 < table[9, 1] < 0.9 < table[9, 2] <= 1.0
+    assert table[0].tolist() == [0.0, 0.0, 0.0] and table[5].tolist() == [0.0, 0.0, 1.0]
+    assert said_when_sure(scores, truth).tolist() == table.tolist()
 
 
 def test_evidence_for_and_against_is_told_apart() -> None:

@@ -166,6 +166,20 @@ def region(place: Reals) -> Bools:
 # --------------------------------------------------------------------------------------------------
 # On disk.
 
+
+def as_tensors(view: View) -> dict[str, Tensor]:
+    """A view as tensors by name."""
+    layers = {f"layer{i}": layer for i, layer in enumerate(view.layers)}
+    return {**layers, "grid": torch.tensor(view.grid), "small": view.small, "inside": view.inside}
+
+
+def as_view(tensors: Mapping[str, Tensor]) -> View:
+    """The view of such tensors."""
+    layers = tuple(tensors[f"layer{i}"] for i in range(sum(k.startswith("layer") for k in tensors)))
+    h, w = tensors["grid"].tolist()
+    return View((h, w), layers, tensors["small"], tensors["inside"])
+
+
 _PLACES = ("weights", "naming", "usual")
 
 

@@ -5,16 +5,18 @@ K filters, L attributes, C classes, N pictures. Maps (K, h, w) of the classifier
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saywhy.attributes.atlas import LEARNED_FROM, View, layers_of, learn_atlas, view_of
+from saywhy.attributes.atlas import LEARNED_FROM, View, as_tensors, as_view, layers_of, learn_atlas, view_of
 from saywhy.attributes.frequencies import Said, Vocabulary, joined, said, vocabulary
 from saywhy.attributes.meanings import Held, Meanings, Reals, meaning_of
 from saywhy.attributes.posterior import POSTERIORS
@@ -26,6 +28,7 @@ from saywhy.classifier import Classifier
 from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError, no_inside, unknown
 from saywhy.tap import Tap
+from saywhy.train.steps import Kept, Steps, mark
 
 GROUPS = 10  # of pictures, for errors and for judging on others
 FIRST = 500  # pictures, which say what a filter's activations are like
@@ -56,10 +59,10 @@ def spoken_of(items: Sequence[Item], tagged: str) -> list[Said]:
 
 def learn(
     clf: Classifier, items: Sequence[Item], method: str = "nnls", *, tagged: str = "lexicon",
-    tell: Tell = lambda step: None,
+    tell: Tell = lambda step: None, checkpoint: Path | None = None,
 ) -> tuple[Meanings, tuple[tuple[str, str], ...]]:  # fmt: skip
     """What the filters of a classifier's layer mean, by pictures with captions or attributes in their `truth`, and the
-    pictures that could not be read. Nothing is drawn at random: the same pictures, the same meaning.
+    pictures that could not be read. The same pictures, the same meaning; with `checkpoint` an interrupted run goes on.
 
     Raises:
         UsageError: a black box, an unknown method or tagger, too few pictures with captions, or no English ones.
@@ -76,7 +79,8 @@ def learn(
     told = [n for n, one in enumerate(every) if one.counts]
     failures: list[tuple[str, str]] = []
     views: dict[int, View] = {}
-    pictures = look_at(clf, [items[n] for n in told], failures, tell)
+    asked = [items[n] for n in told]
+    pictures = look_at(clf, asked, failures, tell, Steps(checkpoint, _run(clf, asked)))
 
     def having(numbers: Sequence[int]) -> Reals:
         return words.rows(every[told[n]].counts for n in numbers)
@@ -88,6 +92,12 @@ def learn(
     named: dict[str, Any] = {"layer": clf.point.path, "fingerprint": clf.fingerprint, "classes": clf.class_names}
     tell("saying what filters mean")
     return meaning_of(groups, held, words, activity, method, **named, atlas=atlas, card=card), tuple(failures)
+
+
+def _run(clf: Classifier, items: Sequence[Item]) -> dict[str, Any]:
+    """What makes a run this run: other captions change nothing of what is looked at."""
+    own = {"classifier": clf.fingerprint, "layer": clf.point.path}
+    return {"part": "attributes", **own, "pictures": len(items), "of": mark(item.path for item in items)}
 
 
 def add_up(
@@ -129,24 +139,52 @@ def _sums(some: Iterable[Read], having: Having, classes: int, activity: Activity
     )  # fmt: skip
 
 
-def look_at(clf: Classifier, items: Sequence[Item], failures: list[tuple[str, str]], tell: Tell) -> Iterator[Read]:
-    """Each picture that can be read; the others are added to `failures`."""
-    layers, seen = layers_of(clf), 0
-    for n, item in enumerate(items):
+def look_at(
+    clf: Classifier, items: Sequence[Item], failures: list[tuple[str, str]], tell: Tell, steps: Steps
+) -> Iterator[Read]:
+    """Each picture that can be read; the others are added to `failures`. What was looked at before an interruption is
+    taken from `steps`."""
+    seen = 0
+    for start in range(0, len(items), AT_ONCE):
+        rows = range(start, min(start + AT_ONCE, len(items)))
+        look = partial(_looked, clf, items, rows, LEARNED_FROM - seen, tell)
+        tensors, told = steps.once(f"looked-{start}", look)
+        failures += [(path, why) for path, why in told["failures"]]
+        seen += len(told["numbers"])
+        yield from _reads(tensors, told)
+
+
+def _looked(clf: Classifier, items: Sequence[Item], rows: range, views: int, tell: Tell) -> Kept:
+    """What is kept of some pictures, the first of them with their views."""
+    layers = layers_of(clf)
+    failures: list[tuple[str, str]] = []
+    reads: list[Read] = []
+    for n in rows:
         tell(f"looking at pictures: {n + 1} of {len(items)}")
         try:
-            picture = clf.read(item.path)
+            picture = clf.read(items[n].path)
             images, boxes = clf.prepare([picture])
         except InputError as e:
-            failures.append((str(item.path), str(e)))
+            failures.append((str(items[n].path), str(e)))
             continue
-        seen += 1
-        tap = clf.tap(images, layers if seen <= LEARNED_FROM else [clf.point])
+        wanted = len(reads) < views
+        tap = clf.tap(images, layers if wanted else [clf.point])
         predicted = int(tap.logits.argmax())
-        weights = gradient(tap, predicted, clf.point.path)
-        pooled = tap.maps(clf.point.path)[0].mean(dim=(1, 2))
-        view = view_of(tap, layers, boxes[0], (picture.width, picture.height)) if seen <= LEARNED_FROM else None
-        yield Read(pooled.cpu().double().numpy(), predicted, weights, n, view)
+        pooled = tap.maps(clf.point.path)[0].mean(dim=(1, 2)).cpu().double().numpy()
+        view = view_of(tap, layers, boxes[0], (picture.width, picture.height)) if wanted else None
+        reads.append(Read(pooled, predicted, gradient(tap, predicted, clf.point.path), n, view))
+    numbers = {"numbers": [r.number for r in reads], "predicted": [r.predicted for r in reads]}
+    tensors = {k: torch.from_numpy(np.array([getattr(r, k) for r in reads])) for k in ("pooled", "weights")}
+    for r in reads:
+        tensors |= {} if r.view is None else {f"{r.number}.{k}": v for k, v in as_tensors(r.view).items()}
+    return tensors, {**numbers, "failures": failures}
+
+
+def _reads(tensors: Mapping[str, Tensor], told: Mapping[str, Any]) -> Iterator[Read]:
+    pooled, weights = (tensors[k].numpy() for k in ("pooled", "weights"))
+    for i, (n, predicted) in enumerate(zip(told["numbers"], told["predicted"], strict=True)):
+        own = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{n}.")}
+        yield Read(pooled[i], predicted, weights[i], n, as_view(own) if own else None)
 
 
 def gradient(tap: Tap, c: int, layer: str) -> Reals:

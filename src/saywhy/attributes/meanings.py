@@ -29,6 +29,7 @@ SAID = 5  # attributes at most
 PRESENT = np.linspace(0.2, 0.98, 40)  # what the probe must say for an attribute to be said, the least that will do
 FEW = 5  # pictures with an attribute, and without, of one class: from here on it is known whether it is seen in one
 SURE = 1.64  # standard errors
+BINS, DRAWS = 10, 500  # of what the probe says, from 0 to 1; replicates of a bootstrap
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,9 @@ class Meanings:
     `telling` (L,) is how well the probe tells pictures of one class with the attribute from those without: the area
     under the curve, at its lower end; 0 where that is not known. `least` is what the probe must say for an attribute to
     be said, infinite where nothing can be said with few errors. `without` (K,) by attribute are mean activations of
-    pictures that lack it. The `atlas` knows where nouns are; None where captions do not tell.
+    pictures that lack it. `borne_out` (BINS, 3) is how often captions say what the probe is so sure of, in pictures
+    that it had not seen, with the interval of a bootstrap over them. The `atlas` knows where nouns are; None where
+    captions do not tell.
     """
 
     layer: str
@@ -60,6 +63,7 @@ class Meanings:
     marks: Reals
     telling: Reals
     without: Reals
+    borne_out: Reals
     least: float
     atlas: Atlas | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
@@ -95,6 +99,7 @@ def meaning_of(
         usual=whole.t / np.maximum(whole.n, 1)[:, None],
         telling=within_classes(present, held.attributes, held.predicted),
         without=(whole.a.sum(axis=0)[:, None] - whole.at) / np.maximum(whole.pictures - whole.having, 1),
+        borne_out=said_when_sure(present, held.attributes),
         least=least_presence(present, held.attributes, value[held.predicted]), **named,
     )  # fmt: skip
 
@@ -184,3 +189,23 @@ def least_presence(scores: Reals, truth: Reals, value: Reals) -> float:
         if (wrong.sum() + 1) / (np.count_nonzero(said.any(axis=1)) + 1) <= WRONG:
             return float(least)
     return float("inf")
+
+
+def said_when_sure(scores: Reals, truth: Reals, seed: int = 0) -> Reals:
+    """How often attributes of which the probe says so much (N, L) are true: for each of `BINS` the share and its 95 %
+    interval by a bootstrap over pictures (BINS, 3); 0 to 1 where there are none."""
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    said, true = (np.stack([(w * (bins == b)).sum(axis=1) for b in range(BINS)], axis=1) for w in (1.0, truth))
+    drawn = np.random.default_rng(seed).multinomial(len(said), np.full(len(said), 1 / len(said)), size=DRAWS)
+    shares = (drawn @ true) / np.maximum(drawn @ said, 1e-12)
+    shares[drawn @ said == 0] = np.nan
+    out = np.tile([0.0, 0.0, 1.0], (BINS, 1))
+    for b in np.flatnonzero(said.sum(axis=0)):
+        low, high = np.nanquantile(shares[:, b], [0.025, 0.975])
+        out[b] = true[:, b].sum() / said[:, b].sum(), low, high
+    return out
+
+
+def borne_out(table: Reals, presence: float) -> list[float]:
+    """The row of such a table (BINS, 3) for what the probe says of a picture."""
+    return [float(v) for v in table[min(int(presence * BINS), BINS - 1)]]

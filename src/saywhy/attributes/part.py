@@ -20,7 +20,7 @@ from saywhy.attributes.atlas import atlas_of, tensors_of, words_of
 from saywhy.attributes.checking import Checked, check
 from saywhy.attributes.describing import contrast, image_pdf, reasons
 from saywhy.attributes.from_captions import check_fits, gradient, learn
-from saywhy.attributes.meanings import Meanings, Reals
+from saywhy.attributes.meanings import Meanings, Reals, borne_out
 from saywhy.attributes.phrases import Attribute
 from saywhy.attributes.regressions import Probe
 from saywhy.attributes.sums import Activity
@@ -38,8 +38,13 @@ QUICK = 2  # reasons that are checked where it should be fast
 
 def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
     """Learns what filters mean, in the way that the preset names."""
-    meaning, failures = learn(clf, items, how.preset, tagged=how.tagger, tell=how.tell)
-    return Made(meaning, f"{summary(meaning)}{_unmet(how.strangers)}", failures)
+    from saywhy.train.checkpoint import unfinished
+
+    meaning, failures = learn(
+        clf, items, how.preset, tagged=how.tagger, tell=how.tell, checkpoint=how.checkpoint
+    )  # fmt: skip
+    summed = f"{summary(meaning)}{_unmet(how.strangers)}"
+    return Made(meaning, summed, failures, leftovers=unfinished(how.checkpoint))
 
 
 def _unmet(names: Sequence[str]) -> str:
@@ -71,7 +76,7 @@ def summary(meaning: Meanings) -> str:
 # --------------------------------------------------------------------------------------------------
 # On disk.
 
-ARRAYS = ("posterior", "loadings", "effects", "errors", "usual", "marks", "telling", "without")
+ARRAYS = ("posterior", "loadings", "effects", "errors", "usual", "marks", "telling", "without", "borne_out")
 
 
 def save(meaning: Meanings, folder: Path) -> Mapping[str, Any]:
@@ -206,7 +211,9 @@ def _row(found: AttributesFound, seen: Seen, id: str, one: Checked) -> dict[str,
         "located": one.by,
         "used": one.used,
         "presence": one.reason.presence,
+        "borne_out": borne_out(found.meaning.borne_out, one.reason.presence),
         "effect": one.reason.effect,
+        "effect_error": float(found.meaning.errors[seen.target, j]) if one.reason.basis == "effect" else None,
         "ahead": None if found.ahead is None else float(found.ahead[j]),
         "for": float(found.pdf[0][j]),
         "against": float(found.pdf[1][j]),

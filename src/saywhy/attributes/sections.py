@@ -143,6 +143,7 @@ def _page_row(e: Explanation, row: Row) -> Row:
         "of": OF[row["level"]],
         "basis": BASIS[row["basis"]],
         "sure": wording.percent(row["presence"]),
+        "borne": "{} to {}".format(*(wording.percent(v) for v in row["borne_out"][1:])),
         "used": row["used"],
         **{k: wording.points(-row[k], row["unit"]) for k in ("hidden", "elsewhere", "silenced", "others")},
     }
