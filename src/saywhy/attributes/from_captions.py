@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from saywhy.attributes.atlas import LEARNED_FROM, View, as_tensors, as_view, layers_of, learn_atlas, view_of
+from saywhy.attributes.diagnosing import Error, diagnosed
 from saywhy.attributes.frequencies import Said, Vocabulary, joined, said, vocabulary
 from saywhy.attributes.meanings import Held, Meanings, Reals, meaning_of
 from saywhy.attributes.posterior import POSTERIORS
@@ -33,6 +34,7 @@ from saywhy.train.steps import Kept, Steps, mark
 GROUPS = 10  # of pictures, for errors and for judging on others
 FIRST = 500  # pictures, which say what a filter's activations are like
 TWICE = 2000  # pictures at most that are looked at twice
+ERRORS = 200  # errors at most that are told
 AT_ONCE = 256  # pictures that are added to the sums
 
 Tell = Callable[[str], None]
@@ -41,11 +43,12 @@ Having = Callable[[Sequence[int]], Reals]
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """One picture: pooled activations (K,), the predicted class, the gradient (K,) of its score, and its number; the
-    first ones with a view, from which places are learned."""
+    """One picture: pooled activations (K,), the predicted class and how sure it is, the gradient (K,) of its score, and
+    its number; the first ones with a view, from which places are learned."""
 
     pooled: Reals
     predicted: int
+    sure: float
     weights: Reals
     number: int
     view: View | None
@@ -80,7 +83,8 @@ def learn(
     failures: list[tuple[str, str]] = []
     views: dict[int, View] = {}
     asked = [items[n] for n in told]
-    pictures = look_at(clf, asked, failures, tell, Steps(checkpoint, _run(clf, asked)))
+    answers: list[tuple[int, int, float]] = []
+    pictures = _noting(look_at(clf, asked, failures, tell, Steps(checkpoint, _run(clf, asked))), answers)
 
     def having(numbers: Sequence[int]) -> Reals:
         return words.rows(every[told[n]].counts for n in numbers)
@@ -89,9 +93,40 @@ def learn(
     tell("learning where things are")
     atlas, why = learn_atlas(clf, list(views.values()), [every[told[n]] for n in views])
     card = _card(clf, len(items), len(told), words, failures, groups) | {"same": same, "no_places": why}
+    card |= {"errors": _errors(asked, answers, having, words, clf.class_names)}
     named: dict[str, Any] = {"layer": clf.point.path, "fingerprint": clf.fingerprint, "classes": clf.class_names}
     tell("saying what filters mean")
     return meaning_of(groups, held, words, activity, method, **named, atlas=atlas, card=card), tuple(failures)
+
+
+def _noting(reads: Iterator[Read], answers: list[tuple[int, int, float]]) -> Iterator[Read]:
+    """The same, with each picture's number, class and how sure it is noted."""
+    for one in reads:
+        answers.append((one.number, one.predicted, one.sure))
+        yield one
+
+
+def _errors(
+    items: Sequence[Item], answers: Sequence[tuple[int, int, float]], having: Having, words: Vocabulary,
+    names: Sequence[str],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The errors among pictures whose class is one of the classifier's by name, at most `ERRORS`, for JSON."""
+    index = {name: c for c, name in enumerate(names)}
+    known = [one for one in answers if items[one[0]].class_name in index]
+    if not known:
+        return []
+    numbers, predicted, sure = zip(*known, strict=True)
+    true = np.array([index[str(items[n].class_name)] for n in numbers])
+    found = diagnosed(words.attributes, having(numbers), np.array(predicted), true, np.array(sure), len(names))
+    paths = [str(items[n].path) for n in numbers]
+    return [_told_error(one, paths) for one in found[:ERRORS]]
+
+
+def _told_error(one: Error, paths: Sequence[str]) -> dict[str, Any]:
+    marked = {k: [[str(m.attribute), m.seen] for m in getattr(one, k)] for k in ("of_predicted", "of_true")}
+    typical = [None if n is None else paths[n] for n in one.typical]
+    told = {"picture": paths[one.picture], "predicted": one.predicted, "true": one.true, "pattern": one.pattern}
+    return {**told, "fit": one.fit, **marked, "typical": typical}
 
 
 def _run(clf: Classifier, items: Sequence[Item]) -> dict[str, Any]:
@@ -172,19 +207,21 @@ def _looked(clf: Classifier, items: Sequence[Item], rows: range, views: int, tel
         predicted = int(tap.logits.argmax())
         pooled = tap.maps(clf.point.path)[0].mean(dim=(1, 2)).cpu().double().numpy()
         view = view_of(tap, layers, boxes[0], (picture.width, picture.height)) if wanted else None
-        reads.append(Read(pooled, predicted, gradient(tap, predicted, clf.point.path), n, view))
-    numbers = {"numbers": [r.number for r in reads], "predicted": [r.predicted for r in reads]}
+        sure = float(clf.fine_probabilities(tap.logits)[0, predicted])
+        reads.append(Read(pooled, predicted, sure, gradient(tap, predicted, clf.point.path), n, view))
+    keys = {"numbers": "number", "predicted": "predicted", "sure": "sure"}
+    told = {name: [getattr(r, key) for r in reads] for name, key in keys.items()}
     tensors = {k: torch.from_numpy(np.array([getattr(r, k) for r in reads])) for k in ("pooled", "weights")}
     for r in reads:
         tensors |= {} if r.view is None else {f"{r.number}.{k}": v for k, v in as_tensors(r.view).items()}
-    return tensors, {**numbers, "failures": failures}
+    return tensors, {**told, "failures": failures}
 
 
 def _reads(tensors: Mapping[str, Tensor], told: Mapping[str, Any]) -> Iterator[Read]:
     pooled, weights = (tensors[k].numpy() for k in ("pooled", "weights"))
-    for i, (n, predicted) in enumerate(zip(told["numbers"], told["predicted"], strict=True)):
+    for i, (n, predicted, sure) in enumerate(zip(*(told[k] for k in ("numbers", "predicted", "sure")), strict=True)):
         own = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{n}.")}
-        yield Read(pooled[i], predicted, weights[i], n, as_view(own) if own else None)
+        yield Read(pooled[i], predicted, sure, weights[i], n, as_view(own) if own else None)
 
 
 def gradient(tap: Tap, c: int, layer: str) -> Reals:

@@ -19,6 +19,7 @@ from saywhy import files
 from saywhy.attributes.atlas import atlas_of, tensors_of, words_of
 from saywhy.attributes.checking import Checked, check
 from saywhy.attributes.describing import contrast, image_pdf, reasons
+from saywhy.attributes.diagnosing import summed_up
 from saywhy.attributes.from_captions import check_fits, gradient, learn
 from saywhy.attributes.meanings import Meanings, Reals, borne_out
 from saywhy.attributes.phrases import Attribute
@@ -68,6 +69,7 @@ def summary(meaning: Meanings) -> str:
         else f"no places: {card['no_places']}",
         *(f"{word!r} is taken for {lead!r}" for word, lead in card["same"].items()),
     ]
+    parts += [summed_up([row["pattern"] for row in card["errors"]])] if card["errors"] else []
     if not np.isfinite(meaning.least):
         parts.append("none can be said of a picture with few errors, so none will be")
     return "; ".join(parts)
