@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import saywhy
-from saywhy.attributes.diagnosing import PATTERNS, Mark, diagnosed, marks, pattern, summed_up
+from saywhy.attributes.diagnosing import PATTERNS, Telltale, diagnosed, marks, pattern, summed_up
 from saywhy.attributes.phrases import Attribute
 from test_attributes_of_pictures import classifier, colours_of, painted
 
@@ -53,7 +53,11 @@ def test_planted_errors_of_three_kinds_are_told_apart(seed: int) -> None:
 
 def test_a_class_without_pictures_has_no_marks_and_none_that_is_typical() -> None:
     found = diagnosed(WORDS[:1], np.array([[1.0], [1.0]]), np.array([1, 0]), np.array([0, 0]), np.ones(2), 2)
-    assert found[0].typical == (None, 1) and found[0].of_predicted == () and found[0].of_true == (Mark(WORDS[0], True),)
+    assert (
+        found[0].typical == (None, 1)
+        and found[0].of_predicted == ()
+        and found[0].of_true == (Telltale(WORDS[0], True),)
+    )
     assert diagnosed(WORDS, np.zeros((0, 12)), np.zeros(0, int), np.zeros(0, int), np.zeros(0), 2) == []
 
 

@@ -36,7 +36,7 @@ LIMIT = 0.02  # no attribute is surer than this in a class, nor surer not to be
 
 
 @dataclass(frozen=True)
-class Mark:
+class Telltale:
     """What tells a class from another, and whether it is said of the picture."""
 
     attribute: Attribute
@@ -44,7 +44,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Error:
+class Mistake:
     """A picture (its number) with its predicted and its true class, the pattern, by how many nats what is said of it
     fits the predicted class better, the marks of both classes, and the numbers of a typical picture of both (None:
     there is none)."""
@@ -54,14 +54,14 @@ class Error:
     true: int
     pattern: Pattern
     fit: float
-    of_predicted: tuple[Mark, ...]
-    of_true: tuple[Mark, ...]
+    of_predicted: tuple[Telltale, ...]
+    of_true: tuple[Telltale, ...]
     typical: tuple[int | None, int | None]
 
 
 def diagnosed(
     attributes: Sequence[Attribute], said: Reals, predicted: Labels, true: Labels, sure: Reals, classes: int
-) -> list[Error]:
+) -> list[Mistake]:
     """Every error among pictures of which it is said which attributes they have (N, L) (0 or 1), with the classes that
     they were given and that they are of (N,), and how sure the classifier was (N,), in order of the pictures.
 
@@ -78,9 +78,9 @@ def diagnosed(
         fit = _fit(usual[ours], said[i]) - _fit(usual[theirs], said[i])
         mine, other = marks(usual[ours], usual[theirs]), marks(usual[theirs], usual[ours])
         seen = [float(said[i, rows].mean()) if len(rows) else 0.0 for rows in (mine, other)]
-        told = [tuple(Mark(attributes[j], bool(said[i, j])) for j in rows) for rows in (mine, other)]
+        told = [tuple(Telltale(attributes[j], bool(said[i, j])) for j in rows) for rows in (mine, other)]
         pair = typical[ours], typical[theirs]
-        out.append(Error(int(i), ours, theirs, pattern(fit, *seen), fit, told[0], told[1], pair))
+        out.append(Mistake(int(i), ours, theirs, pattern(fit, *seen), fit, told[0], told[1], pair))
     return out
 
 

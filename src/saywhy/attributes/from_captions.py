@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from saywhy.attributes.atlas import LEARNED_FROM, View, as_tensors, as_view, layers_of, learn_atlas, view_of
-from saywhy.attributes.diagnosing import Error, diagnosed
+from saywhy.attributes.diagnosing import Mistake, diagnosed
 from saywhy.attributes.frequencies import Said, Vocabulary, joined, said, vocabulary
 from saywhy.attributes.meanings import Held, Meanings, Reals, meaning_of
 from saywhy.attributes.posterior import POSTERIORS
@@ -122,7 +122,7 @@ def _errors(
     return [_told_error(one, paths) for one in found[:ERRORS]]
 
 
-def _told_error(one: Error, paths: Sequence[str]) -> dict[str, Any]:
+def _told_error(one: Mistake, paths: Sequence[str]) -> dict[str, Any]:
     marked = {k: [[str(m.attribute), m.seen] for m in getattr(one, k)] for k in ("of_predicted", "of_true")}
     typical = [None if n is None else paths[n] for n in one.typical]
     told = {"picture": paths[one.picture], "predicted": one.predicted, "true": one.true, "pattern": one.pattern}
