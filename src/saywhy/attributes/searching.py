@@ -34,15 +34,27 @@ def query(text: str, attributes: Sequence[Attribute]) -> tuple[Term, ...]:
     """
     numbers = {str(a): n for n, a in enumerate(attributes)}
     terms = []
-    for part in re.split(r"\s*(?:\band\b|,)\s*", text.strip()):
-        wanted, name = (False, part[4:]) if part.lower().startswith("not ") else (True, part)
-        own = str(named(name))
-        if not own:
-            raise UsageError(f'{text!r} has an empty term; a query reads "white head and not orange beak"')
+    for wanted, phrase in asked_for(text):
+        own = str(named(phrase))
         if own not in numbers:
             raise unknown("attribute", own, sorted(numbers))
         terms.append(Term(numbers[own], wanted))
     return tuple(terms)
+
+
+def asked_for(text: str) -> list[tuple[bool, str]]:
+    """The phrases of a query, and whether each is wanted or not.
+
+    Raises:
+        UsageError: a term without a phrase.
+    """
+    found = []
+    for part in re.split(r"\s*(?:\band\b|,)\s*", text.strip()):
+        wanted, phrase = (False, part[4:]) if part.lower().startswith("not ") else (True, part)
+        if not phrase.strip():
+            raise UsageError(f'{text!r} has an empty term; a query reads "white head and not orange beak"')
+        found.append((wanted, phrase.strip()))
+    return found
 
 
 def fits(terms: Sequence[Term], likely: Reals) -> Reals:

@@ -30,6 +30,7 @@ from saywhy.saliency import display as displayed
 from saywhy.tap import Tap
 
 if TYPE_CHECKING:
+    from saywhy.attributes.meanings import Meanings
     from saywhy.explainer import Explainer
     from saywhy.explanation import Explanation
 
@@ -177,6 +178,22 @@ def summarised(asked: Brief, batch: Lot) -> Rows:
     }  # fmt: skip
 
 
+def attributed(asked: Brief, batch: Lot) -> Rows:
+    """How sure it is, of each attribute that the explainer knows, that each picture has it."""
+    meaning = meanings_of(asked.explainer)
+    assert meaning is not None, "a scan refuses this depth without one"
+    tap = batch.tap if meaning.layer in batch.tap.points else asked.clf.tap(batch.tap.images, [meaning.layer])
+    pooled = tap.maps(meaning.layer).mean(dim=(2, 3)).cpu().double().numpy()
+    present = meaning.probe(meaning.activity.lifted(pooled)).astype(np.float16)
+    return {"attributes": [{"n": n, "present": row} for n, row in zip(batch.numbers, present, strict=True)]}
+
+
+def meanings_of(explainer: Explainer | None) -> Meanings | None:
+    """What filters mean, if the explainer has learned it."""
+    found: Meanings | None = None if explainer is None else explainer.parts.get("attributes")
+    return found
+
+
 def _maps(asked: Brief, tap: Tap, answers: Tensor) -> Tensor:
     """Raw maps (N, h, w), from the pass that there was where the method needs no other."""
     row = METHODS[asked.method]
@@ -265,6 +282,10 @@ DEPTHS: dict[str, Depth] = {
     ),
     "saliency": Depth(
         "and where its score comes from, in numbers: the same pass", ("prediction",), ("maps",), 1024, True, summarised
+    ),
+    "attributes": Depth(
+        "and how sure it is of each attribute, by an explainer that has learned some: the same pass",
+        ("prediction",), ("attributes",), 1024, True, attributed,
     ),
     "concepts": Depth(
         "and the regions or concepts that it is made of, as `explain --fast` finds them: some sixty passes",

@@ -16,13 +16,13 @@ from functools import partial
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from saywhy import files
 from saywhy.audit import ways
-from saywhy.audit.depths import DEPTHS, Brief, Lot, Rows
+from saywhy.audit.depths import DEPTHS, Brief, Lot, Rows, meanings_of
 from saywhy.audit.inventory import STORE, RunRecord, alone, listed, prepared, read_run
 from saywhy.audit.pipeline import default_method
 from saywhy.audit.sources import Entry, Given, giving
@@ -36,10 +36,14 @@ from saywhy.image import Picture
 from saywhy.passes import counting
 from saywhy.saliency import METHODS
 
+if TYPE_CHECKING:
+    from saywhy.attributes.meanings import Meanings
+
 SETTINGS = "settings.json"
 
 Model = Classifier | Callable[[], Classifier]
 Tell = Callable[[str], None]
+Stages = list[tuple[tuple[str, ...], str]]
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def scan(
         run = prepared(clf, sources, folder, seed)
         work = Work(folder, model, method, parts, _threads(workers, ray))
         work._asked.append(asked_of(clf, run, work, fitted))
-        for depths, order in _stages(folder, depth, budget is not None):
+        for depths, order in _with_attributes(_stages(folder, depth, budget is not None), meanings_of(fitted), depth):
             settings = {d: _settings(d, work, order, _size(d, shard, order, run.batch)) for d in depths}
             _settle(folder, settings)
             plan = _plan(folder, run, settings)
@@ -152,7 +156,7 @@ def _threads(workers: int, ray: str | None) -> int | None:
 # What is to be done.
 
 
-def _stages(folder: Path, depth: str, thrifty: bool) -> list[tuple[tuple[str, ...], str]]:
+def _stages(folder: Path, depth: str, thrifty: bool) -> Stages:
     """Depths that are done one after the other, and in which order of pictures; a depth keeps the order it began in."""
     known = {d: row["order"] for d, row in _read_settings(folder).items()}
     wanted = ("prediction", depth) if thrifty else (*DEPTHS[depth].before, depth)
@@ -161,6 +165,19 @@ def _stages(folder: Path, depth: str, thrifty: bool) -> list[tuple[tuple[str, ..
         raise UsageError(f"{folder}: {depth} was begun for all pictures, without a budget; go on without one")
     together = tuple(d for d in wanted if DEPTHS[d].cheap and orders[d] == "listed")
     return [(together, "listed"), *(((d,), orders[d]) for d in wanted if d not in together)]
+
+
+def _with_attributes(stages: Stages, meaning: Meanings | None, depth: str) -> Stages:
+    """The stages, and in the first, whose pass it costs nothing beside, the attributes that an explainer knows."""
+    (first, order), *rest = stages
+    if meaning is None and depth == "attributes":
+        raise UsageError(
+            "the depth attributes needs an explainer that has learned some: saywhy fit IMAGES --captions FILE --parts "
+            "attributes -o DIR, then --explainer DIR"
+        )
+    if meaning is None or "attributes" in first:
+        return stages
+    return [((*first, "attributes"), order), *rest]
 
 
 def _size(depth: str, shard: int | None, order: str, batch: int) -> int:
@@ -175,6 +192,9 @@ def _settings(depth: str, work: Work, order: str, size: int) -> dict[str, Any]:
         own["method"] = work.method
     if depth != "prediction":
         own["explainer"] = None if work.explainer is None else _mark(work.explainer)
+    if depth == "attributes":
+        meaning = meanings_of(work._asked[0].explainer)
+        own["names"] = [] if meaning is None else [str(one) for one in meaning.attributes]
     return own
 
 

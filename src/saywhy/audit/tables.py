@@ -133,6 +133,10 @@ TABLES: dict[str, Sheet] = {
             "values": Field("list<float32>", "the raw map, signed, row by row"),
         },
     ),
+    "attributes": Sheet(
+        "how sure it is that a picture has each attribute; `names` of the depth in `store/settings.json` are theirs",
+        {"n": NUMBER, "present": Field("list<halffloat>", "for each attribute, 0 to 1")},
+    ),
     "explanations": Sheet(
         "a picture's explanation",
         {

@@ -29,8 +29,8 @@ class ExplainedTwice:
 
 
 def explained_twice(
-    before: Classifier, after: Classifier, frames: Frames, bench: Bench, answers: tuple[TwoAnswers, TwoAnswers], count: int,
-    seed: int,
+    before: Classifier, after: Classifier, frames: Frames, bench: Bench, answers: tuple[TwoAnswers, TwoAnswers],
+    count: int, seed: int,
 ) -> list[ExplainedTwice]:  # fmt: skip
     """Some judged pictures: first those whose answer the improvement changed, of the classes that the finding names."""
     said = [a.p.argmax(axis=1) for a in answers]
