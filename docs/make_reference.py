@@ -30,6 +30,7 @@ from saywhy.intervene import FILLS
 from saywhy.metrics import CONTROLS, METRICS
 from saywhy.render import RENDERERS
 from saywhy.saliency import METHODS
+from saywhy.search import FUSIONS
 from saywhy.spaces import TEXT_SPACES
 from saywhy.zoo import LOADERS
 
@@ -213,6 +214,9 @@ def page() -> str:
             (f"`{n}`", k.what, k.compared, "something is changed in pictures" if k.tested else "counted")
             for n, k in KINDS.items()
         ]),
+        "## Fusions",
+        "How `saywhy search --fusion` ranks by a picture and words together ([how, and how well](search.md)).",
+        table("`--fusion` | what it ranks by", [(f"`{n}`", f.what) for n, f in FUSIONS.items()]),
         "## Remedies",
         "What `saywhy improve --how` does to a copy of a model ([how](improve.md)).",
         table("`--how` | what it is | needs the culprit's place | source", [

@@ -15,6 +15,7 @@ from saywhy.concepts.discovery import DISCOVERY
 from saywhy.concepts.extraction import EXTRACTION
 from saywhy.improve import REMEDIES
 from saywhy.intervene import FILLS
+from saywhy.search import FUSIONS
 from saywhy.spaces import TEXT_SPACES
 from saywhy.zoo import LOADERS
 
@@ -69,6 +70,7 @@ TABLES = {
     "text spaces": TEXT_SPACES,
     "fills": FILLS,
     "remedies": REMEDIES,
+    "fusions": FUSIONS,
     "where concepts are looked for": EXTRACTION,
     "how concepts are found": DISCOVERY,
     "models": {row.form: row for row in LOADERS},

@@ -35,6 +35,7 @@ NAMES = [
     "RegionScores",
     "region_target",
     "saliency",
+    "search",
 ]
 
 
@@ -48,7 +49,7 @@ def test_every_exported_name_can_be_had(name):
     assert getattr(saywhy, name) is not None
 
 
-FOLDERS = ("audit", "aviary", "evaluate", "improve")
+FOLDERS = ("audit", "aviary", "evaluate", "improve", "search")
 
 
 def test_a_name_is_one_line_that_type_checkers_read_too():

@@ -4,6 +4,7 @@ from saywhy import audit as audit
 from saywhy import aviary as aviary
 from saywhy import evaluate as evaluate
 from saywhy import improve as improve
+from saywhy import search as search
 from saywhy.classifier import Classifier as Classifier
 from saywhy.collection import find_images as find_images
 from saywhy.errors import ExtraMissing as ExtraMissing

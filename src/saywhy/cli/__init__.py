@@ -25,6 +25,7 @@ from saywhy.cli.improve import improve
 from saywhy.cli.methods import methods
 from saywhy.cli.output import notes
 from saywhy.cli.reporting import report
+from saywhy.cli.search import search
 from saywhy.errors import SaywhyError, UsageError
 
 VERBS: dict[str, Callable[..., Any]] = {
@@ -35,6 +36,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "graph": graph,
     "audit": audit,
     "report": report,
+    "search": search,
     "improve": improve,
     "aviary": aviary,
     "methods": methods,
