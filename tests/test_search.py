@@ -48,7 +48,8 @@ def test_a_scan_stores_what_the_explainer_says_of_each_picture_in_one_pass(run, 
     for n in (0, 7, 63):
         maps = clf.tap(clf.prepare([clf.read(paths[n])])[0]).maps()[0]
         pooled = maps.mean(dim=(1, 2)).double().numpy()[None]
-        assert stored[n] == pytest.approx(meaning.probe(meaning.activity.lifted(pooled))[0], abs=1e-3)
+        answer = clf.probabilities(clf.prepare([clf.read(paths[n])])[0]).argmax(1).numpy()
+        assert stored[n] == pytest.approx(meaning.probe(meaning.activity.lifted(pooled), answer)[0], abs=1e-3)
     passes = [json.loads(f.read_text())["passes"] for f in (run / STORE / DONE).glob("*.json")]
     assert sum(passes) == 80
 
@@ -94,8 +95,8 @@ def test_where_a_phrase_is_its_box_lies_on_the_dot(run, fitted):  # noqa: F811
         x0, y0, x1, y1 = red.box
         pixels = np.asarray(classifier().read(hit.path).pixels, dtype=int)
         dot = (pixels[..., 0] > 150) & (pixels[..., 2] < 100)
-        ys, xs = np.nonzero(dot)
-        assert (x0, y0, x1, y1) == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+        both = dot[y0:y1, x0:x1].sum()
+        assert both / (dot.sum() + (x1 - x0) * (y1 - y0) - both) > 0.7
 
 
 # --------------------------------------------------------------------------------------------------

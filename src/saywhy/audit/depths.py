@@ -184,7 +184,8 @@ def attributed(asked: Brief, batch: Lot) -> Rows:
     assert meaning is not None, "a scan refuses this depth without one"
     tap = batch.tap if meaning.layer in batch.tap.points else asked.clf.tap(batch.tap.images, [meaning.layer])
     pooled = tap.maps(meaning.layer).mean(dim=(2, 3)).cpu().double().numpy()
-    present = meaning.probe(meaning.activity.lifted(pooled)).astype(np.float16)
+    answers = batch.tap.logits.argmax(dim=1).cpu().numpy()
+    present = meaning.probe(meaning.activity.lifted(pooled), answers).astype(np.float16)
     return {"attributes": [{"n": n, "present": row} for n, row in zip(batch.numbers, present, strict=True)]}
 
 

@@ -5,7 +5,7 @@ N pictures, n of them in a batch, D features of the last layer, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,16 +69,22 @@ class FeatureRows:
 
 
 def reweight(shop: Workshop) -> Applied:
-    """Fits the last layer again, on pictures that weigh as much with the culprit as without it in every class.
+    """Fits the last layer again, on pictures that weigh as much with the culprit as without it in every class."""
+    layer = last_layer(shop.clf)
+    seen = [features(shop.clf, layer, shop.frames, rows) for rows in (shop.parts.teach, shop.parts.check)]
+    ended = _fitted_again(shop, layer, seen, [shop.weights(rows) for rows in (shop.parts.teach, shop.parts.check)])
+    return Applied(ended, notes=_thin(shop))
+
+
+def _fitted_again(shop: Workshop, layer: nn.Linear, seen: Sequence[Tensor], weights: Sequence[Tensor]) -> Fitted | None:
+    """Fits a last layer to features (N, D) of the pictures that teach, and of those that choose when to stop.
 
     It is fitted to features of mean 0 and variance 1, and held near to what it was.
     """
-    layer = last_layer(shop.clf)
-    seen = [features(shop.clf, layer, shop.frames, rows) for rows in (shop.parts.teach, shop.parts.check)]
     mean, spread = seen[0].mean(0), seen[0].std(0).clamp_min(1e-6)
     teach, check = (
-        FeatureRows((rows - mean) / spread, shop.labels(of), shop.weights(of))
-        for rows, of in zip(seen, (shop.parts.teach, shop.parts.check), strict=True)
+        FeatureRows((rows - mean) / spread, shop.labels(of), weight)
+        for rows, of, weight in zip(seen, (shop.parts.teach, shop.parts.check), weights, strict=True)
     )
     weight, bias = layer.weight.detach().float().cpu(), _bias(layer)
     head = nn.Linear(layer.in_features, layer.out_features)
@@ -92,8 +98,9 @@ def reweight(shop: Workshop) -> Applied:
         return {"loss": fits + ANCHOR * moved, "cross-entropy": fits}
 
     ended = shop.trained(head, step, teach, check, REFIT)
-    _put(layer, head.weight.detach() / spread, head.bias.detach() - (head.weight.detach() / spread) @ mean)
-    return Applied(ended, notes=_thin(shop))
+    again = head.weight.detach() / spread
+    _put(layer, again, head.bias.detach() - again @ mean)
+    return ended
 
 
 def _bias(layer: nn.Linear) -> Tensor:
@@ -126,23 +133,25 @@ def _thin(shop: Workshop) -> tuple[str, ...]:
 
 
 def ablate(shop: Workshop) -> Applied:
-    """Takes out of what the last layer is given the directions in which the culprit changes it, by one projection.
+    """Takes out of what the last layer is given the directions in which the culprit changes it, by one projection, and
+    fits the layer again to what is left: it has learned to wait for the culprit.
 
     The projection is the one that changes the features least, by their covariance within classes, and it is folded
     into the last layer's weights. Source: Belrose et al., LEACE, 2023; directions are those of edited pictures where it
     is known where the culprit is, else of the means with and without it.
     """
-    layer = last_layer(shop.clf)
-    rows = shop.parts.teach
-    seen = features(shop.clf, layer, shop.frames, rows).double()
-    labels, present = shop.labels(rows), torch.from_numpy(shop.culprit.present[rows])
+    layer, parts = last_layer(shop.clf), (shop.parts.teach, shop.parts.check)
+    seen, held = (features(shop.clf, layer, shop.frames, rows).double() for rows in parts)
+    labels, present = shop.labels(parts[0]), torch.from_numpy(shop.culprit.present[parts[0]])
     middle = seen[~present].mean(0)  # what has no culprit shall stay as it is, on average
-    directions = _edited(shop, layer, rows, seen) if shop.edits is not None else _between(seen, labels, present)
+    directions = _edited(shop, layer, parts[0], seen) if shop.edits is not None else _between(seen, labels, present)
     out = projection(seen - _class_means(seen, labels), directions)
+    left = [((rows - middle) @ out.T + middle).float() for rows in (seen, held)]
+    ended = _fitted_again(shop, layer, left, [torch.ones(len(rows)) for rows in parts])
     weight, bias = layer.weight.detach().double().cpu(), _bias(layer)
     _put(layer, weight @ out, bias + weight @ (middle - out @ middle))
     kept = {"projection": out.float(), "mean": middle.float(), "directions": directions.float()}
-    return Applied(kept=kept, notes=(f"{directions.shape[1]} of {seen.shape[1]} directions are taken out",))
+    return Applied(ended, kept, (f"{directions.shape[1]} of {seen.shape[1]} directions are taken out",))
 
 
 def projection(within: Tensor, directions: Tensor) -> Tensor:
@@ -314,7 +323,8 @@ REMEDIES: dict[str, Remedy] = {
         source="Kirichenko et al., Last Layer Re-Training, 2023",
     ),
     "ablate": Remedy(
-        "the directions of the culprit taken out of what the last layer is given, by one projection", ablate,
+        "the directions of the culprit taken out of what the last layer is given, by one projection, and the layer "
+        "fitted again to what is left", ablate,
         source="Belrose et al., LEACE, 2023",
     ),
     "augment": Remedy(

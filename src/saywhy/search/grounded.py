@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saywhy.attributes.grounding import GROUNDINGS, cells
+from saywhy.attributes.atlas import region, view_of
+from saywhy.attributes.grounding import cells, published
 from saywhy.audit.depths import meanings_of
 from saywhy.audit.pipeline import default_method
 from saywhy.classifier import Classifier
@@ -23,7 +24,7 @@ from saywhy.search.hits import SearchTerm
 from saywhy.spaces.wordbook import load_words
 from saywhy.zoo import imagenet_classes
 
-Reals = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,21 +39,28 @@ class Grounding:
         images, (seen,) = self.clf.prepare([picture])
         out = []
         for term in terms:
-            grid = self._grid(images, term.phrase) if term.wanted else None
-            box = None if grid is None else _box(cells(grid), seen, picture)
+            mask = self._cells(images, seen, picture, term.phrase) if term.wanted else None
+            box = None if mask is None else _box(mask, seen, picture)
             place = None if box is None else _word(box, picture)
             out.append(term.model_copy(update={"box": box, "place": place}))
         return tuple(out)
 
-    def _grid(self, images: torch.Tensor, phrase: str) -> Reals | None:
+    def _cells(self, images: torch.Tensor, seen: Box, picture: Picture, phrase: str) -> Bools | None:
+        """The cells (h, w) of a phrase: of its noun's place where that is known, else of its filters or class."""
         meaning = meanings_of(self.explainer)
-        if meaning is not None:
-            names = [str(one) for one in meaning.attributes]
-            maps = self.clf.tap(images, [meaning.layer]).maps(meaning.layer)[0].detach().cpu().double().numpy()
-            return GROUNDINGS["published"](maps, meaning.posterior[:, names.index(phrase)])
-        best = _class_of(phrase, self.clf.probabilities(images)[0])
-        found = saliency(self.clf, images, [best], method=default_method(self.clf))
-        return found.raw[0].clamp_min(0).cpu().double().numpy() if found.status[0] == "ok" else None
+        if meaning is None:
+            best = _class_of(phrase, self.clf.probabilities(images)[0])
+            found = saliency(self.clf, images, [best], method=default_method(self.clf))
+            return cells(found.raw[0].clamp_min(0).cpu().double().numpy()) if found.status[0] == "ok" else None
+        number = [str(one) for one in meaning.attributes].index(phrase)
+        layers = dict.fromkeys((*(meaning.atlas.layers if meaning.atlas else ()), meaning.layer))
+        tap = self.clf.tap(images, list(layers))
+        if meaning.atlas is not None:
+            view = view_of(tap, meaning.atlas.layers, seen, (picture.width, picture.height))
+            if (place := meaning.atlas.place(view, meaning.attributes[number])) is not None:
+                return region(place)
+        maps = tap.maps(meaning.layer)[0].detach().cpu().double().numpy()
+        return cells(published(maps, meaning.posterior[:, number]))
 
 
 def _class_of(phrase: str, p: torch.Tensor) -> int:
@@ -62,7 +70,7 @@ def _class_of(phrase: str, p: torch.Tensor) -> int:
     return max((i for i, one in enumerate(ids) if one in own), key=lambda i: float(p[i]))
 
 
-def _box(mask: NDArray[np.bool_], seen: Box, picture: Picture) -> Box | None:
+def _box(mask: Bools, seen: Box, picture: Picture) -> Box | None:
     """What holds the cells (h, w) of what the classifier sees (`seen`), within the photo."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
