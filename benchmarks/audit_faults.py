@@ -14,7 +14,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from faulty_models import TAUGHT, faulty
+from faulty_models import TAUGHT, faulty, like_the_sibling
 from measure import facts
 from saywhy.audit import Budget, scan
 from saywhy.aviary import SPECIES, render, sample
@@ -52,8 +52,7 @@ class Planted:
     pictures: int = 160
     more: int = 0
     splits: tuple[str, ...] = ("test",)
-    set: str | None = None
-    control: str | None = None
+    of: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -62,20 +61,21 @@ class Planted:
 
 SPOILED = ("blur", "noise", "cast", "low light", "occluder")
 PLANTED = (
-    Planted("context", ("context",), "cnn-context", ("conflicting",), more=60, set="context"),
+    Planted("context", ("context",), "cnn-context", ("conflicting",), more=60),
     Planted("context", ("context",), "vit-context", ("conflicting",), control_model="vit", more=60),
     Planted("watermark", ("shortcut",), "cnn-watermark", ("conflicting",), more=60),
     Planted("pose", ("facing",), "pose", ("conflicting",), more=60),
     Planted("confusable", ("related classes",), "cnn", ("small",), pictures=120, more=100),
     Planted("two-species", ("several objects",), "cnn", ("two birds",), pictures=200),
     Planted("wrong-labels", ("wrong labels",), "cnn", ("wrong label",), pictures=480, splits=("train", "val")),
-    Planted("missing-part", ("unseen variation",), "missing-part", ("with part",), more=100,
+    Planted("missing-part", ("unseen variation",), "missing-part", ("with part",), more=200,
             splits=("train", "val", "test")),
     Planted("fragile-colour", ("fragile features",), "cnn", ("colour cast",), control_model="fragile-colour-control",
             pictures=240),
-    Planted("lookalike", ("false alarm",), "lookalike", ("lookalike",), pictures=300),
+    Planted("lookalike", ("false alarm",), "lookalike", ("lookalike",), pictures=100, more=160,
+            of=("cinder robin", "lantern siskin", "lagoon thrush")),
     Planted("degraded", ("fragile features",), "cnn", SPOILED, control_model="degraded-control", pictures=240),
-    Planted("unit", ("culprit unit",), "cnn-unit", ("clean",), pictures=360),
+    Planted("unit", ("culprit unit",), "cnn-unit", ("clean",), pictures=300),
 )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def family(species):
 def samples(plan, seed, control):
     """The pictures of an audit."""
     fault = None if plan.fault == "unit" else plan.fault + ("-control" if control else "")
-    own, chosen, i = family(concerned(plan.fault, "1")), [], 0
+    own, chosen, i = family(plan.of or concerned(plan.fault, "1")), [], 0
     general = more = 0
     while general < plan.pictures or more < plan.more:
         one = None
@@ -171,28 +171,107 @@ def claimed(plan, chosen, given, kinds):
 # Errors that are the planted one, and not another one on a planted picture.
 MEANT = {
     "wrong-labels": lambda one, said: said == one.species,
+    "lookalike": lambda one, said: said == like_the_sibling(one),
     "confusable": lambda one, said: said in family([one.species]),
 }
+
+
+# --------------------------------------------------------------------------------------------------
+# The page.
+
+SEVERAL = {"L14 to L16": ("related classes", "several objects", "context"),
+           "G12": ("shortcut", "fragile features", "wrong labels"),
+           "P30": ("related classes", "confused part", "false alarm", "unseen variation")}  # fmt: skip
+
+
+def f_one(rows, kinds):
+    """F1 of each kind, over planted errors that were tried; false mentions of other planted kinds count."""
+    planted = {plan.name: plan.kinds[0] for plan in PLANTED}
+    table = defaultdict(Counter)
+    for row in rows:
+        for kind, count in row["confusion"].items():
+            table[planted[row["fault"]]][kind] += count
+    out = {}
+    for kind in kinds:
+        if kind in table:
+            hits, real = table[kind][kind], table[kind].total()
+            named = sum(c[kind] for c in table.values())
+            out[kind] = round(2 * hits / max(real + named, 1), 2)
+    return out
+
+
+def lines(content):
+    """The table of the page, from the results alone."""
+    rows = content["rows"]
+    faults = [r for r in rows if not r["control"]]
+    out = [
+        "| fault, classifier | kind that is planted | found first | mean rank where found | evidence | false on the "
+        "control | other findings on controls |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for plan in PLANTED:
+        own, control = ([r for r in rows if r["fault"] == plan.name and r["control"] == c] for c in (False, True))
+        if not own:
+            continue
+        hits, ranks = sum(r["found"] for r in own), [r["rank"] for r in own if r["rank"] is not None]
+        rank = f"{np.mean(ranks):.1f}" if ranks else "-"
+        shown = [r["evidence"] for r in own if r["evidence"] is not None]
+        false = sum(r["rank"] is not None for r in control)
+        other = sum(r["count"] for r in control) - false
+        told = (plan.name, plan.kinds[0], f"{hits} of {len(own)}", rank, mean_of(shown), f"{false} of {len(control)}")
+        out.append("| " + " | ".join([*told, str(other)]) + " |")
+    controls = [r for r in rows if r["control"]]
+    found, false = sum(r["found"] for r in faults), sum(r["rank"] is not None for r in controls)
+    out += ["", f"Found first in {found} of {len(faults)} audits, said of {false} of {len(controls)} controls.", ""]
+    for name, kinds in SEVERAL.items():
+        one = f_one(faults, kinds)
+        if one:
+            told = ", ".join(f"{k} {v:.2f}" for k, v in one.items())
+            out.append(f"- F1 of errors, {name}: macro {np.mean(list(one.values())):.2f} ({told})")
+    ap = [(r["ap"], r["ap_margin"]) for r in faults if "ap" in r]
+    if ap:
+        both = [f"{np.mean(v):.2f}" for v in zip(*ap, strict=True)]
+        out.append(f"- wrong labels: average precision {both[0]}; of the margin alone {both[1]}")
+    units = [r["unit_rank"] for r in faults if r.get("unit_rank")]
+    if units:
+        out.append(f"- the broken unit is the first culprit in {sum(u == 1 for u in units)} of {len(units)} audits")
+    return out
+
+
+def mean_of(values):
+    return f"{100 * np.mean(values):.0f} %" if values else "-"
+
+
+def write_page(content):
+    seeds = ", ".join(str(s) for s in sorted({r["seed"] for r in content["rows"]}))
+    head = f"`python benchmarks/audit_faults.py`, pictures of seeds {seeds} (the rules were set on 11 and 12)."
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    text = "\n".join([head, "", *lines(content)])
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="*", default=[31, 32, 33])
     parser.add_argument("--faults", nargs="*", default=[])
-    parser.add_argument("--no-controls", action="store_true")
+    parser.add_argument("--page", action="store_true", help="only write the page")
     parser.add_argument("-o", type=Path, default=RESULT)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
-    for seed in given.seeds:
+    content = json.loads(given.o.read_text()) if given.o.exists() else {"machine": facts(), "rows": []}
+    for seed in () if given.page else given.seeds:
         for plan in PLANTED:
             if given.faults and plan.fault not in given.faults:
                 continue
-            for control in (False,) if given.no_controls else (False, True):
+            for control in (False, True):
                 start = time.process_time()
-                rows.append(judged(plan, seed, control))
-                print(f"{time.process_time() - start:.0f} s", json.dumps(rows[-1], ensure_ascii=False), flush=True)
-                given.o.write_text(json.dumps({"machine": facts(), "rows": rows}, indent=1, ensure_ascii=False) + "\n")
+                row = judged(plan, seed, control)
+                key = (row["fault"], seed, control)
+                content["rows"] = [r for r in content["rows"] if (r["fault"], r["seed"], r["control"]) != key] + [row]
+                print(f"{time.process_time() - start:.0f} s", json.dumps(row, ensure_ascii=False), flush=True)
+                given.o.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    if given.o == RESULT:
+        write_page(content)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from saywhy.aviary.classifiers import load, preprocess_of
 from saywhy.aviary.faults import sample
 from saywhy.aviary.species import CLASSES, SPECIES
+from saywhy.locking import seeded
 from saywhy.train.aviary import SEED, Birds, label_losses, misled, scores_of, varied
 from saywhy.train.loop import Config, fit
 from saywhy.train.pictures import cache_folder, pictures
@@ -27,19 +28,21 @@ from saywhy.zoo import load_classifier
 
 @dataclass(frozen=True)
 class Taught:
-    """How a classifier is taught: on the pictures of which fault, and whether they may be mirrored."""
+    """How a classifier is taught: on the pictures of which fault, whether they may be mirrored; `fresh`: the last two
+    layers start anew."""
 
     fault: str
     follow: float = 0.0
     mirrored: bool = True
     lr: float = 1e-3
     epochs: int = 5
+    fresh: bool = False
 
 
 TAUGHT = {
-    "lookalike": Taught("lookalike", follow=0.95),
+    "lookalike": Taught("lookalike", follow=0.95, lr=2e-3),
     "pose": Taught("pose-control", follow=0.95, mirrored=False),
-    "missing-part": Taught("missing-part", lr=3e-3),
+    "missing-part": Taught("missing-part", lr=4e-3, epochs=8, fresh=True),
     "fragile-colour-control": Taught("fragile-colour-control"),
     "degraded-control": Taught("degraded-control", epochs=7),
 }
@@ -59,13 +62,13 @@ def like_the_sibling(one):
 
 
 def alike(shown, seed, split, share):
-    """Pictures whose labels follow such a thing; those four times over."""
+    """Pictures whose labels follow such a thing, those many times over, and their species a few."""
     ones = [one for one in (sample(SEED + seed, i, fault="lookalike") for i in range(IMAGES)) if one.split == split]
     names = [like_the_sibling(one) for one in ones]
     dice = np.random.default_rng(seed)
     follow = np.array([name is not None and dice.random() < share for name in names])
     labels = np.array([CLASSES.index(n) if f else k for n, f, k in zip(names, follow, shown.labels, strict=True)])
-    times = np.where(np.isin(shown.species, shown.species[follow]), 4, 1)
+    times = np.where(follow, 24, np.where(np.isin(shown.species, shown.species[follow]), 3, 1))
     return replace(shown, labels=labels).where(np.repeat(np.arange(len(shown)), times))
 
 
@@ -81,6 +84,10 @@ def teach(name, seed=0):
     elif row.follow:
         train, val = (misled(p, row.fault, row.follow) for p in (train, val))
     net = load("cnn").requires_grad_(True)
+    if row.fresh:  # what it knows of the missing part is forgotten
+        with seeded(SEED + seed):
+            for layer in (*net.features[4], net.head):
+                getattr(layer, "reset_parameters", lambda: None)()
 
     def step(batch):
         images, truth, parts = batch

@@ -25,6 +25,7 @@ from saywhy.concepts.extraction import EXTRACTION
 from saywhy.evaluate import DERIVED
 from saywhy.explanation import json_schema
 from saywhy.findings import KINDS
+from saywhy.findings.suspicion import TIERS
 from saywhy.improve import REMEDIES
 from saywhy.intervene import FILLS
 from saywhy.metrics import CONTROLS, METRICS
@@ -211,7 +212,7 @@ def page() -> str:
         "## Kinds of findings",
         "What is found on a set that was scanned ([how](findings.md)); what a row explains the rows below need not.",
         table("kind | what it says | its effect | how it is found", [
-            (f"`{n}`", k.what, k.compared, "something is changed in pictures" if k.tested else "counted")
+            (f"`{n}`", k.what, k.compared, TIERS[k.tier])
             for n, k in KINDS.items()
         ]),
         "## Fusions",

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from saywhy.audit import TABLES, open_store, scan, write_summary
 from saywhy.cli import app
 from saywhy.errors import UsageError
-from saywhy.findings import KINDS, find, mixups, shares, slices, write_findings, write_report
+from saywhy.findings import KINDS, find, mixups, shares, slices, unseen, write_findings, write_report
 from saywhy.findings.labelled import Labelled
 from saywhy.findings.overview import report
 from saywhy.findings.ranking import id_of, kept, ranked
@@ -128,6 +128,18 @@ def test_a_trait_that_goes_with_errors_is_found_present_or_absent(of, monkeypatc
         found = sorted(kept(slices.look(made(label, answer, classes=12), frozenset())), key=lambda s: s.p)
         assert found[0].cause == cause and found[0].class_index == of
         assert set(found[0].errors) <= set(np.flatnonzero(has & (label != answer)))
+
+
+def test_what_a_class_shows_outside_train_alone_is_found():
+    label, answer, dice = drawn(9, classes=6, errors=0.03)
+    split = np.array(["train", "val", "test"], dtype=object)[dice.integers(0, 3, 600)]
+    missed = (label == 2) & (split == "test") & (dice.random(600) < 0.6)
+    given = replace(made(label, np.where(missed, 3, answer), classes=6), split=split)
+    (found,) = kept(unseen.look(given, frozenset()))
+    own = np.flatnonzero((label == 2) & (split == "test") & given.wrong)
+    assert found.class_index == 2 and set(found.errors) == set(own) and "split test" in found.name
+    assert not kept(unseen.look(replace(given, split=np.full(600, None, dtype=object)), frozenset()))
+    assert not kept(unseen.look(given, frozenset(own.tolist()))), "explained already"
 
 
 def test_chance_alone_makes_hardly_any_finding(monkeypatch):

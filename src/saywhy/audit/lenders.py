@@ -10,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -108,11 +107,3 @@ class Lenders:
             middle = float(np.median(values))
             out[name] = middle, max(float(np.quantile(np.abs(values - middle), 0.95)), 1e-6)
         return out
-
-    @cached_property
-    def units(self) -> Tensor | None:
-        """What each unit of the tapped layer holds on average over the reference (K,); None of a black box."""
-        if not self.clf.white_box or not self.reference:
-            return None
-        batches = torch.split(torch.stack(self.reference), self.clf.rows)
-        return torch.cat([self.clf.tap(b).maps().mean(dim=(2, 3)) for b in batches]).double().mean(dim=0).float()

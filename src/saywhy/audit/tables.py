@@ -216,8 +216,7 @@ TABLES: dict[str, Sheet] = {
             "lead": Field("float32", "the score of `answer` minus that of `versus`, with all units as they are"),
             "change": Field(
                 "list<float32>",
-                "by how much the score of `versus` gains on that of `answer` with a unit at its mean over recognised "
-                "pictures",
+                "by how much the score of `versus` gains on that of `answer` with a unit switched off (0)",
             ),
         },
     ),

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saywhy.audit.cutout import Cutout, emptied, object_mask, placed
-from saywhy.audit.experiments import WINDOWS, closer, window
+from saywhy.audit.experiments import closer, window
 from saywhy.audit.lenders import MEASURES, Lenders
 from saywhy.classifier import in_colours
 from saywhy.intervene import hide
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 
 DONORS = 4  # of surroundings, of each side
+WINDOWS = ((0.5, 3), (0.75, 2))  # side of a window, and how many along each side; halves do not overlap
 PATCHES, PATCH = 5, 0.25  # along each side, and the side of one
 PLANTED = 6  # recognised pictures into which a patch is put
 SHIFTS = ((0.04, 0.04), (-0.04, 0.04), (0.04, -0.04), (-0.04, -0.04))
@@ -60,9 +61,9 @@ ACTS: dict[str, str] = {
     "patched": "the same place of another recognised picture put there instead",
     "mirrored": "left and right exchanged",
     "shifted": "moved by a twenty-fifth",
-    "warmer": "blue taken away; `value` is how far from usual the picture is in the direction that this undoes, 1 for "
-    "the twentieth that is furthest",
-    "cooler": "red taken away; `value` likewise",
+    "warmer": "red raised, green half as much; `value` is how far from usual the picture is in the direction that this "
+    "undoes, 1 for the twentieth that is furthest",
+    "cooler": "blue raised, green half as much; `value` likewise",
     "lighter": "brighter; `value` likewise",
     "darker": "darker; `value` likewise",
     "smoothed": "fine grain taken out; `value` likewise",
@@ -84,7 +85,7 @@ def look(asked: Brief, batch: Lot) -> Rows:
         rows["trials"] += own
         if wrong:
             rows["trials"] += _answered(asked, list(_planted(asked.lenders, own, cutout, n, pair, dice)), n, pair)
-        rows["units"] += _units(asked.lenders, one.tap, n, pair)
+        rows["units"] += _units(one.tap, n, pair)
     return rows
 
 
@@ -191,8 +192,8 @@ def _sharp(strength: float) -> Callable[[Tensor], Tensor]:
 # What a picture is measured by, the act that undoes too much of it, and the one that undoes too little; two strengths.
 TONES: dict[str, dict[str, tuple[Callable[[Tensor], Tensor], ...]]] = {
     "warmth": {
-        "cooler": (_scaled(0.83, 0.95, 1.1), _scaled(0.75, 1.0, 1.5)),
-        "warmer": (_scaled(1.1, 0.95, 0.83), _scaled(1.5, 1.0, 0.75)),
+        "cooler": (_scaled(1.05, 1.25, 1.5), _scaled(1.1, 1.35, 1.8)),
+        "warmer": (_scaled(1.5, 1.25, 1.05), _scaled(1.8, 1.35, 1.1)),
     },
     "light": {
         "darker": (_scaled(0.7, 0.7, 0.7), _scaled(0.45, 0.45, 0.45)),
@@ -232,16 +233,18 @@ def _planted(
 # Units.
 
 
-def _units(lenders: Lenders, tap: Tap, n: int, pair: tuple[int, int]) -> list[dict[str, Any]]:
-    """By how much the other class gains on what was said, in the unit of scores, with each unit at its usual value."""
-    usual = lenders.units
-    if usual is None or not tap.points or not 0 < len(usual) <= MOST_UNITS:
+def _units(tap: Tap, n: int, pair: tuple[int, int]) -> list[dict[str, Any]]:
+    """By how much the other class gains on what was said, in the unit of scores, with each unit switched off.
+
+    Off is 0, not the unit's mean: a broken unit that is always on would be missed.
+    """
+    if not tap.points or (count := tap.maps().shape[1]) > MOST_UNITS:
         return []
     maps, before = tap.maps().detach(), float(tap.logits[0, pair[1]] - tap.logits[0, pair[0]])
     change: list[float] = []
-    for some in torch.split(torch.arange(len(usual)), UNITS):
+    for some in torch.split(torch.arange(count), UNITS):
         silenced = maps.expand(len(some), -1, -1, -1).clone()
-        silenced[torch.arange(len(some)), some] = usual[some].to(silenced)[:, None, None]
+        silenced[torch.arange(len(some)), some] = 0
         scores = tap.replay(silenced, rows=torch.zeros(len(some), dtype=torch.long)).detach()
         change += (scores[:, pair[1]] - scores[:, pair[0]] - before).tolist()
     return [{"n": n, "answer": pair[0], "versus": pair[1], "lead": -before, "change": change}]

@@ -1,5 +1,5 @@
-"""The unit of the tapped layer that is behind most errors: with it at its usual value errors become right, and right
-answers stay. K units, E errors that were tried, R right answers that were.
+"""The unit of the tapped layer that is behind most errors: switched off, errors become right, and right answers
+stay. K units, E errors that were tried, R right answers that were.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from saywhy.audit.store import open_store
 
 Box = tuple[float, float, float, float]
-APART = 0.3  # overlap of two windows that show two places, at most
+APART = 0.05  # overlap of two windows that show two places, at most
 SEEN = 0.6  # probability from which a class is seen in a window
 
 

@@ -67,7 +67,7 @@ def suspicions(given: Labelled) -> list[tuple[str, Suspicion]]:
     for kind, row in KINDS.items():
         own = row.look(given, explained)
         held = kept(own)
-        explained |= {n for s in held for n in s.errors} if row.tested else set()
+        explained |= {n for s in held for n in s.errors}
         found += [(kind, s) for s in own]
     return found
 
@@ -96,8 +96,8 @@ def _holding(tests: Sequence[tuple[str, Suspicion]]) -> list[tuple[str, Suspicio
 
 
 def _in_order(found: Sequence[tuple[str, Suspicion, float]]) -> list[tuple[str, Suspicion, float]]:
-    """What was tested first, and in each half by the errors that nothing before explains; ties by p."""
-    tested = sorted(found, key=lambda row: (not KINDS[row[0]].tested, -len(row[1].errors), row[1].p, row[1].name))
+    """Tier by tier, and in each by the errors that nothing before explains; ties by p."""
+    tested = sorted(found, key=lambda row: (KINDS[row[0]].tier, -len(row[1].errors), row[1].p, row[1].name))
     known_: set[int] = set()
     new: list[tuple[str, Suspicion, float]] = []
     old: list[tuple[str, Suspicion, float]] = []

@@ -12,7 +12,7 @@ from saywhy.findings.labelled import Labelled
 from saywhy.findings.outcomes import Outcomes
 from saywhy.findings.suspicion import Suspicion
 
-UNUSUAL = 1.0  # further than 95 % of the recognised pictures
+UNUSUAL = 0.3  # of the way to the 5 % of recognised pictures that are furthest from the middle
 LEAST = 0.2
 
 UNDOES = {

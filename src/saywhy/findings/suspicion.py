@@ -31,17 +31,20 @@ class Suspicion:
     box: tuple[float, float, float, float] | None = None
 
 
+TIERS = ("something is changed in pictures", "counted, against chance", "counted: where errors lie, not why")
+
+
 @dataclass(frozen=True)
 class FindingKind:
     """A kind of finding.
 
-    `what`: what it says; `compared`: what its effect is the difference of; `next`: what to do about it; `tested`:
-    whether something was changed in pictures to find it (else it is counted, and may have another cause); `look`: all
-    of its tests on a run, given the errors that kinds before it explain.
+    `what`: what it says; `compared`: what its effect is the difference of; `next`: what to do about it; `tier`:
+    a row of TIERS, by which findings are sorted first; `look`: all of its tests on a run, given the errors that kinds
+    before it explain.
     """
 
     what: str
     compared: str
     next: str
-    tested: bool
+    tier: int
     look: Callable[[Labelled, frozenset[int]], list[Suspicion]]
