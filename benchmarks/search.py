@@ -1,6 +1,6 @@
 """How well pictures are found by words: painted birds, photos of ten species, and a million rows.
 
-python benchmarks/search.py [--cub DIR]     # results/search.json, and the tables in docs/search.md
+SAYWHY_DATA=DIR python benchmarks/search.py      # results/search.json, and the tables in docs/search.md
 
 Attributes are learned from captions of some pictures and searched in others; what is relevant their own captions say.
 Beside the search stand the attribute's frequency in the class that is said, and the prevalence, which is what a random
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ Bools = NDArray[np.bool_]
 TAUGHT, TESTED, SEED = 1000, 600, 4100
 FEWEST, PAIRS, TOP, FIRST = 5, 200, 50, 5  # pictures that have it; pairs that are asked; attributes; of a picture
 QUERIES, SHARED = 150, 0.6
+WORDS, LIKENESS = "the words alone", "the picture alone"
 PUBLISHED = {"recall": 0.309, "true negative": 0.929, "precision": 0.279}  # Guo et al., on CUB
 PARTS = ("crown", "breast", "wing", "throat", "beak", "tail", "body")
 
@@ -193,7 +195,7 @@ def returned(likely: Reals, usual: Reals, truth: Bools, asked: Sequence[int]) ->
 
 def composed(run: Path, found: Answering, names: Sequence[str], likely: Reals, truth: Bools) -> dict[str, Any]:
     """mAP of each fusion."""
-    dice, rows = np.random.default_rng(0), {name: [] for name in FUSIONS}
+    dice, rows = np.random.default_rng(0), {name: [] for name in (*FUSIONS, WORDS, LIKENESS)}
     prevalence: list[float] = []
     while len(prevalence) < QUERIES:
         n = int(dice.integers(len(truth)))
@@ -215,10 +217,19 @@ def composed(run: Path, found: Answering, names: Sequence[str], likely: Reals, t
         _, cosine = _likeness(run, n)
         edited = found.edited(n, wanted)
         kept = np.arange(len(truth)) != n
-        for name, fusion in FUSIONS.items():
-            rows[name].append(average_precision(fusion.score(words, cosine, edited)[kept], right[kept]))
+        scores = {name: fusion.score(words, cosine, edited) for name, fusion in FUSIONS.items()}
+        for name, score in {**scores, WORDS: words, LIKENESS: cosine}.items():
+            rows[name].append(average_precision(score[kept], right[kept]))
         prevalence.append(float(right[kept].mean()))
     return {"queries": QUERIES, "random": round(float(np.mean(prevalence)), 4), **{k: told(v) for k, v in rows.items()}}
+
+
+def composed_again(work: Path) -> dict[str, Any]:
+    """The composed queries, in the run of painted birds that an earlier call has left."""
+    found = answering(work / "birds" / "run")
+    names = [str(a) for a in Explainer.load(work / "birds" / "explainer").parts["attributes"].attributes]
+    taught, tested = birds(work / "taught", SEED, TAUGHT), birds(work / "tested", SEED + 1, TESTED)
+    return composed(work / "birds" / "run", found, names, found.likely(names), truths(taught, tested, names))
 
 
 def million() -> dict[str, float]:
@@ -275,7 +286,10 @@ def pages(found: dict[str, Any]) -> str:
     out += [
         f"\nA painted bird and a change of one part, {composed['queries']} queries, mAP (%); random "
         f"{100 * composed['random']:.1f}:\n",
-        table(("`--fusion`", "mAP"), [(f"`{n}`", level(composed[n])) for n in FUSIONS]),
+        table(
+            ("`--fusion`", "mAP"),
+            [*((f"`{n}`", level(composed[n])) for n in FUSIONS), *((n, level(composed[n])) for n in (WORDS, LIKENESS))],
+        ),
         f"\nTwo phrases over a million rows: {found['million']['seconds']} s, {found['million']['processor_seconds']} "
         "s of processor, on a machine that had other work to do.",
     ]  # fmt: skip
@@ -284,18 +298,24 @@ def pages(found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cub", type=Path)
     parser.add_argument("--work", type=Path, default=Path("build") / "search")
+    parser.add_argument("--composed", action="store_true", help="the composed queries alone, in the run that is there")
     parser.add_argument("--page", action="store_true", help="the tables alone, of what was measured")
     asked = parser.parse_args()
-    if not asked.page:
+    if asked.composed:
+        found = json.loads(RESULTS.read_text())
+        found["sets"][0]["composed"] = composed_again(asked.work)
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    elif not asked.page:
         torch.set_num_threads(1)
         taught, tested = birds(asked.work / "taught", SEED, TAUGHT), birds(asked.work / "tested", SEED + 1, TESTED)
         found = {
             "sets": [one_set("painted birds", load_classifier("aviary:cnn"), taught, tested, asked.work / "birds")]
         }
-        if asked.cub is not None:
-            found["sets"].append(one_set("ten species", *species(asked.cub, asked.work / "crops"), asked.work / "cub"))
+        if data := os.environ.get("SAYWHY_DATA"):
+            found["sets"].append(
+                one_set("ten species", *species(Path(data) / "cub10", asked.work / "crops"), asked.work / "cub")
+            )
         found["million"] = million()
         RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     between(PAGE, pages(json.loads(RESULTS.read_text())), "<!-- measured -->", "<!-- end of measured -->")

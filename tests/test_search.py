@@ -78,13 +78,40 @@ def test_pictures_like_one_are_the_nearest_ones(run):
     assert search(run, like="05.png", count=9).hits == found.hits
 
 
-@pytest.mark.parametrize("fusion", [name for name in FUSIONS if name != "sum"])  # a sum may make up for a word
+@pytest.mark.parametrize("fusion", ["edited", "product"])  # of a sum, one term may make up for another
 def test_a_picture_and_a_change_of_words_find_the_changed_picture(fusion, run):
     start = next(n for n in range(80) if colours_of(n) == ["red"])
     found = search(run, f"not {RED} and {BLUE}", like=start, fusion=fusion, count=3)
     assert found.fusion == fusion and start not in [h.n for h in found.hits]
     for hit in found.hits:
         assert "blue" in colours_of(hit.n) and "red" not in colours_of(hit.n), hit
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_fusion_is_the_plain_formula_of_words_likeness_and_change(fusion, run):
+    names, stored = present(run)
+    with open_store(run) as store:
+        vectors = np.array([v for (v,) in store.execute("SELECT vector FROM embeddings ORDER BY n").fetchall()])
+    red, blue = names.index(RED), names.index(BLUE)
+    words = (1 - stored[:, red]) * stored[:, blue]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    likeness = unit @ unit[7]
+    target = stored[7].copy()
+    target[[red, blue]] = 0, 1
+    wide = (stored - stored.mean(0)) / stored.std(0)
+    asked = (target - stored.mean(0)) / stored.std(0)
+    changed = wide @ asked / (np.linalg.norm(wide, axis=1) * np.linalg.norm(asked))
+
+    def even(x):
+        return (x - x.mean()) / x.std()
+
+    plain = {
+        "all": even(words) + even(likeness) + even(changed), "edited": changed, "sum": even(words) + even(likeness),
+        "product": words * likeness,
+    }[fusion]  # fmt: skip
+    found = search(run, f"not {RED} and {BLUE}", like=7, fusion=fusion, count=79)
+    scores = {h.n: h.score for h in found.hits}
+    assert [scores[n] for n in range(80) if n != 7] == pytest.approx(np.delete(plain, 7).tolist(), abs=2e-3)
 
 
 def test_where_a_phrase_is_its_box_lies_on_the_dot(run, fitted):  # noqa: F811
@@ -144,7 +171,7 @@ def test_words_of_imagenet_are_answered_by_the_probabilities_of_their_classes(qu
 
 def test_a_picture_less_a_word_and_plus_another_is_nearer_to_the_other(imagenet):
     run, rows = imagenet
-    moved = search(run, "not dog and keyboard", like=3, count=299)
+    moved = search(run, "not dog and keyboard", like=3, count=299, fusion="edited")
     assert moved.fusion == "edited"
     plain = {h.n: rank for rank, h in enumerate(moved.hits)}
     dogs = load_words().true_of[load_words().numbers["dog"]]

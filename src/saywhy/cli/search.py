@@ -28,7 +28,7 @@ def search(
     like: Annotated[
         str | None, typer.Option(help="A picture of the run, its number or path; with a query: that, so changed.")
     ] = None,
-    fusion: Annotated[str, typer.Option(help="How a picture and words go together: see the reference.")] = "edited",
+    fusion: Annotated[str, typer.Option(help="How a picture and words go together: see the reference.")] = "all",
     explainer: Annotated[
         Path | None, typer.Option(help="The explainer that the attributes are of: shows where they are.")
     ] = None,

@@ -30,16 +30,18 @@ def _even(values: Reals) -> Reals:
 
 
 FUSIONS: dict[str, Fusion] = {
+    "all": Fusion(
+        "how well the words fit, how like the picture it is, and how like the picture were it changed, made as "
+        "wide and added",
+        lambda likely, cosine, edited: _even(likely) + _even(cosine) + _even(edited),
+        True,
+    ),
     "edited": Fusion(
         "how like the picture, were it changed as the words say, in the space that the words are of",
         lambda likely, cosine, edited: edited,
     ),
-    "both": Fusion(
-        "the same, times how well the words alone fit",
-        lambda likely, cosine, edited: likely * (1 + edited) / 2,
-    ),
     "sum": Fusion(
-        "how well the words fit and how like the picture it is, added after both are made as wide",
+        "how well the words fit and how like the picture it is, made as wide and added",
         lambda likely, cosine, edited: _even(likely) + _even(cosine),
         True,
     ),

@@ -28,7 +28,7 @@ def search(
     query: str | None = None,
     *,
     like: int | str | Path | None = None,
-    fusion: str = "edited",
+    fusion: str = "all",
     count: int = 12,
     grounding: Grounding | None = None,
 ) -> SearchRecord:
