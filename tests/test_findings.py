@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from saywhy.audit import TABLES, open_store, scan, write_summary
 from saywhy.cli import app
 from saywhy.errors import UsageError
-from saywhy.findings import KINDS, find, mixups, shares, slices, unseen, write_findings, write_report
+from saywhy.findings import KINDS, causes, find, mixups, shares, slices, unseen, write_findings, write_report
 from saywhy.findings.labelled import Labelled
+from saywhy.findings.outcomes import AfterAct, Outcomes
 from saywhy.findings.overview import report
 from saywhy.findings.ranking import id_of, kept, ranked
 from saywhy.findings.suspicion import Suspicion
@@ -154,6 +155,44 @@ def test_chance_alone_makes_hardly_any_finding(monkeypatch):
                  for s in look(given, frozenset())]  # fmt: skip
         with_any += bool(ranked(given, tests))
     assert with_any <= 5
+
+
+def tried(given, inside, planted=True, other=False):
+    """Outcomes of every error: a patch mends it, and, put into others, makes them what was said, or does nothing."""
+    out = {}
+    for n in given.errors.tolist():
+        a, v = int(given.answer[n]), int(given.label[n])
+        box = (0.0, 0.75, 0.25, 1.0)
+        put = [AfterAct("planted", None, box, inside, a if planted else v, 0.9, 0.5, 0.5)] * 6
+        beside = [AfterAct("patched", None, box, inside, a if other else v, 0.9, 0.5, 0.5)] * 6
+        out[n] = Outcomes(n, a, v, {"planted": put, "patched": beside})
+    return out
+
+
+MARKED = [
+    (causes.shortcut, "one answer", 0.0, True), (causes.shortcut, "one answer", 0.9, False),
+    (causes.shortcut, "many", 0.0, False), (causes.false_alarm, "many", 0.0, True),
+    (causes.false_alarm, "many", 0.9, False), (causes.confused, "one pair", 0.9, True),
+    (causes.confused, "one pair", 0.1, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("look", "errors", "inside", "found"), MARKED)
+def test_a_patch_is_a_mark_a_part_or_a_false_alarm_by_where_it_lies_and_what_it_makes(look, errors, inside, found):
+    label = np.arange(20) % 10 if errors != "one pair" else np.full(20, 4)
+    answer = {"one answer": np.full(20, 11), "many": (label + 1 + np.arange(20) // 10) % 12, "one pair": np.full(20, 7)}
+    given = made(label, answer[errors], classes=12)
+    vars(given)["tried"] = tried(given, inside)
+    held = kept(look(given, frozenset()))
+    assert bool(held) == found
+    if found:
+        assert set(held[0].errors) == set(range(20)) and held[0].effect.mean == 1
+        assert held[0].class_index == {"one answer": 11, "many": None, "one pair": 4}[errors]
+    for nothing in ({"planted": False}, {"other": True}):  # it does nothing elsewhere; any patch does as much
+        vars(given)["tried"] = tried(given, inside, **nothing)
+        assert not kept(look(given, frozenset()))
+    vars(given)["tried"] = tried(given, inside)
+    assert not kept(look(given, frozenset(range(20)))), "explained already"
 
 
 def test_what_explains_nothing_new_comes_last():

@@ -29,7 +29,7 @@ def blamed(run: Path, finding: str) -> Blamed:
     found = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
     own = f"or a file of your own: --finding mark.json with {EXAMPLE}"
     if not found:
-        raise UsageError(f"{run}: has no findings; find some (saywhy report {run} -o report.html), {own}")
+        raise UsageError(f"{run}: has no findings; find some (saywhy audit IMAGES -o {run} --depth trials), {own}")
     if finding not in found:
         raise UsageError(f"{unknown('finding', finding, found)}; {own}")
     one = {name: value for name, value in found[finding].items() if value is not None}
