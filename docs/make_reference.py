@@ -33,6 +33,7 @@ from saywhy.render import RENDERERS
 from saywhy.saliency import METHODS
 from saywhy.search import FUSIONS
 from saywhy.spaces import TEXT_SPACES
+from saywhy.writing import STYLES, WRITERS
 from saywhy.zoo import LOADERS
 
 DOCS = Path(__file__).parent
@@ -198,6 +199,10 @@ def page() -> str:
         "## Text spaces",
         "Where pictures and phrases lie side by side ([what they are](text-spaces.md)).",
         table("name | what it is", [(f"`{n}`", row.summary) for n, row in TEXT_SPACES.items()]),
+        "## Writers",
+        "Who puts an explanation in words, and how it is told ([what they are](language.md)).",
+        table("`--writer` | what it is", [(f"`{n}`", row.summary) for n, row in WRITERS.items()]),
+        table("`--style` | what it is", [(f"`{n}`", row.summary) for n, row in STYLES.items()]),
         "## Families of errors",
         "What `saywhy audit` sorts errors into ([how](audit.md)); the first whose test is passed.",
         table("name | what it says | test", [(f"`{n}`", f.meaning, f.rule) for n, f in FAMILIES.items()]),

@@ -22,7 +22,7 @@ from saywhy.language import (
     written_all,
 )
 from saywhy.language.claims import kinds as known_kinds
-from saywhy.language.sentences import _read_name, _written
+from saywhy.language.sentences import read_quoted, _written
 
 CAT, EGYPTIAN = "tiger cat", "Egyptian cat"
 ONE = Region("1", "orange-brown", "centre left")
@@ -324,7 +324,7 @@ def test_marks_are_exactly_the_words_that_name_a_region_or_a_class(claim: Claim)
             assert sentence.text[: mark.start].lower().endswith("region ")
         else:
             # A name in quotes may have its unprintable letters as code points; those are read back.
-            assert _read_name(f"“{word}”") == claim.classes[mark.number]
+            assert read_quoted(f"“{word}”") == claim.classes[mark.number]
     assert named == []
     assert {m.number for m in sentence.marks} - {None} == {i for i, name in enumerate(claim.classes) if name}
 

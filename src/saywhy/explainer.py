@@ -29,6 +29,7 @@ from saywhy.record import to_explanation
 from saywhy.seen import Seen, look
 from saywhy.settling import settle
 from saywhy.targets import Class
+from saywhy.writing import check_writer, retold
 from saywhy.zoo import Model, classifier_of, load_classifier
 
 Tell = Callable[[str], None]
@@ -247,6 +248,8 @@ def explain(
     relations: bool = False,
     substitute: bool = False,
     fast: bool = False,
+    writer: str = "template",
+    style: str = "full",
     seed: int = 0,
     progress: Tell | None = None,
 ) -> Explanation:
@@ -266,15 +269,18 @@ def explain(
     `relations` pieces of what counts are moved, to find out whether how they lie to each other counts.
     With `substitute` the piece that keeps `versus` from being said is exchanged for a good one of that class, by an
     explainer that has such pieces (the part substitution), and the kind of error is told.
+    `writer` (a row of `saywhy.writing.WRITERS`) puts what was confirmed in other words, in a `style` ("full", "short",
+    "layman", "report"), and only if its text reads back as the same; `statements` stay.
     `progress` is told each step in words. Same seed, same explanation; the seed changes only what is drawn: one of
-    five fills, which four pictures, and saliency methods that draw masks.
+    five fills, which four pictures, saliency methods that draw masks, and the words of a writer.
 
     Raises:
         InputError: the picture cannot be read, or the surroundings cannot.
         UsageError: an unknown class, method or unit, target and versus are the same class, the explainer belongs to
-            another classifier, or a thing of another kind was given.
+            another classifier, no such writer or style, or a thing of another kind was given.
         ModelError: the classifier fails or returns NaN.
     """
+    check_writer(writer, style)
     if unit not in ("probability", "log-odds"):
         raise UsageError(f"unit is 'probability' or 'log-odds', not {unit!r}")
     if isinstance(target, (list, tuple)):
@@ -293,7 +299,8 @@ def explain(
         confirmed, runs = settle(seen, fitted.parts, asked)
     said = tell([*_told(seen), *(found for c in confirmed.values() for found in c.said)])
     skipped, seconds = sum(c.skipped for c in confirmed.values()), time.perf_counter() - start
-    return to_explanation(seen, confirmed, said, skipped, runs, meter=meter, seconds=seconds, seed=seed)
+    found = to_explanation(seen, confirmed, said, skipped, runs, meter=meter, seconds=seconds, seed=seed)
+    return retold(found, picture, writer, style, seed)
 
 
 def explain_each(

@@ -59,6 +59,10 @@ def explain(
     substitute: Annotated[
         bool, typer.Option("--substitute", help="Put a good piece of --versus where the worst one is: is it said then?")
     ] = False,
+    writer: Annotated[
+        str, typer.Option(help="Who puts it in words: template, own, or hf:ID-or-folder; each text is read back.")
+    ] = "template",
+    style: Annotated[str, typer.Option(help="How it is told: full, short, layman or report.")] = "full",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out photos whose files are all in -o DIR already.")
@@ -72,7 +76,9 @@ def explain(
     from saywhy.collection import find_images
     from saywhy.explainer import check_classes
     from saywhy.saliency import METHODS
+    from saywhy.writing import check_writer
 
+    check_writer(writer, style)
     formats = _formats(format, out)
     if skip_existing and out is None:
         raise UsageError("--skip-existing looks for files: say where with -o DIR")
@@ -107,6 +113,8 @@ def explain(
             "phrases": said,
             "relations": relations,
             "substitute": substitute,
+            "writer": writer,
+            "style": style,
         }
         _answer_all(clf, waiting, writer, versus, how, as_said(ctx, WRITTEN), reproducible=reproducible, quiet=quiet)
     writer.close(quiet)

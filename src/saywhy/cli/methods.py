@@ -38,6 +38,7 @@ def _tables() -> dict[str, list[dict[str, Any]]]:
     from saywhy.render import RENDERERS
     from saywhy.saliency import METHODS
     from saywhy.spaces import TEXT_SPACES
+    from saywhy.writing import STYLES, WRITERS
     from saywhy.zoo import LOADERS
 
     saliency = [
@@ -60,6 +61,8 @@ def _tables() -> dict[str, list[dict[str, Any]]]:
         "where concepts are looked for": [{"name": n, "summary": row.summary} for n, row in EXTRACTION.items()],
         "how concepts are found": [{"name": n, "summary": row.summary} for n, row in DISCOVERY.items()],
         "text spaces": [{"name": n, "summary": row.summary} for n, row in TEXT_SPACES.items()],
+        "writers": [{"name": n, "summary": row.summary} for n, row in WRITERS.items()],
+        "styles of texts": [{"name": n, "summary": row.summary} for n, row in STYLES.items()],
         "fills": [{"name": n, "summary": f.summary} for n, f in FILLS.items()],
         "renderers": [{"name": n, "summary": r.summary, "suffix": r.suffix} for n, r in RENDERERS.items()],
     }

@@ -68,15 +68,17 @@ class Slot:
 
 
 def _written_name(name: str) -> str:
-    return name if re.fullmatch(_PLAIN, name) else _quoted(name)
+    return name if re.fullmatch(_PLAIN, name) else quoted_name(name)
 
 
-def _quoted(name: str) -> str:
+def quoted_name(name: str) -> str:
+    """A name in “...”; what would break quotes or the line as its code point."""
     safe = (c if c.isprintable() and c not in "“”\\" else f"\\u{{{ord(c):x}}}" for c in name)
     return f"“{''.join(safe)}”"
 
 
-def _read_name(text: str) -> str:
+def read_quoted(text: str) -> str:
+    """The name that stands in a text, in quotes or not."""
     if not text.startswith("“"):
         return text
     return re.sub(r"\\u\{([0-9a-f]+)\}", lambda m: chr(int(m[1], 16)), text[1:-1])
@@ -99,7 +101,7 @@ def _called(region: Region) -> str:
     """The region's name, in quotes where it could be read as something else, or its look."""
     if not region.name:
         return f"{region.look} patch"
-    return _quoted(region.name) if region.name.endswith(" patch") else _written_name(region.name)
+    return quoted_name(region.name) if region.name.endswith(" patch") else _written_name(region.name)
 
 
 def _one(region: Region, *, comma: bool = False) -> Pieces:
@@ -126,7 +128,7 @@ def _read_regions(text: str) -> dict[str, Any]:
                 look,
                 where.split(" ", 2)[2] if where else "",
                 Beside(relation=relation, region=other) if other else None,
-                _read_name(name),
+                read_quoted(name),
             )
             for id, look, name, where, relation, other in re.findall(_REGION, text)
         )
@@ -271,7 +273,7 @@ def _class_slot(i: int) -> Slot:
             return (Piece(name, number=i),)
         return Piece("“"), Piece(name[1:-1], number=i), Piece("”")
 
-    return Slot(_NAME, write, lambda t: {f"class {i}": _read_name(t)}, frozenset({f"class {i}"}))
+    return Slot(_NAME, write, lambda t: {f"class {i}": read_quoted(t)}, frozenset({f"class {i}"}))
 
 
 def _percent_slot(i: int) -> Slot:
@@ -371,7 +373,7 @@ def write(claim: Claim) -> str:
 def _written(claim: Claim) -> Written:
     for form in _forms():
         if form.kind == claim.kind and form.needs <= _has(claim):
-            for name in (_written_name, _quoted):
+            for name in (_written_name, quoted_name):
                 sentence = _render(form, claim, name)
                 if _read(sentence.text) == claim:
                     return sentence

@@ -56,7 +56,7 @@ def _content(e: Explanation) -> Row:
         "lights": list(names.values()),
         "picture": _picture(e, layout, names),
         "statements": [_statement(s, e, names) for s in e.statements],
-        "plain": [wording.clean(line) for line in e.text.splitlines()],
+        "plain": wording.told(e) if wording.rewritten(e) or not e.statements else [],
         "blocks": _blocks(Drawing(e, layout, names, uid)),
         "unsaid": wording.not_said(e),
         "steps": wording.next_steps(e),

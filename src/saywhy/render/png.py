@@ -168,8 +168,8 @@ def _sentences(canvas: Image.Image, e: Explanation, y: int) -> int:
     x = 2 * MARGIN + SLOT
     write(canvas, (x, y), "In words", 17, SOFT)
     y += 30
-    for line in [s.text for s in e.statements] or e.text.splitlines():
-        y = paragraph(canvas, (x, y), wording.clean(line), 18, SLOT) + 10
+    for line in wording.told(e):
+        y = paragraph(canvas, (x, y), line, 18, SLOT) + 10
     if e.skipped_claims:
         y = paragraph(canvas, (x, y + 4), wording.not_said(e)[0], 15, SLOT, SOFT)
     return y

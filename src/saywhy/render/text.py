@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from saywhy.explanation import Explanation
 from saywhy.parts import PARTS
-from saywhy.render.wording import clean, cost_line, file_name, headline, read_as
+from saywhy.render.wording import clean, cost_line, file_name, headline, read_as, told
 
 
 def text(explanation: Explanation) -> bytes:
     """UTF-8 text: prediction, statements in order, a table of regions, what was dropped, the cost."""
-    blocks = [f"{file_name(explanation)}: {headline(explanation)}", _said(explanation)]
+    blocks = [f"{file_name(explanation)}: {headline(explanation)}", "\n".join(told(explanation))]
     blocks += [section(explanation) for part in PARTS.values() if (section := part.sections().text)]
     blocks.append("\n".join(_last_lines(explanation)))
     return ("\n\n".join(block for block in blocks if block) + "\n").replace("\u00a0", " ").encode()
-
-
-def _said(explanation: Explanation) -> str:
-    if explanation.statements:
-        return "\n".join(clean(s.text) for s in explanation.statements)
-    return "\n".join(clean(line) for line in explanation.text.splitlines())
 
 
 def _last_lines(explanation: Explanation) -> list[str]:

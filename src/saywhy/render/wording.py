@@ -33,6 +33,17 @@ STATUS = {
 }
 
 
+def told(e: Explanation) -> list[str]:
+    """The lines of the text, each clean: what a writer made of the statements, or the statements."""
+    lines = e.text.splitlines() if rewritten(e) or not e.statements else [s.text for s in e.statements]
+    return [clean(line) for line in lines]
+
+
+def rewritten(e: Explanation) -> bool:
+    """Whether a writer put it in other words than those of the statements."""
+    return e.text != "\n".join(s.text for s in e.statements)
+
+
 def clean(text: str) -> str:
     """One line without control characters: names come from outside, and a terminal obeys some of them."""
     return " ".join(letters(text).split())
