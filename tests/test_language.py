@@ -22,7 +22,7 @@ from saywhy.language import (
     written_all,
 )
 from saywhy.language.claims import kinds as known_kinds
-from saywhy.language.sentences import read_quoted, _written
+from saywhy.language.sentences import _written, read_quoted
 
 CAT, EGYPTIAN = "tiger cat", "Egyptian cat"
 ONE = Region("1", "orange-brown", "centre left")

@@ -89,14 +89,14 @@ def explain(
     check_folders(explainer=explainer, surroundings=surroundings)
     tell_skipped(images, quiet)
     alone = len(target or [None]) == 1 and [Path(name) for name in images] == [item.path for item in items[:1]]
-    writer = Writer(out, formats, queries(items, target or [None], index=not alone), index=not alone)
-    waiting = [q for q in writer.queries if not (skip_existing and writer.is_there(q))]
-    if not quiet and len(waiting) < len(writer.queries):
-        notes.print(f"skipped, as their files are there: {len(writer.queries) - len(waiting)}")
+    answers = Writer(out, formats, queries(items, target or [None], index=not alone), index=not alone)
+    waiting = [q for q in answers.queries if not (skip_existing and answers.is_there(q))]
+    if not quiet and len(waiting) < len(answers.queries):
+        notes.print(f"skipped, as their files are there: {len(answers.queries) - len(waiting)}")
     missing = [q for q in waiting if not q.item.path.exists()]
     if len(missing) == len(waiting):  # then there is nothing to load a model for
         for q in missing:
-            writer.failed(q, InputError(f"{q.item.path}: no such file"))
+            answers.failed(q, InputError(f"{q.item.path}: no such file"))
     else:
         clf = load()
         fitted = fitted_parts(explainer, clf)
@@ -116,9 +116,9 @@ def explain(
             "writer": writer,
             "style": style,
         }
-        _answer_all(clf, waiting, writer, versus, how, as_said(ctx, WRITTEN), reproducible=reproducible, quiet=quiet)
-    writer.close(quiet)
-    if writer.failures:
+        _answer_all(clf, waiting, answers, versus, how, as_said(ctx, WRITTEN), reproducible=reproducible, quiet=quiet)
+    answers.close(quiet)
+    if answers.failures:
         raise typer.Exit(1)
 
 

@@ -8,7 +8,6 @@ T texts, d dimensions.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saywhy.aviary.classifiers import fingerprint_of
 from saywhy.aviary.networks import VitBlock
 from saywhy.errors import UsageError
 from saywhy.locking import seeded

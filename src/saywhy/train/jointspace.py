@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from saywhy import files
 from saywhy.aviary.birds import ORDERS
 from saywhy.aviary.classifiers import fingerprint_of
-from saywhy.aviary.faults import sample
 from saywhy.aviary.facts import Fact, facts
+from saywhy.aviary.faults import sample
 from saywhy.aviary.lexicons import lexicon
 from saywhy.aviary.scene import render
 from saywhy.aviary.scenery import generator
@@ -177,7 +177,7 @@ def _any_part(parts: Tensor) -> str:
     """A part that has some pixels; small ones as often as large ones."""
     there = torch.bincount(parts.flatten().long(), minlength=1 + len(PARTS))[1:] >= 6
     options = there.nonzero()[:, 0].tolist() or [PARTS.index("body")]
-    return PARTS[options[int(torch.randint(len(options), ()))]]
+    return str(PARTS[options[int(torch.randint(len(options), ()))]])
 
 
 def _any(options: Sequence[Text]) -> Text:
@@ -231,7 +231,7 @@ def aim(where: Tensor, parts: Tensor) -> Tensor:
     """How far queries look past the parts that they are of: -log of the share (N, Q, h, w) that falls on it."""
     size = where.shape[2:]
     masks = torch.stack([parts == 1 + p for p in range(len(PARTS))], dim=1).float()
-    share = F.adaptive_avg_pool2d(masks, size)
+    share = F.adaptive_avg_pool2d(masks, (size[0], size[1]))
     seen = masks.sum(dim=(2, 3)) >= 6
     hit = (where[:, 1:] * (share > 0.02)).sum(dim=(2, 3)).clamp_min(1e-4)
     return -hit[seen].log().mean()
@@ -267,7 +267,7 @@ def meet_step(net: Joint, album: Album) -> Step:
     def step(batch: tuple[Shown, list[Heard]]) -> dict[str, Tensor]:
         shown, said = batch
         looked = net.looked(shown.images.to(memory_format=torch.channels_last))
-        seen, closer = looked[0].sum(1).split([len(said), len(shown.of)])
+        seen, closer = torch.split(looked[0].sum(1), [len(said), len(shown.of)])
         seen = gathered(seen)
         captions, wrong = [_any(h.captions) for h in said], [_any(h.wrong) for h in said]
         told, false = (gathered(net.texts([t for t, _ in some])) for some in (captions, wrong))
@@ -390,10 +390,7 @@ def build(told: Callable[[str], None] = print, *, count: int = PICTURES) -> dict
 def vocabulary(sets: Any) -> list[str]:
     """All words that texts of these albums have, and all of the lexicon."""
     known = lexicon(EDITION)
-    listed = [
-        *sum(map(list, known.nouns.values()), []),
-        *(w for k in known.adjectives.values() for v in k.values() for w in v),
-    ]
+    listed = [w for some in (known.nouns, *known.adjectives.values()) for said in some.values() for w in said]
     texts = [t for one in sets for h in one.said for t, _ in (*h.captions, *h.wrong, *(p for _, p in h.phrases))]
     return sorted({word for text in (*listed, *texts) for word in words_of(text)})
 

@@ -16,7 +16,7 @@ from saywhy.explanation import Place
 from saywhy.language.appearance import at
 from saywhy.language.sentences import quoted_name, read_quoted
 from saywhy.writing.account import BANDS, RELATIONS, STYLES, Account, Clause, Telling
-from saywhy.writing.grammar import AGAIN, PATTERNS, Copy, Token, first_rows, words
+from saywhy.writing.grammar import AGAIN, PATTERNS, Token, first_rows, words
 
 PERCENT = r"(?:under 1|over 99|\d+) %"
 AMOUNT = r"(?:under 1|\d+) points?|a factor of (?:over 100 million|\d+(?:\.\d)?)"

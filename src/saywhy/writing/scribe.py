@@ -71,7 +71,7 @@ class Vocabulary:
 
 
 class Looking(nn.Module):
-    """Attention of tokens (B, L, E) to tokens (B, M, E); its weights (B, H, L, M) are given too. Vaswani et al. 2017."""
+    """Attention of tokens (B, L, E) to others (B, M, E), and its weights (B, H, L, M). Vaswani et al. 2017."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +83,7 @@ class Looking(nn.Module):
         return self.tell(seen).unflatten(2, (2, HEADS, WIDTH // HEADS)).permute(2, 0, 3, 1, 4)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor, held: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What each token sees (B, L, E), and the weights; `hidden` is what it may not look at."""
         q = self.ask(x).unflatten(2, (HEADS, WIDTH // HEADS)).transpose(1, 2)
         scores = q @ held[0].transpose(2, 3) * (WIDTH // HEADS) ** -0.5
         if hidden is not None:

@@ -100,8 +100,8 @@ def build(told: Callable[[str], None] = print) -> dict[str, Any]:
     state = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     card = {
         "name": "own",
-        "what": "a decoder that writes explanations of accounts; it knows the patterns of its grammar and the phrases of "
-        "the joint space, and is shown no name, number or place: these it points to",
+        "what": "a decoder that writes explanations of accounts; it knows the patterns of its grammar and the phrases "
+        "of the joint space, and is shown no name, number or place: these it points to",
         "space": space["fingerprint"],
         "fingerprint": fingerprint_of(state),
         "licence": "Apache-2.0",

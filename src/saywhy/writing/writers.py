@@ -27,7 +27,7 @@ RECORD = "language"  # the key of what is recorded, in `Explanation.parts`
 
 @dataclass(frozen=True)
 class WriterRow:
-    """A row of WRITERS: what it is, how its hand is had of what follows "NAME:", and whether it looks at the picture."""
+    """A row of WRITERS: what it is, how its hand is had of what follows "NAME:", and whether it looks at pictures."""
 
     summary: str
     load: Callable[[str], Hand]
