@@ -7,12 +7,13 @@
 # make mutants plants small faults in what measures, says and draws, and counts those that no test notices: minutes
 # make docs    rebuild the generated pages
 # make aviary-models  train the classifiers of the synthetic birds again: an hour of processor time on two cores
+# make language-models  train the joint space and the decoder of explanations again: a quarter of an hour on two cores
 # make clean   remove what the above made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage versions check lint mutants long chromium docs pictures aviary-models clean
+.PHONY: help demo test coverage versions check lint mutants long chromium docs pictures aviary-models language-models clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -118,6 +119,10 @@ pictures: $(FOR_USE)
 
 aviary-models: $(FOR_USE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m saywhy.train.aviary --jobs 2
+
+language-models: $(FOR_USE)
+	OMP_NUM_THREADS=2 $(BIN)/python -m saywhy.train.jointspace
+	OMP_NUM_THREADS=2 $(BIN)/python -m saywhy.writing.teaching
 
 clean:
 	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

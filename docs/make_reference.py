@@ -34,6 +34,7 @@ from saywhy.saliency import METHODS
 from saywhy.search import FUSIONS
 from saywhy.spaces import TEXT_SPACES
 from saywhy.writing import STYLES, WRITERS
+from saywhy.writing.casereport import report_schema
 from saywhy.zoo import LOADERS
 
 DOCS = Path(__file__).parent
@@ -260,10 +261,20 @@ def schema() -> str:
     return json.dumps(json_schema(), ensure_ascii=False, indent=1) + "\n"
 
 
+def report() -> str:
+    """The JSON Schema of the report that the style "report" gives."""
+    return json.dumps(report_schema(), ensure_ascii=False, indent=1) + "\n"
+
+
 def main() -> int:
     """Writes the files; with --check, says whether they are up to date."""
     stale = 0
-    pages = {"reference.md": page, "explanation.schema.json": schema, "store.md": store_page}
+    pages = {
+        "reference.md": page,
+        "explanation.schema.json": schema,
+        "store.md": store_page,
+        "report.schema.json": report,
+    }
     for path, text in ((DOCS / name, write()) for name, write in pages.items()):
         same = path.exists() and path.read_text(encoding="utf-8") == text
         stale += not same

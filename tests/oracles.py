@@ -1022,3 +1022,38 @@ def pasted(holed, bad, donor, good, mirror):
         for j, b in enumerate(kernel):
             soft += a * b * wide[i : i + H, j : j + W]
     return np.clip(soft * moved + (1 - soft) * holed, 0, 1)
+
+
+# --------------------------------------------------------------------------------------------------
+# Contrastive losses, pair by pair.
+
+
+def _cosine(a: Tensor, b: Tensor) -> float:
+    return float((a * b).sum() / (a.norm() * b.norm()))
+
+
+def info_nce(seen: Tensor, said: Tensor, temperature: float, true: Tensor) -> float:
+    """van den Oord et al. 2018, both ways; a true text is one of the row's, a text that is true of none is only in the
+    denominators."""
+    total = [[math.exp(_cosine(a, b) / temperature) for b in said] for a in seen]
+    rows = [
+        -math.log(sum(v for v, t in zip(row, own, strict=True) if t) / sum(row))
+        for row, own in zip(total, true.tolist(), strict=True)
+    ]
+    columns = [
+        -math.log(sum(total[i][j] for i in range(len(seen)) if true[i, j]) / sum(total[i][j] for i in range(len(seen))))
+        for j in range(len(said))
+        if true[:, j].any()
+    ]
+    return (sum(rows) / len(rows) + sum(columns) / len(columns)) / 2
+
+
+def nt_xent(seen: Tensor, said: Tensor, temperature: float) -> float:
+    """Chen et al. 2020, equation 1, with a picture and its text as the two views."""
+    views = [*seen, *said]
+    n, total = len(seen), 0.0
+    for i, view in enumerate(views):
+        partner = (i + n) % (2 * n)
+        others = sum(math.exp(_cosine(view, views[k]) / temperature) for k in range(2 * n) if k != i)
+        total -= math.log(math.exp(_cosine(view, views[partner]) / temperature) / others)
+    return total / (2 * n)

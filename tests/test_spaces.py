@@ -126,7 +126,7 @@ def test_a_space_is_one_row_and_takes_what_follows_its_name(monkeypatch):
     assert text_space("toy:small").name == "toy:small"
     with pytest.raises(UsageError, match="unknown text space 'clap'"):
         text_space("clap")
-    with pytest.raises(UsageError, match="takes nothing after its name"):
+    with pytest.raises(UsageError, match="of the first edition"):
         text_space("own:large")
 
 

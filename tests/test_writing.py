@@ -256,7 +256,7 @@ def test_an_account_says_what_the_statements_say(explained):
 def test_an_explanation_is_told_in_a_style_and_its_statements_stay(explained, style):
     told = retold(explained, None, "template", style)
     assert told.text != explained.text and told.statements == explained.statements
-    how = told.parts["language"]
+    how = told.parts["writing"]
     assert how["proved"] and how["switched"] is None and how["text"] == told.text
     assert proved(told.text, plan(account_of(explained), style), style)
     assert Explanation.from_dict(json.loads(json.dumps(told.to_dict()))).text == told.text
@@ -282,15 +282,15 @@ def test_a_text_that_does_not_read_back_is_not_shown_and_the_switch_is_recorded(
     monkeypatch.setitem(WRITERS, "liar", writers.WriterRow("lies", lambda rest: hand))
     told = retold(explained, None, "liar", "report")
     assert told.text == explained.text
-    assert told.parts["language"]["switched"] == "what was written is not read back as what was meant"
-    assert not told.parts["language"]["proved"]
+    assert told.parts["writing"]["switched"] == "what was written is not read back as what was meant"
+    assert not told.parts["writing"]["proved"]
 
 
 def test_an_answer_without_words_is_told_by_the_template(explained):
     picture = aviary.render(aviary.sample(5, 40, size=128).scene).pixels
     asked = saywhy.explain("aviary:cnn", picture, target=explained.prediction.top[2].class_name)
     told = retold(asked, None, "template", "layman")
-    assert told.text == asked.text and "no words" in told.parts["language"]["switched"]
+    assert told.text == asked.text and "no words" in told.parts["writing"]["switched"]
 
 
 @pytest.mark.parametrize(("writer", "style", "message"), [
@@ -332,7 +332,7 @@ def test_a_language_model_writes_under_the_same_constraint_and_sees_no_name(expl
     real = hands._likeliest
     monkeypatch.setattr(hands, "_likeliest", lambda *a: seen.append(a) or real(*a))
     told = retold(explained, None, f"hf:{tiny_model}", "layman")
-    assert told.parts["language"]["proved"] and seen
+    assert told.parts["writing"]["proved"] and seen
     shown = " ".join(hands.placeholder(t) for call in seen for t in (*call[3], *call[4]))
     assert explained.target.class_name not in shown and "patch" not in shown
     assert retold(explained, None, f"hf:{tiny_model}", "layman").text == told.text
@@ -372,7 +372,7 @@ def test_a_class_of_any_name_is_told_whole_and_breaks_no_page(explained, name, s
     monkeypatch.setitem(WRITERS, "untaught", writers.WriterRow("", lambda rest: own))
     writers.hand_of.cache_clear()
     told = retold(renamed(explained, name), None, "untaught", style, seed=3)
-    assert told.parts["language"]["proved"]
+    assert told.parts["writing"]["proved"]
     assert readings(told.text, style)[0].clauses[0].words[0] == name
     page = RENDERERS["html"].function(told).decode()
     assert "<script>alert" not in page and "\u202e" not in RENDERERS["text"].function(told).decode()
@@ -406,7 +406,7 @@ def test_the_command_line_writes_in_a_style_and_says_who(tmp_path):
     run = CliRunner().invoke(app, asked)
     assert run.exit_code == 0, run.output
     told = json.loads(run.stdout)
-    assert told["parts"]["language"]["style"] == "layman" and told["text"] == told["parts"]["language"]["text"]
+    assert told["parts"]["writing"]["style"] == "layman" and told["text"] == told["parts"]["writing"]["text"]
     assert told["provenance"]["asked"]["--style"] == ["layman"]
     wrong = CliRunner().invoke(app, [*asked[:-4], "--style", "sonnet"])
     assert wrong.exit_code != 0

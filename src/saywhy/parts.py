@@ -220,6 +220,12 @@ PARTS: dict[str, Part] = {
         ("nnls", "lift", "published", "soft-wpmi"),
         "captions of the pictures",
     ),
+    "language": _row(
+        "writing",
+        "what people say of such pictures: a joint space of the classifier's features and captions",
+        ("pairs",),
+        "captions of the pictures",
+    ),
     "substitution": _row(
         "substitution",
         "what the classifier says with a good piece of another class in the place of the worst one",

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from saywhy.classifier import check_images
 from saywhy.errors import UsageError, unknown
+from saywhy.spaces.joint import Joint, load_joint
 from saywhy.spaces.pretrained import Pair, open_clip_pair, transformers_pair
-from saywhy.spaces.towers import load_own
+from saywhy.spaces.towers import Towers, load_own
 from saywhy.spaces.wordbook import NAME as LEXICAL
 from saywhy.spaces.wordbook import load_words, seen_by
 
@@ -86,12 +87,17 @@ class SpaceRow:
     load: Callable[[str, Classifier | None], TextSpace]
 
 
+OWN: dict[str, Callable[[], tuple[Towers | Joint, dict[str, Any]]]] = {"": load_own, "2": load_joint}
+
+
 def _own(rest: str, clf: Classifier | None) -> TextSpace:
-    if rest:
-        raise UsageError(f'the text space "own" takes nothing after its name, not {rest!r}')
-    net, card = load_own()
+    if rest not in OWN:
+        raise UsageError(
+            f'"own" is a text space of the first edition of the birds, "own:2" of the second; not {rest!r}'
+        )
+    net, card = OWN[rest]()
     return TextSpace(
-        "own", net.images, net.texts, float(net.scale.exp()), float(net.bias), card["fingerprint"],
+        card["name"], net.images, net.texts, float(net.scale.exp()), float(net.bias), card["fingerprint"],
         card["speaks_of"], tuple(card["phrases"]),
     )  # fmt: skip
 
@@ -129,7 +135,10 @@ def _pretrained(row: str, load: Callable[[str], Pair]) -> Callable[[str, Classif
 
 
 TEXT_SPACES: dict[str, SpaceRow] = {
-    "own": SpaceRow("trained here on captions of painted birds; knows their words and no others", _own),
+    "own": SpaceRow(
+        'trained here on captions of painted birds; knows their words and no others ("own:2": of the second edition)',
+        _own,
+    ),
     LEXICAL: SpaceRow(
         "the names of ImageNet's classes, their kinds and parts, by the probabilities of the classifier itself",
         _lexical,

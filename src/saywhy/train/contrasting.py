@@ -6,7 +6,8 @@ with the rest. With several processes each loss is that of the whole batch: `gat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from saywhy.errors import UsageError
 from saywhy.train.distributed import together
+
+T = TypeVar("T")
 
 
 def info_nce(seen: Tensor, said: Tensor, temperature: Tensor | float, true: Tensor | None = None) -> Tensor:
@@ -75,6 +78,15 @@ def gathered(vectors: Tensor) -> Tensor:
     if int(count[0]) != -int(count[1]):
         raise UsageError("a loss over all processes needs batches that they share equally: a multiple of their number")
     return torch.stack(all_gather(vectors), dim=1).flatten(0, 1)  # type: ignore[no-untyped-call]
+
+
+def gathered_rows(rows: Sequence[T]) -> list[T]:
+    """The same of anything else: what is known of the rows of all processes, in the order of `gathered`."""
+    if not together():
+        return list(rows)
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, list(rows))
+    return [row for some in zip(*found, strict=True) for row in some]
 
 
 def alignment(seen: Tensor, said: Tensor) -> float:

@@ -36,7 +36,7 @@ from saywhy.aviary.world import world
 from saywhy.spaces.joint import FILE, NAME, SIDE, Joint, close_ups, untaught
 from saywhy.spaces.towers import weights_folder, words_of
 from saywhy.train.aviary import varied
-from saywhy.train.contrasting import gathered, info_nce
+from saywhy.train.contrasting import gathered, gathered_rows, info_nce
 from saywhy.train.loop import Config, Step, fit
 from saywhy.train.pictures import SPLIT_NAMES, Pictures, cache_folder, pictures
 
@@ -273,7 +273,8 @@ def meet_step(net: Joint, album: Album) -> Step:
         told, false = (gathered(net.texts([t for t, _ in some])) for some in (captions, wrong))
         phrases = [_any([t for _, t in said[i].phrases]) for i in range(len(said))]
         short = net.texts([t for t, _ in phrases])
-        true = holds(album, [h.facts for h in said], [c for _, c in (*captions, *wrong)])
+        claims = [*gathered_rows([c for _, c in captions]), *gathered_rows([c for _, c in wrong])]
+        true = holds(album, gathered_rows([h.facts for h in said]), claims)
         loss = info_nce(seen, torch.cat([told, false]), (-net.scale).exp(), true)
         facts_of = _truth(album, shown, said)[0][len(said) :]
         pairs = _pairs(net, seen, short, true_of(album, album.marked([h.facts for h in said]), phrases))

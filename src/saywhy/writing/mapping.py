@@ -23,8 +23,8 @@ SURE = 0.0  # log-odds from which a phrase is said
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """A thing's number, its feature (d,), the nearest phrases with their log-odds, the phrase that may be said (where none
-    is sure enough ""), and the nearest text feature (d,)."""
+    """A thing's number, its feature (d,), the nearest phrases with their log-odds, the phrase that may be said, if any,
+    and the nearest text feature (d,)."""
 
     id: str
     feature: Tensor

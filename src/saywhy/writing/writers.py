@@ -16,13 +16,14 @@ from saywhy.errors import UsageError, unknown
 from saywhy.explanation import Explanation
 from saywhy.image import Picture
 from saywhy.writing.account import STYLES, Account, Telling, account_of
+from saywhy.writing.casereport import case_report
 from saywhy.writing.grammar import Stack, ways
 from saywhy.writing.hands import Hand, Written, decoded, first, of_the_hub
 from saywhy.writing.mapping import Likeness, knows, likenesses
 from saywhy.writing.proof import proved, spelled
 from saywhy.writing.scribe import Source, load_scribe
 
-RECORD = "language"  # the key of what is recorded, in `Explanation.parts`
+RECORD = "writing"  # the key of what is recorded, in `Explanation.parts`
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def check_writer(writer: str, style: str) -> None:
 def retold(
     explanation: Explanation, picture: Picture | None, writer: str = "own", style: str = "full", seed: int = 0
 ) -> Explanation:
-    """The explanation with its text written by a writer in a style, and under `parts["language"]` how that was done.
+    """The explanation with its text written by a writer in a style, and under `parts["writing"]` how that was done.
 
     `picture` is what was explained, for writers that look at it (None: they do without). Same seed, same text.
 
@@ -110,6 +111,8 @@ def retold(
     except UsageError as e:
         text, how = explanation.text, _switched(str(e))
     record = {"writer": writer, "style": style, "text": text, **how}
+    if style == "report":
+        record["report"] = case_report(explanation, text).model_dump(mode="json")
     return explanation.model_copy(update={"text": text, "parts": {**explanation.parts, RECORD: record}})
 
 
