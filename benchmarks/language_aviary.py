@@ -341,8 +341,8 @@ def texts_page(r: dict[str, Any]) -> str:
     names = [s for s in SLOTS if s in r["free"]["by_slot"]]
     b, d, c = r["bleu"], r["diversity"], r["changed_words"]
     said = (
-        f"BLEU-4 against eight texts of the grammar: own {b['own']:.3f}, template {b['template']:.3f}, another text of the\n"
-        f"grammar {b['grammar']:.3f}. Of {r['free']['texts']} texts without names and numbers "
+        f"BLEU-4 against eight texts of the grammar: own {b['own']:.3f}, template {b['template']:.3f}, another text\n"
+        f"of the grammar {b['grammar']:.3f}. Of {r['free']['texts']} texts without names and numbers "
         f"{percent(d['own']['different_texts'])} are unlike all others\n(template: "
         f"{percent(d['template']['different_texts'])}), with {d['own']['different_pairs']} different pairs of words "
         f"({d['template']['different_pairs']}). Where one word of the record is another one,\nthe text changes in "

@@ -195,7 +195,7 @@ def space_page(r: dict[str, Any]) -> str:
         (f"the part that a close-up shows, of {name['crops']}, by the nearest of {name['phrases']} phrases",
          percent(name["part"]), percent(name["chance"])),
         ("that nearest phrase is true of it", percent(name["phrase"]), ""),
-        (fx,
+        (f"that, where it is said (log-odds from {r['sure_from']} on), {percent(name['sure_share'], 0)} of all",
          percent(name["sure_phrase"]), ""),
         (f"a noun phrase points at its part ({aim['phrases']} phrases)", percent(aim["hit"]), percent(aim["chance"])),
         ("words of new captions that it does not know", percent(r["out_of_vocabulary"], 2), ""),

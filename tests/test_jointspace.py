@@ -1,5 +1,7 @@
 """The joint space of pictures and captions: what it learns from, its close-ups, and what ships."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,9 +22,9 @@ SEED = 640
 
 @pytest.fixture(scope="module")
 def album():
-    """Twenty-four pictures with what is said of them."""
-    arrays = _chunk(0, count=24, seed=SEED, fault=None, edition="2", side=SIDE)
-    said = [heard(n, SEED) for n in range(24)]
+    """Twelve pictures with what is said of them."""
+    arrays = _chunk(0, count=12, seed=SEED, fault=None, edition="2", side=SIDE)
+    said = [heard(n, SEED) for n in range(12)]
     return Album(Pictures(**arrays), said, sorted({f for h in said for f in h.facts}))
 
 
@@ -84,8 +86,8 @@ def test_a_query_that_looks_at_its_part_misses_nothing():
 def test_a_space_without_training_runs_all_stages_and_the_same_twice(album, tmp_path, monkeypatch):
     monkeypatch.setenv("SAYWHY_CACHE", str(tmp_path / "a"))
     words = jointspace.vocabulary([album])
-    short = Config(epochs=1, batch_size=12, lr=1e-3, seed=3)
-    stages = [(name, make, short, kind) for name, make, _, kind in jointspace.STAGES]
+    short = Config(epochs=1, batch_size=8, lr=1e-3, seed=3)
+    stages = [replace(stage, config=short) for stage in jointspace.STAGES]
     net, history = taught({"train": album}, words, lambda text: None, stages)
     assert len(history) == 3 and all(np.isfinite(row["loss"]) for row in history)
     monkeypatch.setenv("SAYWHY_CACHE", str(tmp_path / "b"))

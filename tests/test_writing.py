@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -19,6 +20,7 @@ from saywhy.explanation import Explanation
 from saywhy.render import RENDERERS
 from saywhy.writing import STYLES, WRITERS, account_of, hands, retold, writers
 from saywhy.writing.account import RELATIONS, Account, Link, Thing, plan
+from saywhy.writing.casereport import report_schema
 from saywhy.writing.grammar import PATTERNS, Copy, allowed, begun, every, step, ways, words
 from saywhy.writing.hands import Written, decoded, first
 from saywhy.writing.lessons import Bank, Lessons, account, drawn, source, without
@@ -424,3 +426,25 @@ def test_every_relation_of_the_graph_has_words():
     for mask, at in zip(square, ((4, 4), (0, 4), (8, 4), (4, 0), (4, 8)), strict=True):
         mask[at] = True
     assert {spatial_relation(square[0], other)[0] for other in square} == set(RELATIONS)
+
+
+def test_a_smear_of_cells_gives_a_report_with_findings_evidence_and_limits_that_is_no_diagnosis():
+    jsonschema = pytest.importorskip("jsonschema")
+    rendered = aviary.render(aviary.sample(3, 5, edition="cells", size=128).scene)
+    told = saywhy.explain("aviary:cells", rendered.pixels, writer="template", style="report")
+    report = told.parts["writing"]["report"]
+    jsonschema.validate(report, report_schema())
+    assert report["notice"].startswith("Not a diagnosis") and report["notice"] == report["limits"][0]
+    assert report["summary"] == told.text and told.prediction.class_name in report["summary"]
+    assert [f["text"] for f in report["findings"]] == [s.text for s in told.statements]
+    assert [e["finding"] for e in report["evidence"]] == list(range(len(told.statements)))
+    known = {c.id for c in told.concepts}
+    assert all(set(f["concepts"]) <= known for f in report["findings"])
+    wrong = {**report, "diagnosis": "flu"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, report_schema())
+
+
+def test_the_schema_of_reports_is_the_one_in_the_documents():
+    written = json.loads((Path(__file__).parents[1] / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+    assert written == report_schema()

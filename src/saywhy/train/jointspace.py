@@ -45,8 +45,8 @@ SEED = 2029  # of the pictures: not the one of the classifiers
 PICTURES = 4800
 PARTS = ORDERS[EDITION]
 SEE = Config(epochs=12, batch_size=48, lr=3e-3, weight_decay=0.02, seed=SEED, amp=True)
-READ = replace(SEE, epochs=6, batch_size=96, lr=2e-3, seed=SEED + 1)
-MEET = replace(SEE, epochs=6, batch_size=96, lr=1e-3, seed=SEED + 2)
+READ = replace(SEE, epochs=12, batch_size=96, lr=3e-3, seed=SEED + 1)
+MEET = replace(SEE, epochs=4, batch_size=96, lr=1e-3, seed=SEED + 2)
 WRONG = 4  # captions of a picture in which a fact is wrong
 PHRASES = 2  # noun phrases of a picture in a batch
 Text = tuple[str, tuple[str, ...]]  # and the facts that it claims
@@ -237,15 +237,31 @@ def aim(where: Tensor, parts: Tensor) -> Tensor:
     return -hit[seen].log().mean()
 
 
-def read_step(net: Joint, album: Album) -> Step:
+class Claiming(nn.Module):
+    """The text tower while it learns alone: log-odds (T, F) that a text claims each fact. A text claims few of the
+    facts, so that they are rarer than in pictures and need numbers of their own."""
+
+    def __init__(self, net: Joint) -> None:
+        super().__init__()
+        self.net = net
+        self.sure, self.rare = nn.Parameter(torch.tensor(2.5)), nn.Parameter(torch.full((len(net.anchors),), -4.0))
+
+    def told(self, vectors: Tensor) -> Tensor:
+        """Of vectors of texts (T, d)."""
+        cosines = F.normalize(vectors.float(), dim=1) @ F.normalize(self.net.anchors, dim=1).T
+        return self.sure.exp() * cosines + self.rare
+
+
+def read_step(claiming: Claiming, album: Album) -> Step:
     """The text tower alone: which facts a text claims."""
+    net = claiming.net
 
     def step(batch: tuple[Shown, list[Heard]]) -> dict[str, Tensor]:
         said = batch[1]
         texts = [_any((*h.captions, *h.wrong)) for h in said]
         texts += [_any([t for _, t in h.phrases]) for h in said]
         n = len(said)
-        odds = net.told(torch.cat([net.texts([t for t, _ in some]) for some in (texts[:n], texts[n:])]))
+        odds = claiming.told(torch.cat([net.texts([t for t, _ in some]) for some in (texts[:n], texts[n:])]))
         loss = F.binary_cross_entropy_with_logits(odds, album.marked([claims for _, claims in texts]))
         return {"loss": 10 * loss}
 
@@ -302,10 +318,22 @@ def _pairs(net: Joint, seen: Tensor, said: Tensor, true: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(odds, true.float())
 
 
-STAGES: tuple[tuple[str, Callable[[Joint, Album], Step], Config, type[Album]], ...] = (
-    ("see", see_step, SEE, Album),
-    ("read", read_step, READ, Quiet),
-    ("meet", meet_step, MEET, Album),
+@dataclass(frozen=True)
+class Stage:
+    """A row of STAGES: its name, what is trained as a part of its own (the space, or the space in something), the step,
+    how, and what it is asked with."""
+
+    name: str
+    part: Callable[[Joint], Any]
+    step: Callable[[Any, Album], Step]
+    config: Config
+    album: type[Album]
+
+
+STAGES = (
+    Stage("see", lambda net: net, see_step, SEE, Album),
+    Stage("read", Claiming, read_step, READ, Quiet),
+    Stage("meet", lambda net: net, meet_step, MEET, Album),
 )
 
 
@@ -319,17 +347,18 @@ def albums(told: Callable[[str], None] = print, *, count: int = PICTURES) -> dic
 
 
 def taught(
-    sets: dict[str, Album], words: Sequence[str], told: Callable[[str], None], stages: Sequence[Any] = STAGES
+    sets: dict[str, Album], words: Sequence[str], told: Callable[[str], None], stages: Sequence[Stage] = STAGES
 ) -> tuple[Joint, list[dict[str, float]]]:
     """The space after all stages, and the history of each."""
     net = untaught(words, PARTS, sets["train"].known, SEED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     history: list[dict[str, float]] = []
-    for name, make, config, kind in stages:
-        album = _as(kind, sets["train"])
-        _only(net, name)
+    for stage in stages:
+        album = _as(stage.album, sets["train"])
+        _only(net, stage.name)
+        part = stage.part(net)
         ended = fit(
-            net, make(net, album), album, config, checkpoint=cache_folder() / f"{FILE}.checkpoint.{name}.safetensors",
-            told=partial(_say, told, name),
+            part, stage.step(part, album), album, stage.config,
+            checkpoint=cache_folder() / f"{FILE}.checkpoint.{stage.name}.safetensors", told=partial(_say, told, stage.name),
         )  # fmt: skip
         history += ended.history
     return net.requires_grad_(True), history
@@ -374,7 +403,7 @@ def build(told: Callable[[str], None] = print, *, count: int = PICTURES) -> dict
         "command": "python -m saywhy.train.jointspace",
         "seed": SEED,
         "labels": "which caption is true of which picture, and where each part is",
-        "training": {"pictures": len(sets["train"]), "epochs": [s[2].epochs for s in STAGES], "last": history[-1]},
+        "training": {"pictures": len(sets["train"]), "epochs": [s.config.epochs for s in STAGES], "last": history[-1]},
         "parameters": sum(p.numel() for p in net.parameters()),
         "processor_seconds": round(time.process_time() - start),
         "phrases": list(named_phrases()),

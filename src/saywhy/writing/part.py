@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,11 @@ def fit(clf: Classifier, items: Sequence[Item], how: Fitting) -> Made:
         rows.append(features_of(clf, images, layer)[0])
         said.append(tuple(captions))
     pairs = CaptionPairs(torch.stack(rows) if rows else torch.empty(0, 1), tuple(said))
-    config = type(CONFIG)(**{**CONFIG.__dict__, "seed": how.seed})
-    space, ended = learned(pairs, config, how.checkpoint, how.tell)
+    space, ended = learned(pairs, replace(CONFIG, seed=how.seed), how.checkpoint, how.tell)
     card = {
-        "classifier": {"name": clf.name, "fingerprint": clf.fingerprint}, "pictures": len(pairs), "ended": ended.stopped,
-        "words": len(space.words), "out_of_vocabulary": round(strange(space.words, said), 4), "own_features": True,
+        "classifier": {"name": clf.name, "fingerprint": clf.fingerprint},
+        "pictures": len(pairs), "ended": ended.stopped, "words": len(space.words),
+        "out_of_vocabulary": round(strange(space.words, said), 4), "own_features": True,
     }  # fmt: skip
     texts = tuple(dict.fromkeys(text for some in said for text in some))
     made = Captioning(space, texts, unit(space.texts(texts)), layer, card)
