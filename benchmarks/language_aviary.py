@@ -32,8 +32,8 @@ from saywhy.writing import account_of, retold
 from saywhy.writing.account import STYLES, Account, Telling, plan
 from saywhy.writing.grammar import Copy, Token, ways
 from saywhy.writing.hands import decoded, first
-from saywhy.writing.lessons import Bank, drawn, source, without
 from saywhy.writing.proof import lexed, readings, spelled
+from saywhy.writing.rehearsal import Bank, drawn, source, without
 from saywhy.writing.scribe import MODES, Source, load_scribe
 from saywhy.writing.teaching import bank
 from sentence_measures import machine
@@ -82,6 +82,12 @@ def slots(told: Telling | None, meant: Telling, style: str) -> dict[str, list[bo
         elif clause.kind.startswith("says"):
             out["answer"].append(same)
     return out
+
+
+def _there(token: Token, account: Account) -> Token:
+    """The token; a class that the account does not have as a name that it does not have."""
+    lacking = isinstance(token, Copy) and token.slot == "class" and token.number >= len(account.without)
+    return "stranger" if lacking or token == Copy("versus") and not account.versus else token
 
 
 def strangers(text: str, account: Account) -> int:
@@ -140,7 +146,7 @@ def judged(cases: Sequence[tuple[Source, Any, str]], texts: Sequence[tuple[Token
     right: dict[str, list[bool]] = {s: [] for s in SLOTS}
     exact, foreign = [], []
     for (one, (meant, _), style), tokens in zip(cases, texts, strict=True):
-        text = spelled(tokens, one.account, one.order)
+        text = spelled([_there(t, one.account) for t in tokens], one.account, one.order)
         found = readings(text, style)
         exact.append(found == [meant])
         foreign.append(strangers(text, one.account))

@@ -19,9 +19,9 @@ from saywhy.spaces.joint import close_ups, load_joint
 from saywhy.writing import account_of
 from saywhy.writing.account import plan
 from saywhy.writing.hands import decoded
-from saywhy.writing.lessons import without
 from saywhy.writing.mapping import told_phrases
 from saywhy.writing.proof import proved
+from saywhy.writing.rehearsal import without
 from saywhy.writing.scribe import Scribe, Source, load_scribe
 from saywhy.writing.teaching import CONFIG
 from saywhy.writing.writers import WRITERS, steps

@@ -46,6 +46,11 @@ class Joint(TextTower):
         self.seen = nn.Parameter(torch.randn(1 + len(parts), FOUND, SPACE) * 0.05)
         self.anchors = nn.Parameter(torch.randn(len(facts), SPACE) * 0.1)
         self.sure, self.rare = nn.Parameter(torch.tensor(2.5)), nn.Parameter(torch.zeros(len(facts)))
+        # A text claims few of the facts: they are rarer than in pictures, and have numbers of their own.
+        self.claim_sure, self.claim_rare = (
+            nn.Parameter(torch.tensor(2.5)),
+            nn.Parameter(torch.full((len(facts),), -4.0)),
+        )
 
     def looked(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What every query adds to the vector (N, Q, d), and where it looked (N, Q, h, w), which adds up to 1."""
@@ -67,10 +72,24 @@ class Joint(TextTower):
         added, where = self.looked(images)
         return torch.einsum("nqt,nqhw->nthw", (added @ F.normalize(texts, dim=1).T).clamp_min(0), where)
 
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """Vectors (T, d) of texts: the directions of the facts that each claims, added up.
+
+        Raises:
+            UsageError: a word that it does not know, or a text that is too long.
+        """
+        return self.claimed(texts).sigmoid() @ F.normalize(self.anchors, dim=1)
+
+    def claimed(self, texts: Sequence[str]) -> Tensor:
+        """Log-odds (T, F) that each text claims each fact."""
+        return self.claim_sure.exp() * self._cosines(super().texts(texts)) + self.claim_rare
+
     def told(self, vectors: Tensor) -> Tensor:
-        """Log-odds (N, F) of the facts, of vectors of either tower."""
-        cosines = F.normalize(vectors.float(), dim=1) @ F.normalize(self.anchors, dim=1).T
-        return self.sure.exp() * cosines + self.rare
+        """Log-odds (N, F) that each fact holds in pictures with these vectors."""
+        return self.sure.exp() * self._cosines(vectors) + self.rare
+
+    def _cosines(self, vectors: Tensor) -> Tensor:
+        return F.normalize(vectors.float(), dim=1) @ F.normalize(self.anchors, dim=1).T
 
 
 def close_ups(images: Tensor, masks: Tensor, margin: float | Tensor = MARGIN) -> Tensor:

@@ -53,7 +53,7 @@ Text = tuple[str, tuple[str, ...]]  # and the facts that it claims
 
 
 @dataclass(frozen=True)
-class Heard:
+class SaidOf:
     """What is said of one picture: captions, wrong captions and noun phrases by part, each with what it claims, and all
     that is true of the picture."""
 
@@ -63,7 +63,7 @@ class Heard:
     facts: tuple[str, ...]
 
 
-def heard(index: int, seed: int = SEED) -> Heard:
+def heard(index: int, seed: int = SEED) -> SaidOf:
     """Of the picture of that number."""
     rendered = render(sample(seed, index, edition=EDITION, size=SIDE).scene)
     known, rng, words = facts(rendered), generator(77, seed, index), lexicon(EDITION)
@@ -76,7 +76,7 @@ def heard(index: int, seed: int = SEED) -> Heard:
     speaker = Speaker(rng, known, words)
     said = [(f.part, (speaker.noun_phrase(f.part, [f], article=""), (f.name,))) for f in looks for _ in range(2)]
     phrases = [(part, (text.strip(), claims)) for part, (text, claims) in said]
-    return Heard(
+    return SaidOf(
         tuple((c.text, c.mentions) for c in captions_of(rendered, seed=seed, index=index)),
         tuple((c.text, c.mentions) for c in wrong), tuple(phrases), tuple(all_true(known)),
     )  # fmt: skip
@@ -98,14 +98,14 @@ def _turned(fact: Fact, number: float) -> Fact:
     return replace(fact, value=others[int(number * len(others))])
 
 
-def all_heard(count: int, seed: int = SEED) -> list[Heard]:
+def all_heard(count: int, seed: int = SEED) -> list[SaidOf]:
     """What is said of the pictures 0 to count - 1; kept in the cache."""
     file = cache_folder() / f"heard-{EDITION}-{seed}-{count}.json"
     if not file.exists():
         rows = [heard(n, seed) for n in range(count)]
         files.write(file, json.dumps([[h.captions, h.wrong, h.phrases, h.facts] for h in rows]))
     return [
-        Heard(_texts(c), _texts(w), tuple((part, (t, tuple(k))) for part, (t, k) in p), tuple(f))
+        SaidOf(_texts(c), _texts(w), tuple((part, (t, tuple(k))) for part, (t, k) in p), tuple(f))
         for c, w, p, f in json.loads(file.read_text(encoding="utf-8"))
     ]
 
@@ -132,7 +132,7 @@ class Shown:
 class Album:
     """Pictures with what is said of them; `known` are the facts that have an anchor."""
 
-    def __init__(self, shown: Pictures, said: Sequence[Heard], known: Sequence[str]) -> None:
+    def __init__(self, shown: Pictures, said: Sequence[SaidOf], known: Sequence[str]) -> None:
         self.pixels = torch.from_numpy(shown.pixels.transpose(0, 3, 1, 2).copy())
         self.parts, self.said = torch.from_numpy(shown.parts), said
         self.known, self.column = tuple(known), {name: n for n, name in enumerate(known)}
@@ -142,7 +142,7 @@ class Album:
     def __len__(self) -> int:
         return len(self.said)
 
-    def __getitem__(self, rows: Tensor) -> tuple[Shown, list[Heard]]:
+    def __getitem__(self, rows: Tensor) -> tuple[Shown, list[SaidOf]]:
         return self.shown(rows, varied_too=True), [self.said[i] for i in rows.tolist()]
 
     def shown(self, rows: Tensor, *, varied_too: bool) -> Shown:
@@ -191,7 +191,7 @@ def _any(options: Sequence[Text]) -> Text:
 def see_step(net: Joint, album: Album) -> Step:
     """The eye alone: which facts hold, and each part's query looks at that part."""
 
-    def step(batch: tuple[Shown, list[Heard]]) -> dict[str, Tensor]:
+    def step(batch: tuple[Shown, list[SaidOf]]) -> dict[str, Tensor]:
         shown, said = batch
         return eye_losses(net, album, net.looked(shown.images.to(memory_format=torch.channels_last)), shown, said)
 
@@ -199,7 +199,7 @@ def see_step(net: Joint, album: Album) -> Step:
 
 
 def eye_losses(
-    net: Joint, album: Album, looked: tuple[Tensor, Tensor], shown: Shown, said: Sequence[Heard]
+    net: Joint, album: Album, looked: tuple[Tensor, Tensor], shown: Shown, said: Sequence[SaidOf]
 ) -> dict[str, Tensor]:
     """Of what the eye saw: cross-entropy of the facts that are known, and how far its queries look past their parts."""
     added, where = looked
@@ -210,7 +210,7 @@ def eye_losses(
     return {"loss": 4 * loss + 0.3 * aimed, "facts": loss, "aim": aimed}
 
 
-def _truth(album: Album, shown: Shown, said: Sequence[Heard]) -> tuple[Tensor, Tensor]:
+def _truth(album: Album, shown: Shown, said: Sequence[SaidOf]) -> tuple[Tensor, Tensor]:
     """Which facts hold (n + m, F), and which of them are known: of a close-up those of parts alone."""
     whole = album.marked([h.facts for h in said])
     names = [_spoken_of(said[i], p) for i, p in zip(shown.of.tolist(), shown.part, strict=True)]
@@ -220,7 +220,7 @@ def _truth(album: Album, shown: Shown, said: Sequence[Heard]) -> tuple[Tensor, T
     return torch.cat([whole, own]), known
 
 
-def _spoken_of(said: Heard, part: str) -> str:
+def _spoken_of(said: SaidOf, part: str) -> str:
     """What captions call the part: two collars are "collars", and a second one alone is the collar."""
     if part not in ("collar", "collar2"):
         return part
@@ -237,31 +237,15 @@ def aim(where: Tensor, parts: Tensor) -> Tensor:
     return -hit[seen].log().mean()
 
 
-class Claiming(nn.Module):
-    """The text tower while it learns alone: log-odds (T, F) that a text claims each fact. A text claims few of the
-    facts, so that they are rarer than in pictures and need numbers of their own."""
-
-    def __init__(self, net: Joint) -> None:
-        super().__init__()
-        self.net = net
-        self.sure, self.rare = nn.Parameter(torch.tensor(2.5)), nn.Parameter(torch.full((len(net.anchors),), -4.0))
-
-    def told(self, vectors: Tensor) -> Tensor:
-        """Of vectors of texts (T, d)."""
-        cosines = F.normalize(vectors.float(), dim=1) @ F.normalize(self.net.anchors, dim=1).T
-        return self.sure.exp() * cosines + self.rare
-
-
-def read_step(claiming: Claiming, album: Album) -> Step:
+def read_step(net: Joint, album: Album) -> Step:
     """The text tower alone: which facts a text claims."""
-    net = claiming.net
 
-    def step(batch: tuple[Shown, list[Heard]]) -> dict[str, Tensor]:
+    def step(batch: tuple[Shown, list[SaidOf]]) -> dict[str, Tensor]:
         said = batch[1]
         texts = [_any((*h.captions, *h.wrong)) for h in said]
         texts += [_any([t for _, t in h.phrases]) for h in said]
         n = len(said)
-        odds = claiming.told(torch.cat([net.texts([t for t, _ in some]) for some in (texts[:n], texts[n:])]))
+        odds = torch.cat([net.claimed([t for t, _ in some]) for some in (texts[:n], texts[n:])])
         loss = F.binary_cross_entropy_with_logits(odds, album.marked([claims for _, claims in texts]))
         return {"loss": 10 * loss}
 
@@ -271,7 +255,7 @@ def read_step(claiming: Claiming, album: Album) -> Step:
 class Quiet(Album):
     """An album of which the texts alone are asked."""
 
-    def __getitem__(self, rows: Tensor) -> tuple[Shown, list[Heard]]:
+    def __getitem__(self, rows: Tensor) -> tuple[Shown, list[SaidOf]]:
         nothing = torch.empty(0)
         return Shown(nothing, nothing, nothing, ()), [self.said[i] for i in rows.tolist()]
 
@@ -280,7 +264,7 @@ def meet_step(net: Joint, album: Album) -> Step:
     """Both towers: InfoNCE of pictures and captions with hard negatives, close-ups and noun phrases as pairs that are
     true or false (so that log-odds mean something), and a share of what each learned alone, lest it forgets."""
 
-    def step(batch: tuple[Shown, list[Heard]]) -> dict[str, Tensor]:
+    def step(batch: tuple[Shown, list[SaidOf]]) -> dict[str, Tensor]:
         shown, said = batch
         looked = net.looked(shown.images.to(memory_format=torch.channels_last))
         seen, closer = torch.split(looked[0].sum(1), [len(said), len(shown.of)])
@@ -319,21 +303,19 @@ def _pairs(net: Joint, seen: Tensor, said: Tensor, true: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A row of STAGES: its name, what is trained as a part of its own (the space, or the space in something), the step,
-    how, and what it is asked with."""
+class TrainingStage:
+    """A row of STAGES: its name, the step, how, and what it is asked with."""
 
     name: str
-    part: Callable[[Joint], Any]
-    step: Callable[[Any, Album], Step]
+    step: Callable[[Joint, Album], Step]
     config: Config
     album: type[Album]
 
 
 STAGES = (
-    Stage("see", lambda net: net, see_step, SEE, Album),
-    Stage("read", Claiming, read_step, READ, Quiet),
-    Stage("meet", lambda net: net, meet_step, MEET, Album),
+    TrainingStage("see", see_step, SEE, Album),
+    TrainingStage("read", read_step, READ, Quiet),
+    TrainingStage("meet", meet_step, MEET, Album),
 )
 
 
@@ -347,7 +329,7 @@ def albums(told: Callable[[str], None] = print, *, count: int = PICTURES) -> dic
 
 
 def taught(
-    sets: dict[str, Album], words: Sequence[str], told: Callable[[str], None], stages: Sequence[Stage] = STAGES
+    sets: dict[str, Album], words: Sequence[str], told: Callable[[str], None], stages: Sequence[TrainingStage] = STAGES
 ) -> tuple[Joint, list[dict[str, float]]]:
     """The space after all stages, and the history of each."""
     net = untaught(words, PARTS, sets["train"].known, SEED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -355,10 +337,10 @@ def taught(
     for stage in stages:
         album = _as(stage.album, sets["train"])
         _only(net, stage.name)
-        part = stage.part(net)
         ended = fit(
-            part, stage.step(part, album), album, stage.config,
-            checkpoint=cache_folder() / f"{FILE}.checkpoint.{stage.name}.safetensors", told=partial(_say, told, stage.name),
+            net, stage.step(net, album), album, stage.config,
+            checkpoint=cache_folder() / f"{FILE}.checkpoint.{stage.name}.safetensors",
+            told=partial(_say, told, stage.name),
         )  # fmt: skip
         history += ended.history
     return net.requires_grad_(True), history
@@ -375,7 +357,7 @@ def _as(kind: type[Album], album: Album) -> Album:
     return other
 
 
-TEXTS = ("word", "place", "read", "said")
+TEXTS = ("word", "place", "read", "said", "claim_sure", "claim_rare")
 
 
 def _only(net: nn.Module, stage: str) -> None:

@@ -9,7 +9,7 @@ from saywhy.explanation import Effect, Explanation, Record
 NOTICE = "Not a diagnosis: it tells what a model reacted to in one picture, and not whether the model is right."
 
 
-class Finding(Record):
+class ReportedFinding(Record):
     """What was found: a checked sentence, its kind, the regions that it names and the ids of its evidence."""
 
     text: str
@@ -18,7 +18,7 @@ class Finding(Record):
     evidence: tuple[str, ...]
 
 
-class Proof(Record):
+class ReportedEvidence(Record):
     """What a finding rests on: how many runs with which fills, and what they did to the score."""
 
     finding: int
@@ -35,8 +35,8 @@ class CaseReport(Record):
     sha256: str
     model: str
     summary: str
-    findings: tuple[Finding, ...]
-    evidence: tuple[Proof, ...]
+    findings: tuple[ReportedFinding, ...]
+    evidence: tuple[ReportedEvidence, ...]
     limits: tuple[str, ...]
 
 
@@ -50,7 +50,7 @@ def case_report(explanation: Explanation, summary: str) -> CaseReport:
         model=f"{explanation.model.name} ({explanation.model.fingerprint})",
         summary=summary,
         findings=tuple(
-            Finding(
+            ReportedFinding(
                 text=s.text,
                 kind=s.kind,
                 concepts=tuple(dict.fromkeys(m.region for m in s.spans if m.region is not None)),
@@ -58,7 +58,7 @@ def case_report(explanation: Explanation, summary: str) -> CaseReport:
             )
             for s in said
         ),
-        evidence=tuple(Proof(finding=n, measured=s.effect, verified=s.verified) for n, s in enumerate(said)),
+        evidence=tuple(ReportedEvidence(finding=n, measured=s.effect, verified=s.verified) for n, s in enumerate(said)),
         limits=tuple(_limits(explanation)),
     )
 

@@ -20,17 +20,17 @@ WARMTH = 0.8  # of 1: choices between patterns as often as in training; towards 
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
+class Draft:
     """Tokens, and for each the share of its attention that lay on the picture, on every thing, and on the rest."""
 
     tokens: tuple[Token, ...]
     looked: tuple[tuple[float, ...], ...] = ()
 
 
-Hand = Callable[[Source, Stack, int], Written]  # what to write about, all ways to write it, a seed
+Hand = Callable[[Source, Stack, int], Draft]  # what to write about, all ways to write it, a seed
 
 
-def first(source: Source, stack: Stack, seed: int) -> Written:
+def first(source: Source, stack: Stack, seed: int) -> Draft:
     """The first pattern of every clause."""
     out, todo = list[Token](), list(stack)
     while todo:
@@ -39,7 +39,7 @@ def first(source: Source, stack: Stack, seed: int) -> Written:
             todo[:0] = head[0]
         else:
             out.append(head)
-    return Written(tuple(out))
+    return Draft(tuple(out))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def first(source: Source, stack: Stack, seed: int) -> Written:
 @torch.no_grad()
 def decoded(
     net: Scribe, sources: Sequence[Source], stacks: Sequence[Stack | None], seeds: Sequence[int], warmth: float = WARMTH
-) -> list[Written]:
+) -> list[Draft]:
     """Texts of several sources at once, each as it would be alone; where a stack is None, nothing is forbidden."""
     desk, vocabulary = Desk(net, sources), net.vocabulary
     dice = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -73,7 +73,7 @@ def decoded(
             states[n] = None if state is None else step(state, token)
     looked = torch.stack(desk.looked, dim=1)  # (B, L, M)
     return [
-        Written(tuple(some), tuple(map(tuple, _shares(looked[n, : len(some)], len(sources[n].order)))))
+        Draft(tuple(some), tuple(map(tuple, _shares(looked[n, : len(some)], len(sources[n].order)))))
         for n, some in enumerate(out)
     ]
 
@@ -116,13 +116,13 @@ def of_the_hub(name: str) -> Hand:
         raise UsageError(f"the writer hf:{name} cannot be loaded ({type(e).__name__}: {e}): a folder or id of a causal "
                          "language model with safetensors is expected") from e  # fmt: skip
 
-    def hand(source: Source, stack: Stack, seed: int) -> Written:
+    def hand(source: Source, stack: Stack, seed: int) -> Draft:
         state, out = begun(stack), list[Token]()
         while options := list(allowed(state)):
             token = options[0] if len(options) == 1 else _likeliest(net, tokens, source.style, out, options)
             out.append(token)
             state = step(state, token)
-        return Written(tuple(out))
+        return Draft(tuple(out))
 
     return hand
 

@@ -48,7 +48,7 @@ class Source:
     texts: Features = field(default_factory=dict)
 
 
-class Vocabulary:
+class TokenTable:
     """Tokens and their numbers: words, then what is pointed at."""
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -108,7 +108,7 @@ class Scribe(nn.Module):
 
     def __init__(self, words: Sequence[str]) -> None:
         super().__init__()
-        self.vocabulary = Vocabulary(words)
+        self.vocabulary = TokenTable(words)
         self.styles, self.bands = nn.Embedding(len(STYLES), WIDTH), nn.Embedding(len(BANDS), WIDTH)
         self.told = nn.Embedding(2, WIDTH)  # whether a second class is told
         self.order = nn.Embedding(MOST_THINGS, WIDTH)

@@ -25,12 +25,12 @@ from saywhy.train.jointspace import Album, albums
 from saywhy.train.loop import Config, Step, fit
 from saywhy.train.pictures import cache_folder
 from saywhy.writing.grammar import words
-from saywhy.writing.lessons import Bank, Lessons
+from saywhy.writing.rehearsal import Bank, Lessons
 from saywhy.writing.scribe import Scribe, Source, scribe_folder, unwritten, words_of_likes
 
 SEED = 2031
 LESSONS = 6400
-CONFIG = Config(epochs=6, batch_size=64, lr=2e-3, weight_decay=0.01, seed=SEED, amp=True)
+CONFIG = Config(epochs=5, batch_size=64, lr=2e-3, weight_decay=0.01, seed=SEED, amp=True)
 
 
 def bank_of(space: Joint, album: Album, phrases: list[str], *, seed: int = SEED, rounds: int = 2) -> Bank:

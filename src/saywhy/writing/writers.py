@@ -18,7 +18,7 @@ from saywhy.image import Picture
 from saywhy.writing.account import STYLES, Account, Telling, account_of
 from saywhy.writing.casereport import case_report
 from saywhy.writing.grammar import Stack, ways
-from saywhy.writing.hands import Hand, Written, decoded, first, of_the_hub
+from saywhy.writing.hands import Draft, Hand, decoded, first, of_the_hub
 from saywhy.writing.mapping import Likeness, knows, likenesses
 from saywhy.writing.proof import proved, spelled
 from saywhy.writing.scribe import Source, load_scribe
@@ -44,7 +44,7 @@ def _own(rest: str) -> Hand:
     _check_alone("own", rest)
     net, _ = load_scribe()
 
-    def hand(source: Source, stack: Stack, seed: int) -> Written:
+    def hand(source: Source, stack: Stack, seed: int) -> Draft:
         return decoded(net, [source], [stack], [seed])[0]
 
     return hand
@@ -158,7 +158,7 @@ def _concept(account: Account, found: Mapping[str, Likeness], id: str, telling: 
     return {"id": id, "nearest": near, "like": account.thing(id).like, "told": list(telling.described[id])}
 
 
-def _looked(written: Written, account: Account, order: tuple[str, ...]) -> list[list[Any]]:
+def _looked(written: Draft, account: Account, order: tuple[str, ...]) -> list[list[Any]]:
     """Each token's letters, and the number of the thing that it looked at most ("" for the picture or the rest)."""
     out: list[list[Any]] = []
     for token, shares in zip(written.tokens, written.looked, strict=False):
