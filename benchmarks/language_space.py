@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from page import between, table
+from saywhy.aviary.lexicons import lexicon
+from saywhy.aviary.world import world
 from saywhy.spaces.joint import Joint, close_ups, load_joint
 from saywhy.spaces.towers import words_of
 from saywhy.train.contrasting import alignment, uniformity
@@ -33,6 +35,27 @@ HERE = Path(__file__).parent
 AMONG, DRAWS = 100, 20
 KS = (1, 5, 10)
 PRECISE = 0.97  # of phrases that are said, on the validation split
+
+
+def species_by_words(album: Album, seen: Tensor, space: Joint) -> dict[str, Any]:
+    """The species of each picture by the looks of its rule, as words."""
+    known, lexicon_ = world("2"), lexicon("2")
+    phrases = {
+        name: [
+            f"{lexicon_.adjectives[a.key][a.value][0]} {lexicon_.nouns[a.part][0]}"
+            for clause in known.species[name].clauses for a in clause[:1] if a.other is None
+        ]
+        for name in known.classes
+    }  # fmt: skip
+    odds = {n: space.scale.exp() * seen @ F.normalize(space.texts(p), dim=1).T + space.bias for n, p in phrases.items()}
+    scores = torch.stack([F.logsigmoid(o).mean(1) for o in odds.values()], dim=1)
+    clans = [known.species[name].clan for name in known.classes]
+    best = scores.argmax(1).tolist()
+    return {
+        "species": share(b == s for b, s in zip(best, album.species.tolist(), strict=True)),
+        "clan": share(clans[b] == clans[s] for b, s in zip(best, album.species.tolist(), strict=True)),
+        "chance": round(1 / len(clans), 4),
+    }
 
 
 def share(values: Any) -> float:
@@ -173,6 +196,7 @@ def of_the_space() -> dict[str, Any]:
         "sure_from": least, "naming": naming(space, card, sets["test"], least),
         "naming_as_shipped": naming(space, card, sets["test"], SURE),
         "pointing": pointing(space, sets["test"]),
+        "by_words": species_by_words(sets["test"], seen, space),
         "out_of_vocabulary": share(w not in set(card["words"]) for w in every),
         "alignment": round(alignment(seen, said), 4),
         "uniformity": {"pictures": round(uniformity(seen), 4), "captions": round(uniformity(said), 4)},
@@ -198,6 +222,10 @@ def space_page(r: dict[str, Any]) -> str:
         (f"that, where it is said (log-odds from {r['sure_from']} on), {percent(name['sure_share'], 0)} of all",
          percent(name["sure_phrase"]), ""),
         (f"a noun phrase points at its part ({aim['phrases']} phrases)", percent(aim["hit"]), percent(aim["chance"])),
+        ("species by the looks of their rules, as words (of 24; five pairs differ in a relation alone)",
+         percent(r["by_words"]["species"]), percent(r["by_words"]["chance"])),
+        ("the clan of such species, likewise (of 12)", percent(r["by_words"]["clan"]),
+         percent(2 * r["by_words"]["chance"])),
         ("words of new captions that it does not know", percent(r["out_of_vocabulary"], 2), ""),
         ("alignment of true pairs; uniformity of pictures, captions",
          f"{r['alignment']:.2f}; {r['uniformity']['pictures']:.2f}, {r['uniformity']['captions']:.2f}", ""),

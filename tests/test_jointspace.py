@@ -11,6 +11,7 @@ from saywhy import aviary
 from saywhy.aviary.facts import facts
 from saywhy.errors import UsageError
 from saywhy.spaces import text_space
+from saywhy.spaces.descriptors import by_words
 from saywhy.spaces.joint import FADED, GRID, SIDE, close_ups, load_joint, untaught
 from saywhy.train import jointspace
 from saywhy.train.jointspace import PARTS, Album, Quiet, aim, all_true, heard, holds, part_of, taught
@@ -148,3 +149,22 @@ def test_a_phrase_points_at_its_part(birds):
         hits.append(bool(cells.flatten()[where.flatten().argmax()]))
         chance.append(float(cells.mean()))
     assert np.mean(hits) > 0.6 > 3 * np.mean(chance)
+
+
+def test_classes_are_told_apart_by_words_and_other_words_decide_otherwise(birds):
+    space = text_space("own:2")
+    rules = {c: ["red breast"] if c == "red" else [f"{c} breast"] for c in ("red", "yellow", "blue", "white")}
+    found = by_words(space, birds[1], rules)
+    truth = [r.scene.birds[0].part("breast").colour for r in birds[0]]
+    assert np.mean([a == b for a, b in zip(found.said, truth, strict=True)]) > 0.6
+    n = found.said.index("red")
+    assert found.reasons(n, rules) == [("red breast", pytest.approx(float(found.odds["red"][n, 0])))]
+    edited = by_words(space, birds[1], {**rules, "red": ["blue breast"], "blue": ["red breast"]})
+    assert edited.said[n] == "blue"
+    torch.testing.assert_close(found.scores[:, 1], edited.scores[:, 1])
+
+
+@pytest.mark.parametrize("rules", [{}, {"a": ["red breast"]}, {"a": ["red breast"], "b": []}])
+def test_classes_without_words_are_refused(rules, birds):
+    with pytest.raises(UsageError, match="at least"):
+        by_words(text_space("own:2"), birds[1][:1], rules)

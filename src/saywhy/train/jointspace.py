@@ -134,7 +134,7 @@ class Album:
 
     def __init__(self, shown: Pictures, said: Sequence[SaidOf], known: Sequence[str]) -> None:
         self.pixels = torch.from_numpy(shown.pixels.transpose(0, 3, 1, 2).copy())
-        self.parts, self.said = torch.from_numpy(shown.parts), said
+        self.parts, self.species, self.said = torch.from_numpy(shown.parts), shown.species, said
         self.known, self.column = tuple(known), {name: n for n, name in enumerate(known)}
         self.nots = torch.tensor([" not " in name for name in known])
         self.of_part = {p: self.marked([[f for f in known if part_of(f) == p]])[0].bool() for p in (*PARTS, "collars")}
