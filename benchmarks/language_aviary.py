@@ -357,10 +357,10 @@ def texts_page(r: dict[str, Any]) -> str:
     ablated = kinds | cut | {"without it, and without all four": r["without_all"]}
     names = [s for s in SLOTS if s in r["free"]["by_slot"]]
     b, d, c = r["bleu"], r["diversity"], r["changed_words"]
-    said = f"""BLEU-4 against eight texts of the grammar: own {b["own"]:.3f}, template {b["template"]:.3f}, another text of the
-grammar {b["grammar"]:.3f}. Ten seeds give {r["variants_of_ten"]:.1f} different texts of one account (template: 1); in
-{r["free"]["texts"]} texts there are {d["own"]["different_pairs"]} different pairs of words (template:
-{d["template"]["different_pairs"]}). Where one word of the record is another one, the text changes in
+    said = f"""BLEU-4 against eight texts of the grammar: own {b["own"]:.3f}, template {b["template"]:.3f}, another text
+of the grammar {b["grammar"]:.3f}. Ten seeds give {r["variants_of_ten"]:.1f} different texts of one account
+(template: 1); in {r["free"]["texts"]} texts there are {d["own"]["different_pairs"]} different pairs of words
+(template: {d["template"]["different_pairs"]}). Where one word of the record is another one, the text changes in
 {percent(c["text_changes"])} of {c["records"]}, and says the new one in {percent(c["and_is_right"])}.
 A text takes {r["milliseconds"]:.0f} ms of a core."""
     head = ("", "texts", "slots right", "texts with an entity that is not there", "read back exactly")

@@ -96,7 +96,7 @@ PATTERNS: dict[str, dict[str, tuple[str, ...]]] = {
         "rather": (
             ". what speaks for this rather than {versus} : {ones}",
             ". {ones} told it from {versus}",
-            ". not {versus} because of {ones}",
+            ". for this and not for {versus} spoke {ones}",
             ". against {versus} above all spoke {ones}",
         ),
         "without": (

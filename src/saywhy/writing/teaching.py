@@ -30,7 +30,7 @@ from saywhy.writing.scribe import Scribe, Source, scribe_folder, unwritten, word
 
 SEED = 2031
 LESSONS = 6400
-CONFIG = Config(epochs=5, batch_size=64, lr=2e-3, weight_decay=0.01, seed=SEED, amp=True)
+CONFIG = Config(epochs=4, batch_size=64, lr=2e-3, weight_decay=0.01, seed=SEED, amp=True)
 
 
 def bank_of(space: Joint, album: Album, phrases: list[str], *, seed: int = SEED, rounds: int = 2) -> Bank:
