@@ -49,7 +49,7 @@ def bank():
 
 @pytest.fixture(scope="module")
 def net():
-    return unwritten(vocabulary(list(PHRASES))).eval()
+    return unwritten(vocabulary(list(PHRASES)), 160).eval()
 
 
 def accounts(count, names=("small blue patch", "beak"), seed=0):
@@ -210,7 +210,7 @@ def test_inputs_may_be_missing_and_each_of_them_changes_the_scores(net, bank):
 
 
 def test_a_text_is_learned_in_a_few_steps(bank):
-    net = unwritten(vocabulary(list(PHRASES)))
+    net = unwritten(vocabulary(list(PHRASES)), 160)
     batch = Lessons(net, bank, 8, seed=1)[torch.arange(8)]
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3)
     losses = []

@@ -1,9 +1,10 @@
 """The joint space `own:2`: a vision transformer and a text transformer that were trained apart first, then together, on
 pictures of painted birds of the second edition and what captions say of them.
 
-The picture becomes 16 x 16 tokens; for each part of a bird a query looks where it is, and the picture's vector is a sum
-of what the queries found. So it can be asked which place a text's likeness comes from. N images, Q queries, F facts,
-T texts, d dimensions.
+The picture becomes 16 x 16 tokens; for each part of a bird a query looks where it is, and what the eye saw is the sum of
+what the queries found. So it can be asked which place a text's likeness comes from. The axes of the joint space are
+facts ("red breast"): a picture lies where the eye saw them to be likelier than usual, a text where it claims them. N
+images, Q queries, F facts, T texts, d dimensions of the eye.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ FILE = "own-2"
 SIDE = 128  # of the images that it sees
 GRID = SIDE // 8
 SPACE = 160  # d
+LEAST = -5.0  # the logarithm of the least probability of a fact
 TOKEN, FOUND = 96, 48  # width of a token, and of what a query finds
 FADED = 0.35  # of what surrounds a region in a close-up is left
 MARGIN = 0.3  # of its side that is shown around a region
@@ -47,6 +49,7 @@ class Joint(TextTower):
         self.anchors = nn.Parameter(torch.randn(len(facts), SPACE) * 0.1)
         self.sure, self.rare = nn.Parameter(torch.tensor(2.5)), nn.Parameter(torch.zeros(len(facts)))
         # A text claims few of the facts: they are rarer than in pictures, and have numbers of their own.
+        self.usual = nn.Parameter(torch.zeros(len(facts)))  # the logarithm of how likely each fact is
         self.claim_sure, self.claim_rare = (
             nn.Parameter(torch.tensor(2.5)),
             nn.Parameter(torch.full((len(facts),), -4.0)),
@@ -64,21 +67,26 @@ class Joint(TextTower):
         return torch.einsum("nqf,qfd->nqd", found, self.seen), where.unflatten(2, (GRID, GRID))
 
     def images(self, images: Tensor) -> Tensor:
-        """Vectors (N, d) of images of any size."""
-        return self.looked(images)[0].sum(1)
+        """Vectors (N, F) of images of any size."""
+        return self.held(self.looked(images)[0].sum(1))
+
+    def held(self, vectors: Tensor) -> Tensor:
+        """How much more likely than usual each fact is (N, F), by vectors of the eye (N, d)."""
+        return F.logsigmoid(self.told(vectors)).clamp_min(LEAST) - self.usual
 
     def pointing(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Where in each image (N, T, h, w) its likeness to each text's vector (T, d) comes from; 0 and more."""
+        """Where in each image (N, T, h, w) its likeness to each text's vector (T, F) comes from; 0 and more."""
         added, where = self.looked(images)
-        return torch.einsum("nqt,nqhw->nthw", (added @ F.normalize(texts, dim=1).T).clamp_min(0), where)
+        directions = F.normalize(texts @ F.normalize(self.anchors, dim=1), dim=1)
+        return torch.einsum("nqt,nqhw->nthw", (added @ directions.T).clamp_min(0), where)
 
     def texts(self, texts: Sequence[str]) -> Tensor:
-        """Vectors (T, d) of texts: the directions of the facts that each claims, added up.
+        """Vectors (T, F) of texts: how likely each claims each fact.
 
         Raises:
             UsageError: a word that it does not know, or a text that is too long.
         """
-        return self.claimed(texts).sigmoid() @ F.normalize(self.anchors, dim=1)
+        return self.claimed(texts).sigmoid()
 
     def claimed(self, texts: Sequence[str]) -> Tensor:
         """Log-odds (T, F) that each text claims each fact."""

@@ -45,8 +45,8 @@ SEED = 2029  # of the pictures: not the one of the classifiers
 PICTURES = 4800
 PARTS = ORDERS[EDITION]
 SEE = Config(epochs=12, batch_size=48, lr=3e-3, weight_decay=0.02, seed=SEED, amp=True)
-READ = replace(SEE, epochs=12, batch_size=96, lr=3e-3, seed=SEED + 1)
-MEET = replace(SEE, epochs=4, batch_size=96, lr=1e-3, seed=SEED + 2)
+READ = replace(SEE, epochs=24, batch_size=96, lr=3e-3, seed=SEED + 1)
+MEET = replace(SEE, epochs=2, batch_size=96, lr=1e-3, seed=SEED + 2)
 WRONG = 4  # captions of a picture in which a fact is wrong
 PHRASES = 2  # noun phrases of a picture in a batch
 Text = tuple[str, tuple[str, ...]]  # and the facts that it claims
@@ -267,7 +267,7 @@ def meet_step(net: Joint, album: Album) -> Step:
     def step(batch: tuple[Shown, list[SaidOf]]) -> dict[str, Tensor]:
         shown, said = batch
         looked = net.looked(shown.images.to(memory_format=torch.channels_last))
-        seen, closer = torch.split(looked[0].sum(1), [len(said), len(shown.of)])
+        seen, closer = torch.split(net.held(looked[0].sum(1)), [len(said), len(shown.of)])
         seen = gathered(seen)
         captions, wrong = [_any(h.captions) for h in said], [_any(h.wrong) for h in said]
         told, false = (gathered(net.texts([t for t, _ in some])) for some in (captions, wrong))
@@ -333,6 +333,7 @@ def taught(
 ) -> tuple[Joint, list[dict[str, float]]]:
     """The space after all stages, and the history of each."""
     net = untaught(words, PARTS, sets["train"].known, SEED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.usual.data.copy_(usual(sets["train"]))
     history: list[dict[str, float]] = []
     for stage in stages:
         album = _as(stage.album, sets["train"])
@@ -360,11 +361,16 @@ def _as(kind: type[Album], album: Album) -> Album:
 TEXTS = ("word", "place", "read", "said", "claim_sure", "claim_rare")
 
 
+def usual(album: Album) -> Tensor:
+    """The logarithm of how often each fact holds (F,), rare ones as often as one in a hundred."""
+    return album.marked([h.facts for h in album.said]).mean(0).clamp_min(0.01).log()
+
+
 def _only(net: nn.Module, stage: str) -> None:
     """What a stage trains: the eye without the text tower, the text tower without the eye (and its anchors), or all."""
     for name, value in net.named_parameters():
         text = name.split(".")[0] in TEXTS
-        value.requires_grad_(stage == "meet" or text == (stage == "read"))
+        value.requires_grad_(stage == "meet" or (name != "usual" and text == (stage == "read")))
 
 
 def build(told: Callable[[str], None] = print, *, count: int = PICTURES) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from saywhy.errors import UsageError
 from saywhy.explanation import Place
 from saywhy.language.appearance import at
 from saywhy.locking import seeded
-from saywhy.spaces.joint import SPACE
 from saywhy.spaces.towers import read_weights
 from saywhy.writing.account import BANDS, RELATIONS, ROLES, STYLES, Account, band_of
 from saywhy.writing.grammar import CLASS_SLOTS, THING_SLOTS, Copy, Token
@@ -106,7 +105,7 @@ class Layer(nn.Module):
 class Scribe(nn.Module):
     """The encoder of the memory and the decoder of the text."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], size: int) -> None:
         super().__init__()
         self.vocabulary = TokenTable(words)
         self.styles, self.bands = nn.Embedding(len(STYLES), WIDTH), nn.Embedding(len(BANDS), WIDTH)
@@ -117,7 +116,7 @@ class Scribe(nn.Module):
         self.rather = nn.Embedding(2, WIDTH)
         self.links = nn.Embedding(2 * len(RELATIONS), WIDTH)
         self.classes = nn.Embedding(MOST_CLASSES, WIDTH)
-        self.features = nn.ModuleDict({m: nn.Linear(SPACE, WIDTH) for m in ("picture", "regions", "texts")})
+        self.features = nn.ModuleDict({m: nn.Linear(size, WIDTH) for m in ("picture", "regions", "texts")})
         self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(WIDTH)) for m in ("picture", "regions", "texts")})
         self.encoder = nn.ModuleList(Layer(crossed=False) for _ in range(2))
         self.decoder = nn.ModuleList(Layer(crossed=True) for _ in range(2))
@@ -243,10 +242,10 @@ def words_of_likes(phrases: Sequence[str]) -> list[str]:
     return sorted({w for p in phrases for w in re.split(r"\s+", p)})
 
 
-def unwritten(words: Sequence[str], seed: int = 0) -> Scribe:
-    """The decoder with random weights, the same for the same seed."""
+def unwritten(words: Sequence[str], size: int, seed: int = 0) -> Scribe:
+    """The decoder of features (size,) with random weights, the same for the same seed."""
     with seeded(seed):
-        return Scribe(words)
+        return Scribe(words, size)
 
 
 def scribe_folder() -> Path:
@@ -262,4 +261,6 @@ def load_scribe(folder: Path | None = None) -> tuple[Scribe, dict[str, Any]]:
         UsageError: a broken file, or weights that are not those of the card.
     """
     file = (folder or scribe_folder()) / "scribe.safetensors"
-    return read_weights(file, lambda card: unwritten(card["words"]), "python -m saywhy.writing.teaching")
+    return read_weights(
+        file, lambda card: unwritten(card["words"], card["features"]), "python -m saywhy.writing.teaching"
+    )
