@@ -1,10 +1,10 @@
 """The joint space `own:2`: a vision transformer and a text transformer that were trained apart first, then together, on
 pictures of painted birds of the second edition and what captions say of them.
 
-The picture becomes 16 x 16 tokens; for each part of a bird a query looks where it is, and what the eye saw is the sum of
-what the queries found. So it can be asked which place a text's likeness comes from. The axes of the joint space are
-facts ("red breast"): a picture lies where the eye saw them to be likelier than usual, a text where it claims them. N
-images, Q queries, F facts, T texts, d dimensions of the eye.
+The picture becomes 16 x 16 tokens; for each part of a bird a query looks where it is, and what the eye saw is the
+sum of what the queries found. So it can be asked which place a text's likeness comes from. The axes of the joint
+space are facts ("red breast"): a picture lies where the eye saw them to be likelier than usual, a text where it
+claims them. N images, Q queries, F facts, T texts, d dimensions of the eye.
 """
 
 from __future__ import annotations
