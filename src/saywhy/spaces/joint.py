@@ -28,6 +28,7 @@ FILE = "own-2"
 SIDE = 128  # of the images that it sees
 GRID = SIDE // 8
 SPACE = 160  # d
+START = (4.4, 0.0)  # scale (its logarithm) and bias of log-odds, before they are learned
 LEAST = -5.0  # the logarithm of the least probability of a fact
 TOKEN, FOUND = 96, 48  # width of a token, and of what a query finds
 FADED = 0.35  # of what surrounds a region in a close-up is left
@@ -39,6 +40,9 @@ class Joint(TextTower):
 
     def __init__(self, words: Sequence[str], parts: Sequence[str], facts: Sequence[str]) -> None:
         super().__init__(words, TOKEN, SPACE, f"the text space {NAME!r}")
+        # A picture has many facts and a text claims few, so that cosines are small.
+        self.scale.data.fill_(START[0])
+        self.bias.data.fill_(START[1])
         widths, strides = (3, 24, 48, 64, TOKEN), (2, 2, 1, 2)
         self.stem = nn.Sequential(*map(conv_layer, widths[:-1], widths[1:], strides))  # (N, E, 16, 16)
         self.spot = nn.Parameter(torch.randn(GRID * GRID, TOKEN) * 0.02)

@@ -46,7 +46,7 @@ PICTURES = 4800
 PARTS = ORDERS[EDITION]
 SEE = Config(epochs=12, batch_size=48, lr=3e-3, weight_decay=0.02, seed=SEED, amp=True)
 READ = replace(SEE, epochs=24, batch_size=96, lr=3e-3, seed=SEED + 1)
-MEET = replace(SEE, epochs=2, batch_size=96, lr=1e-3, seed=SEED + 2)
+MEET = replace(SEE, epochs=2, batch_size=96, lr=5e-4, seed=SEED + 2)
 WRONG = 4  # captions of a picture in which a fact is wrong
 PHRASES = 2  # noun phrases of a picture in a batch
 Text = tuple[str, tuple[str, ...]]  # and the facts that it claims
