@@ -129,7 +129,7 @@ def made(count: int, known: Bank, seed: int) -> list[tuple[Source, Any, str]]:
 
 
 def written_by(
-    net: Any, cases: Sequence[tuple[Source, Any, str]], *, free: bool, modes: Sequence[str] = (), at: int = 100
+    net: Any, cases: Sequence[tuple[Source, Any, str]], *, free: bool, modes: Sequence[str] = (), at: int = 250
 ) -> list[tuple[Token, ...]]:
     """Tokens of each; `free` forbids nothing."""
     out: list[tuple[Token, ...]] = []

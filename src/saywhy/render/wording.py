@@ -41,7 +41,7 @@ def told(e: Explanation) -> list[str]:
 
 def rewritten(e: Explanation) -> bool:
     """Whether a writer put it in other words than those of the statements."""
-    return e.text != "\n".join(s.text for s in e.statements)
+    return bool(e.parts.get("writing", {}).get("proved"))
 
 
 def clean(text: str) -> str:

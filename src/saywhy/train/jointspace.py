@@ -375,7 +375,6 @@ def _only(net: nn.Module, stage: str) -> None:
 
 def build(told: Callable[[str], None] = print, *, count: int = PICTURES) -> dict[str, Any]:
     """Trains the space, and writes its weights and card; the card."""
-    start = time.process_time()
     sets = albums(told, count=count)
     words = vocabulary(sets.values())
     net, history = taught(sets, words, told)
@@ -393,7 +392,6 @@ def build(told: Callable[[str], None] = print, *, count: int = PICTURES) -> dict
         "labels": "which caption is true of which picture, and where each part is",
         "training": {"pictures": len(sets["train"]), "epochs": [s.config.epochs for s in STAGES], "last": history[-1]},
         "parameters": sum(p.numel() for p in net.parameters()),
-        "processor_seconds": round(time.process_time() - start),
         "phrases": list(named_phrases()),
         "parts": list(PARTS),
         "facts": list(sets["train"].known),

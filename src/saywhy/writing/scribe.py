@@ -29,6 +29,7 @@ from saywhy.writing.grammar import CLASS_SLOTS, THING_SLOTS, Copy, Token
 
 MOST_THINGS, MOST_CLASSES, LONGEST = 24, 4, 640
 WIDTH, HEADS = 128, 4
+LOUD = 12.0  # length of features, which have many dimensions: else they are drowned by what is told in tables
 MODES = ("picture", "regions", "texts", "graph")  # inputs that may be left out
 _PLACES = tuple(at(place) for place in get_args(Place))
 Features = Mapping[str, Tensor]  # by the number of a thing, (d,)
@@ -166,7 +167,9 @@ class Scribe(nn.Module):
         return out + self._feature("texts", source.texts.get(id) if thing.like else None)
 
     def _feature(self, mode: str, vector: Tensor | None) -> Tensor:
-        return self.missing[mode] if vector is None else self.features[mode](vector)  # type: ignore[no-any-return]
+        if vector is None:
+            return self.missing[mode]
+        return self.features[mode](LOUD * F.normalize(vector, dim=0))  # type: ignore[no-any-return]
 
     # ---- the text
 

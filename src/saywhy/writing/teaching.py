@@ -33,7 +33,7 @@ LESSONS = 6400
 CONFIG = Config(epochs=4, batch_size=64, lr=2e-3, weight_decay=0.01, seed=SEED, amp=True)
 
 
-def bank_of(space: Joint, album: Album, named: Mapping[str, str], *, seed: int = SEED, rounds: int = 2) -> Bank:
+def bank_of(space: Joint, album: Album, named: Mapping[str, str], *, seed: int = SEED, rounds: int = 1) -> Bank:
     """Vectors of the album's pictures and close-ups of their parts, and the phrase that each close-up is nearest to.
     Phrases are `named` with the fact that each claims: its text feature is the axis of that fact."""
     column = {fact: n for n, fact in enumerate(album.known)}
