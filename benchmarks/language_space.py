@@ -177,7 +177,6 @@ def of_the_space() -> dict[str, Any]:
         "retrieval": retrieval(sets["test"], seen, said),
         "unseen": unseen(sets["train"], sets["test"], seen, said),
         "sure_from": SURE, "naming": naming(space, card, sets["test"], SURE),
-        "naming_as_shipped": naming(space, card, sets["test"], SURE),
         "pointing": pointing(space, sets["test"]),
         "by_words": species_by_words(sets["test"], seen, space),
         "out_of_vocabulary": share(w not in set(card["words"]) for w in every),
