@@ -167,9 +167,8 @@ class Scribe(nn.Module):
         return out + self._feature("texts", source.texts.get(id) if thing.like else None)
 
     def _feature(self, mode: str, vector: Tensor | None) -> Tensor:
-        if vector is None:
-            return self.missing[mode]
-        return self.features[mode](LOUD * F.normalize(vector, dim=0))  # type: ignore[no-any-return]
+        known: Tensor = self.missing[mode] if vector is None else self.features[mode](LOUD * F.normalize(vector, dim=0))
+        return known
 
     # ---- the text
 
