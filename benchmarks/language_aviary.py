@@ -396,10 +396,10 @@ def main() -> None:
     given = asked.parse_args()
     torch.set_num_threads(1)
     file = HERE / "results" / "language_aviary.json"
-    result = json.loads(file.read_text()) if file.exists() else {}
     measure = {"texts": lambda: of_the_texts(given.texts, given.free), "pictures": lambda: of_pictures(given.pictures)}
     for name in given.only.split(","):
-        result |= {**machine(), name: measure[name]()}
+        found = {**machine(), name: measure[name]()}
+        result = (json.loads(file.read_text()) if file.exists() else {}) | found
         print(name, json.dumps(result[name])[:6000], flush=True)
         file.write_text(json.dumps(result, indent=1) + "\n")
     for name in result.keys() & PAGES.keys():
