@@ -1,6 +1,7 @@
 """From a finding to a better model: a small network with a shortcut, mended in every way."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,14 @@ from torch import nn
 from typer.testing import CliRunner
 
 import saywhy
-from saywhy.audit import scan
+from saywhy.audit import TABLES, scan
+from saywhy.audit.store import FINDINGS
+from saywhy.audit.tables import encoded
 from saywhy.cli import app
 from saywhy.errors import InputError, UsageError
 from saywhy.image import Preprocess
 from saywhy.improve import REMEDIES, Blamed, improve
+from saywhy.improve.blamed import blamed
 from saywhy.improve.culprit import culprit_of
 from saywhy.improve.edits import edits_of
 from saywhy.improve.lessons import Frames, parted, shots_of
@@ -318,6 +322,27 @@ def test_the_command_line_mends_tells_and_loads(run, tmp_path):
     }  # fmt: skip
     assert load_file(tmp_path / "out" / "ablate.safetensors")["projection"].shape == (3, 3)
     assert load_classifier(tmp_path / "out" / "model.toml").rows == 16
+
+
+def test_a_finding_of_the_run_is_named_by_its_id(run, tmp_path):
+    row = dict.fromkeys(TABLES["findings"].columns) | {
+        "id": "f1", "rank": 1, "kind": "shortcut", "name": "light is said because of a mark", "class_index": 1,
+        "cause": "mark", "pictures": [2, 5],
+    }  # fmt: skip
+    place = tmp_path / "run"
+    shutil.copytree(run, place)
+    (place / FINDINGS).write_bytes(encoded("findings", [row, row | {"id": "f2", "class_index": None}]))
+    found = blamed(place, "f1")
+    assert found == Blamed(
+        id="f1", kind="shortcut", name=row["name"], class_index=1, cause="mark", pictures=(2, 5)
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="unknown finding 'f3'"):
+        blamed(place, "f3")
+    with pytest.raises(UsageError, match="f2 names no class_index"):
+        blamed(place, "f2")
+    with pytest.raises(UsageError, match="has no findings"):
+        blamed(run, "f1")
+    assert improve(leaning(), place, found, "ablate", tmp_path / "out", explained=0).contribution.before.mean > 0.4
 
 
 @pytest.mark.parametrize(("text", "said"), [("{}", "is no finding such as"), (None, "is no finding such as")])
