@@ -16,18 +16,20 @@ from typer.testing import CliRunner
 
 import saywhy
 from saywhy.audit import TABLES, scan
+from saywhy.audit.sources import Entry
 from saywhy.audit.store import FINDINGS
 from saywhy.audit.tables import encoded
 from saywhy.cli import app
+from saywhy.collection import Item
 from saywhy.errors import InputError, UsageError
 from saywhy.image import Preprocess
 from saywhy.improve import REMEDIES, Blamed, improve
 from saywhy.improve.blamed import blamed
-from saywhy.improve.culprit import culprit_of
+from saywhy.improve.culprit import Culprit, culprit_of
 from saywhy.improve.edits import edits_of
-from saywhy.improve.lessons import Frames, parted, shots_of
+from saywhy.improve.lessons import Frames, Shot, parted, shots_of
 from saywhy.improve.remedies import projection
-from saywhy.improve.workshop import Stopping, copied, fit_loop
+from saywhy.improve.workshop import Stopping, Workshop, copied, fit_loop
 from saywhy.zoo import load_classifier
 
 SIDE, NAMES = 24, ("dark", "light")
@@ -156,6 +158,16 @@ def test_a_projection_ends_its_directions_and_moves_the_rest_least():
 
     plain, _ = torch.linalg.qr(directions)
     assert moved(out) < moved(torch.eye(6, dtype=torch.float64) - plain @ plain.T)
+
+
+def test_every_class_weighs_as_much_with_the_culprit_as_without_it():
+    labels, present = [0] * 90 + [1] * 30, [True] * 10 + [False] * 80 + [True] * 25 + [False] * 5
+    shots = tuple(Shot(n, Entry("x"), label, Item(Path("x"))) for n, label in enumerate(labels))
+    culprit = Culprit("it", "", np.array(present))
+    shop = Workshop(None, shots, None, None, culprit, None, Stopping(), 0, Path("x"), fit_loop, print)
+    weights = shop.weights(np.arange(120)).numpy()
+    kinds = [weights[(np.array(labels) == c) & (np.array(present) == p)].sum() for c in (0, 1) for p in (True, False)]
+    assert kinds == pytest.approx([30] * 4)
 
 
 # --------------------------------------------------------------------------------------------------

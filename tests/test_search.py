@@ -1,6 +1,7 @@
 """Search in a run: by words, by a picture, by both, against plain counts; and where phrases are."""
 
 import json
+import shutil
 import time
 
 import numpy as np
@@ -124,6 +125,17 @@ def test_where_a_phrase_is_its_box_lies_on_the_dot(run, fitted):  # noqa: F811
         dot = (pixels[..., 0] > 150) & (pixels[..., 2] < 100)
         both = dot[y0:y1, x0:x1].sum()
         assert both / (dot.sum() + (x1 - x0) * (y1 - y0) - both) > 0.7
+
+
+def test_another_word_for_a_noun_is_taken_for_it(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    settings = tmp_path / "run" / STORE / "settings.json"
+    told = json.loads(settings.read_text())
+    assert told["attributes"]["same"] == {}  # captions of dots call them nothing else
+    told["attributes"]["same"] = {"spot": "dot"}
+    settings.write_text(json.dumps(told))
+    found = search(tmp_path / "run", "red spot and not blue dot")
+    assert found.hits == search(run, f"{RED} and not {BLUE}").hits
 
 
 # --------------------------------------------------------------------------------------------------

@@ -195,6 +195,7 @@ def _settings(depth: str, work: Work, order: str, size: int) -> dict[str, Any]:
     if depth == "attributes":
         meaning = meanings_of(work._asked[0].explainer)
         own["names"] = [] if meaning is None else [str(one) for one in meaning.attributes]
+        own["same"] = {} if meaning is None else dict(meaning.card.get("same", {}))  # nouns that mean another one
     return own
 
 

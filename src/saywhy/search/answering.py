@@ -6,8 +6,8 @@ N pictures, T phrases, L attributes, d dimensions of the joint space.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -71,35 +71,37 @@ def _attributes(run: Path) -> Answering | None:
     read_run(run)
     settings = run / STORE / SETTINGS
     known = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
-    names: list[str] = known.get("attributes", {}).get("names", [])
+    own = known.get("attributes", {})
+    names, same = own.get("names", []), own.get("same", {})
     columns = columns_of(run, "attributes", "present") if names else None
     if columns is None:
         return None
     return Answering(
-        "attributes", columns.numbers, partial(_attribute, names), partial(_present, columns, names),
-        partial(_edited, columns, names),
+        "attributes", columns.numbers, partial(_attribute, names, same), partial(_present, columns, names, same),
+        partial(_edited, columns, names, same),
     )  # fmt: skip
 
 
-def _attribute(names: Sequence[str], text: str) -> str:
-    own = str(named(text))
+def _attribute(names: Sequence[str], same: Mapping[str, str], text: str) -> str:
+    given = named(text)
+    own = str(replace(given, noun=same.get(given.noun, given.noun)))
     if own not in names:
         raise unknown("attribute", own, sorted(names))
     return own
 
 
-def _present(columns: Columns, names: Sequence[str], phrases: Sequence[str]) -> Reals:
-    rows = [names.index(_attribute(names, p)) for p in phrases]
+def _present(columns: Columns, names: Sequence[str], same: Mapping[str, str], phrases: Sequence[str]) -> Reals:
+    rows = [names.index(_attribute(names, same, p)) for p in phrases]
     return np.asarray(columns.values[rows].T, dtype=np.float64)
 
 
-def _edited(columns: Columns, names: Sequence[str], n: int, wanted: Wanted) -> Reals:
+def _edited(columns: Columns, names: Sequence[str], same: Mapping[str, str], n: int, wanted: Wanted) -> Reals:
     """The cosine of standardised attributes with those of picture n, in which what is wanted was set to 1 or 0."""
     target = columns.of(n)
     if target is None:
         raise UsageError(f"no picture with the number {n} has stored attributes")
     for yes, phrase in wanted:
-        target[names.index(_attribute(names, phrase))] = float(yes)
+        target[names.index(_attribute(names, same, phrase))] = float(yes)
     values = columns.values
     blocks = [slice(i, i + CHUNK) for i in range(0, values.shape[1], CHUNK)]
     sums = sum(values[:, b].sum(axis=1, dtype=np.float64) for b in blocks)
