@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 import saywhy
@@ -32,6 +33,7 @@ from saywhy.attributes.meanings import Meanings
 from saywhy.attributes.part import find
 from saywhy.attributes.phrases import Attribute, adjective_of, attributes_of, singular
 from saywhy.attributes.posterior import POSTERIORS, dictionary
+from saywhy.attributes.regressions import effects
 from saywhy.attributes.sums import activity_of, sums_of
 from saywhy.attributes.tagging import tagger
 from saywhy.aviary import lexicon
@@ -56,10 +58,15 @@ def main() -> None:
     parse.add_argument("models", nargs="*", default=["aviary:cnn", "aviary:vit"])
     parse.add_argument("--taught", type=int, default=1200)
     parse.add_argument("--tested", type=int, default=200)
+    parse.add_argument("--head", action="store_true", help="only effects by what the last layer reads; the rest stays")
     asked = parse.parse_args()
     for name in asked.models:
-        row = measured(name, asked.taught, asked.tested)
         file = HERE / "results" / f"attributes_{name.partition(':')[2]}.json"
+        if asked.head:
+            birds = list(stream(TAUGHT, asked.taught))
+            row = json.loads(file.read_text()) | {"by the head": of_head(saywhy.load_classifier(name), birds)}
+        else:
+            row = measured(name, asked.taught, asked.tested)
         file.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     write_page()
 
@@ -79,6 +86,7 @@ def measured(name: str, taught: int, tested: int) -> Row:
         "attributes": len(lead), "least": lead.least if np.isfinite(lead.least) else None,
         "extraction": [extraction(t, edition) for edition in WORDS for t in ("lexicon", "textblob")],
         "planted": planted(birds), "explained_away": explained_away(birds, test),
+        "by the head": of_head(clf, birds),
         "classes": {m: class_tables(meaning) for m, meaning in meanings.items()},
         "contrast": {"captions": contrasts(lead), "tables": contrasts(of_tables)},
         "grounding": {m: grounded(clf, meaning, test) for m, meaning in meanings.items()},
@@ -265,9 +273,12 @@ def explained_away(birds: Sequence[One], test: Sequence[One]) -> Row:
 
 def first_names(meaning: Meanings, worth: np.ndarray, count: int) -> list[str]:
     """The plain names of the attributes of most worth, each once."""
+    return plain_firsts(meaning.attributes, worth, count)
+
+
+def plain_firsts(attributes: Sequence[Attribute], worth: np.ndarray, count: int) -> list[str]:
     order = [int(j) for j in np.argsort(-worth, kind="stable") if worth[j] > 0]
-    named = [plain_name(meaning.attributes[j]) or str(meaning.attributes[j]) for j in order]
-    return list(dict.fromkeys(named))[:count]
+    return list(dict.fromkeys(plain_name(attributes[j]) or str(attributes[j]) for j in order))[:count]
 
 
 def class_tables(meaning: Meanings) -> Row:
@@ -289,6 +300,33 @@ def class_tables(meaning: Meanings) -> Row:
             first = first_names(meaning, values, len(known[name]))
             rows[way].append(len(known[name] & set(first)) / len(known[name]))
     return {way: float(np.mean(values)) for way, values in rows.items()}
+
+
+def of_head(clf: saywhy.Classifier, birds: Sequence[One]) -> float:
+    """The same share for effects by what the last layer reads, in the place of pooled maps: of a transformer that is
+    its class token, which no map shows."""
+    head = [m for m in clf.net.modules() if isinstance(m, torch.nn.Linear)][-1]
+    read: list[np.ndarray] = []
+    hook = head.register_forward_pre_hook(lambda _, given: read.append(given[0].detach().double().numpy()))
+    answers = []
+    for one in birds:
+        images, _ = clf.prepare([clf.read(one.rendered.pixels)])
+        with torch.no_grad():
+            answers.append(int(clf.logits(images).argmax()))
+    hook.remove()
+    pooled, predicted = np.concatenate(read), np.array(answers)
+    texts = [said(one.captions) for one in birds]
+    words = vocabulary(texts)
+    weights = head.weight.detach().double().numpy()[predicted]
+    sums = sums_of(
+        pooled, words.rows(t.counts for t in texts), predicted, weights, len(clf.class_names), activity_of(pooled)
+    )
+    told, known = effects(sums), rules()
+    rows = [
+        len(known[name] & set(plain_firsts(words.attributes, told[c], len(known[name])))) / len(known[name])
+        for c, name in enumerate(clf.class_names)
+    ]
+    return float(np.mean(rows))
 
 
 def contrasts(meaning: Meanings) -> Row:
@@ -479,6 +517,8 @@ def of_model(row: Row) -> Iterator[str]:
     )
     ways = list(next(iter(row["classes"].values())))
     yield table(("posterior", *ways), [(m, *(percent(r[w]) for w in ways)) for m, r in row["classes"].items()])
+    read = percent(row["by the head"])
+    yield f"Effects by what the last layer reads, in the place of pooled maps: {read} % of the rule."
     for words, both in row["contrast"].items():
         told = "; ".join(f"{k} {percent(v['precision'])} % of {v['pairs']}" for k, v in both.items())
         yield (

@@ -33,6 +33,7 @@ from saywhy.attributes.part import find, summary
 from saywhy.attributes.phrases import Attribute
 from saywhy.attributes.recognising import recognised
 from saywhy.attributes.regressions import probe
+from saywhy.attributes.sections import text
 from saywhy.attributes.sums import activity_of, sums_of
 from saywhy.collection import Item
 from saywhy.parts import Request
@@ -40,6 +41,12 @@ from saywhy.seen import look
 from sentence_measures import machine
 
 HERE = Path(__file__).parent
+TEN, JUDGED = HERE / "results" / "attributes_ten.json", HERE / "results" / "attributes_judged.json"
+RIVALS = {
+    "Black footed Albatross": "Sooty Albatross", "Laysan Albatross": "Black footed Albatross",
+    "Groove billed Ani": "Brewer Blackbird", "Parakeet Auklet": "Crested Auklet",
+    "Red winged Blackbird": "Brewer Blackbird",
+}  # fmt: skip
 SAME = {"bill": "beak"}  # as the part finds out
 STRENGTH = 0.01  # of the probe, as the part chooses on the train photos
 RESULT, PAGE = HERE / "results" / "attributes_said.json", HERE.parent / "docs" / "attributes.md"
@@ -172,14 +179,46 @@ def pages(found: Row) -> str:
     return f"{first}\n\n{table(head, rows)}\n\n{last}"
 
 
+def ten(explainer: Explainer, birds: Birds, items: Sequence[Item]) -> list[Row]:
+    """What is said of one test photo of each class, the third, and rather than which, where `RIVALS` has one."""
+    out = []
+    for c, name in enumerate(birds.names):
+        i = int(np.flatnonzero(~birds.train & (birds.labels == c))[2])
+        rival = RIVALS.get(name)
+        e = explainer.explain(items[i].path, versus=rival)
+        names = [f"{r['adjective']} {r['noun']}" for r in e.parts["attributes"]["attributes"]]
+        out.append(
+            {"photo": birds.files[i], "true": name, "says": e.target.class_name, "text": text(e), "names": names}
+        )
+    return out
+
+
+def write_ten(rows: Sequence[Row]) -> None:
+    """Each text with what a person who looked at the photo says of each attribute in it, and of the contrast."""
+    judged = json.loads(JUDGED.read_text(encoding="utf-8"))
+    parts = []
+    for row in rows:
+        own = judged.get(row["photo"], {})
+        lines = [f"- {name}: {own.get(name, 'not judged')}" for name in row["names"]]
+        lines += [f"- contrast: {own.get('contrast', 'not judged')}"] if "How to tell" in row["text"] else []
+        verdicts = "\n".join(lines)
+        parts.append(f"`{row['photo']}`, a {row['true']}:\n\n```text\n{row['text']}\n```\n\n{verdicts}")
+    between(PAGE, "\n\n".join(parts), "<!-- ten -->", "<!-- end of ten -->")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, help="a file that keeps what the network says of the photos")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--unseen", action="store_true", help="only what no photo taught; the rest as it was")
+    parser.add_argument("--ten", type=Path, help="a folder of a fitted explainer, by which ten photos are explained")
+    parser.add_argument("--judged", action="store_true", help="only write what was judged of the ten into the page")
     parser.add_argument("--keep", type=Path, help="a folder for the fitted explainer")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.judged:
+        write_ten(json.loads(TEN.read_text(encoding="utf-8")))
+        return
     birds = gather(photos_folder() / "cub10", given.cache)
     if given.unseen:
         write(json.loads(RESULT.read_text(encoding="utf-8")) | {"never trained": never_trained(birds)})
@@ -188,6 +227,11 @@ def main() -> None:
     clf = classifier(birds, own)
     with tempfile.TemporaryDirectory() as folder:
         items = squares(birds, Path(folder))
+        if given.ten:
+            rows = ten(Explainer.load(given.ten, clf), birds, items)
+            TEN.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+            write_ten(rows)
+            return
         train = [item for item, is_train in zip(items, birds.train, strict=True) if is_train]
         explainer = Explainer.fit(clf, train, ["attributes"])
         if given.keep:

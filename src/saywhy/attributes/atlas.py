@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from saywhy.attributes.frequencies import Said
@@ -38,7 +39,8 @@ Reals = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 LEARNED_FROM = 300  # pictures at most: places were chosen and measured on so many
-SOFT = 0.5  # power of a noun's share where its colour is looked for
+AGREES = 0.25  # of the most that a colour is likely anywhere: so likely it must be where the noun is
+SOFT = 0.5  # power of a noun's share where its colour is elsewhere: of several things that one is meant
 TELLS = 0.15  # nats by which colours at a noun's place must tell its adjectives better than its usual ones do
 MOST = 16  # cells on a side
 MASS = 0.5  # of a place's share: the fewest cells that hold it are its region
@@ -85,8 +87,7 @@ class Atlas:
         share = self.places.shares(cells, view.inside[None])[:, self.nouns.index(attribute.noun)]
         if attribute.adjective in self.adjectives:
             seen = coloured(view.small[None], self.palette, view.grid)
-            # Softened first: of several things of the noun the one that has the colour is meant.
-            share = of_colour(share**SOFT, seen, self.places, self.adjectives.index(attribute.adjective))
+            share = _where_coloured(share, seen, self.places, self.adjectives.index(attribute.adjective))
         found = smooth(share, view.grid)[0].reshape(view.grid).double().numpy()
         return np.asarray(found / max(float(found.sum()), 1e-12))
 
@@ -154,13 +155,21 @@ def gains(named: Tensor, counts: Tensor) -> Reals:
     return (better / often.sum(1).clamp_min(1)).double().numpy()
 
 
+def _where_coloured(share: Tensor, seen: Tensor, places: Places, adjective: int) -> Tensor:
+    """Where a noun's share (1, S) has the colour; where it has not, the thing of the noun that has it is looked for."""
+    likely = seen @ places.naming.softmax(0)[adjective]
+    agrees = float((share * likely).sum()) >= AGREES * float(likely.max())
+    return of_colour(share if agrees else share**SOFT, seen, places, adjective)
+
+
 def region(place: Reals) -> Bools:
-    """The fewest cells (h, w) that hold `MASS` of a place."""
+    """The fewest cells (h, w) that hold `MASS` of a place, of those that hang together with its middle."""
     order = np.argsort(-place, axis=None, kind="stable")
     few = int(np.searchsorted(np.cumsum(place.ravel()[order]), MASS * place.sum())) + 1
     out = np.zeros(place.size, dtype=bool)
     out[order[:few]] = True
-    return out.reshape(place.shape)
+    parts, _ = ndimage.label(out.reshape(place.shape))
+    return np.asarray(parts == parts.flat[order[0]])
 
 
 # --------------------------------------------------------------------------------------------------
