@@ -55,7 +55,7 @@ def written(place: Path, fault: str, even: bool, seed: int) -> Path:
     """The set as a folder with an images.jsonl."""
     if (place / "images.jsonl").exists():
         return place
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     rows = []
     for index in range(TEACH * TIMES):
         one = sample(seed, index, fault=f"{fault}-control" if even else fault)
