@@ -293,7 +293,7 @@ DEPTHS: dict[str, Depth] = {
         ("prediction", "saliency"), EXPLAINED, 16, False, explained("concepts", True),
     ),
     "trials": Depth(
-        "and what is said when something is changed ([what](findings.md)): some eighty passes an error, thirty others",
+        "and what is said when something is changed ([what](findings.md)): some eighty passes an error, fifty others",
         ("prediction", "saliency"), ("trials", "units"), 64, False, trials.look,
     ),
     "text": Depth(

@@ -35,7 +35,7 @@ def audit(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the audit; the same call goes on in it.")],
     depth: Annotated[
         str | None,
-        typer.Option(help="Store every picture, so deep: prediction, saliency, attributes, concepts or text."),
+        typer.Option(help="Store every picture, so deep: prediction, saliency, attributes, concepts, text or trials."),
     ] = None,
     explainer: Annotated[Path | None, typer.Option(help="A folder of fitted parts, made by `saywhy fit`.")] = None,
     method: Annotated[
