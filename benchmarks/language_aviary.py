@@ -178,7 +178,7 @@ def diversity(texts: Sequence[tuple[Token, ...]]) -> dict[str, float]:
     return {"different_texts": round(len(set(plain)) / len(plain), 4), "different_pairs": len(set(pairs))}
 
 
-def variants(net: Any, known: Bank, accounts: int = 60, times: int = 10) -> float:
+def variants(net: Any, known: Bank, accounts: int = 12, times: int = 10) -> float:
     """How many different texts ten seeds give of one account, names and numbers left aside; the template gives one."""
     counts = []
     for n in range(accounts):
