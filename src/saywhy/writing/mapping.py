@@ -18,7 +18,9 @@ from saywhy.image import Picture
 from saywhy.spaces.joint import Joint, close_ups, load_joint
 
 NEAREST = 5
-SURE = 0.0  # log-odds from which a phrase is said
+# Log-odds from which a phrase is said: of 378 regions of whole birds 133 reach it, and 80 % of their phrases are true
+# (72 % of all that are more likely than not; none higher leaves enough to say).
+SURE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
