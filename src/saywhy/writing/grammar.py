@@ -73,7 +73,7 @@ PATTERNS: dict[str, dict[str, tuple[str, ...]]] = {
             ". {ones} counted too",
             ". it was also helped by {ones}",
             ". {ones} played a part as well",
-            ", with some help from {ones}",
+            ", with help from {ones}",
             ". further support came from {ones}",
         ),
         "against": (
@@ -161,7 +161,7 @@ PATTERNS: dict[str, dict[str, tuple[str, ...]]] = {
         "too": (
             ". {ones} helped as well",
             ". a smaller part was played by {ones}",
-            ", with some help from {ones}",
+            ", with help from {ones}",
         ),
         "against": (
             ". {ones} made it less sure",
