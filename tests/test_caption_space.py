@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import saywhy
 from saywhy import aviary
 from saywhy.cli import app
-from saywhy.errors import UsageError
+from saywhy.errors import InputError, UsageError
 from saywhy.train.loop import Config
 from saywhy.writing import part
 from saywhy.writing.captionspace import CaptionPairs, learned, recall, strange, unit, vocabulary
@@ -107,5 +107,5 @@ def test_the_command_line_says_what_it_needs(folder):
 def test_a_broken_file_is_told(fitted, folder, tmp_path):
     fitted.save(tmp_path / "ex")
     (tmp_path / "ex" / "language.safetensors").write_bytes(b"no")
-    with pytest.raises(UsageError, match="fit it again"):
+    with pytest.raises(InputError, match="cannot be read as a space of captions"):
         saywhy.Explainer.load(tmp_path / "ex")

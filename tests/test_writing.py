@@ -292,7 +292,11 @@ def test_an_answer_without_words_is_told_by_the_template(explained):
     picture = aviary.render(aviary.sample(5, 40, size=128).scene).pixels
     asked = saywhy.explain("aviary:cnn", picture, target=explained.prediction.top[2].class_name)
     told = retold(asked, None, "template", "layman")
-    assert told.text == asked.text and "no words" in told.parts["writing"]["switched"]
+    why = told.parts["writing"]["switched"]
+    assert told.text == asked.text and "no words" in why
+    for render in (RENDERERS["text"], RENDERERS["html"]):
+        assert f"Not put in other words by the writer template (layman): {why}." in render.function(told).decode()
+        assert "Not put in other words" not in render.function(asked).decode()
 
 
 @pytest.mark.parametrize(("writer", "style", "message"), [
@@ -302,6 +306,8 @@ def test_an_answer_without_words_is_told_by_the_template(explained):
 def test_what_there_is_not_is_refused(explained, writer, style, message):
     with pytest.raises(UsageError, match=message):
         retold(explained, None, writer, style)
+    with pytest.raises(UsageError, match=message):  # before anything else
+        saywhy.explain("aviary:cnn", "no such file.png", writer=writer, style=style)
 
 
 def test_a_folder_without_a_model_is_refused(explained, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saywhy.explanation import Explanation
 from saywhy.parts import PARTS
-from saywhy.render.wording import clean, cost_line, file_name, headline, read_as, told
+from saywhy.render.wording import clean, cost_line, file_name, headline, not_rewritten, read_as, told
 
 
 def text(explanation: Explanation) -> bytes:
@@ -24,4 +24,5 @@ def _last_lines(explanation: Explanation) -> list[str]:
         lines.append(
             f"Saliency ({clean(explanation.saliency.method)}): {explanation.saliency.status.replace('_', ' ')}."
         )
+    lines += [why] if (why := not_rewritten(explanation)) else []
     return [*lines, *(f"Read as: {note}." for note in read_as(explanation)), cost_line(explanation)]

@@ -44,6 +44,15 @@ def rewritten(e: Explanation) -> bool:
     return bool(e.parts.get("writing", {}).get("proved"))
 
 
+def not_rewritten(e: Explanation) -> str:
+    """Why the sentences stand as they were although a writer was asked for other words; "" where that is not so."""
+    how = e.parts.get("writing") or {}
+    if not how.get("switched"):
+        return ""
+    asked = f"{clean(how['writer'])} ({clean(how['style'])})"
+    return f"Not put in other words by the writer {asked}: {clean(how['switched'])}."
+
+
 def clean(text: str) -> str:
     """One line without control characters: names come from outside, and a terminal obeys some of them."""
     return " ".join(letters(text).split())
@@ -229,6 +238,7 @@ def not_said(explanation: Explanation) -> list[str]:
     if cut := cut_regions(e):
         which = f"region {cut[0]} ends: it reaches" if len(cut) == 1 else f"regions {listed(cut)} end: they reach"
         lines.append(f"Where {which} the frame, and the crop may have cut the object.")
+    lines += [why] if (why := not_rewritten(e)) else []
     if not e.concepts:
         lines.append("Which part of the photo counted: none is known to.")
     lines.append("What is right: these are the model's reasons, measured with parts hidden, not the world's.")

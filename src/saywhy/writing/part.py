@@ -17,7 +17,7 @@ from saywhy import files
 from saywhy.captioning import strings
 from saywhy.classifier import Classifier
 from saywhy.collection import Item
-from saywhy.errors import InputError, UsageError, no_inside
+from saywhy.errors import InputError, no_inside
 from saywhy.language import Confirming
 from saywhy.parts import Confirmed, Face, Fitting, Made, Request
 from saywhy.seen import Seen
@@ -93,14 +93,15 @@ def load(folder: Path, row: Mapping[str, Any], clf: Classifier) -> Captioning:
     """The part as it was saved.
 
     Raises:
-        UsageError: it cannot be read.
+        InputError: the file is missing, damaged, or not of captions.
     """
-    try:
-        state = load_file(folder / row["file"])
-        space = CaptionSpace(row["words"], state["mean"], state["spread"])
-        space.load_state_dict(state)
-    except Exception as e:
-        raise UsageError(f"{folder / FILE}: cannot be read ({type(e).__name__}: {e}); fit it again") from e
+    file = folder / str(row.get("file", FILE))
+    return files.read_as(file, "a space of captions", lambda: _read(load_file(file), row))
+
+
+def _read(state: Mapping[str, Tensor], row: Mapping[str, Any]) -> Captioning:
+    space = CaptionSpace(row["words"], state["mean"], state["spread"])
+    space.load_state_dict(state)
     space = space.eval().requires_grad_(False)
     captions = tuple(row["captions"])
     return Captioning(space, captions, unit(space.texts(captions)), str(row["layer"]), row["card"])

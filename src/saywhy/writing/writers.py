@@ -86,8 +86,12 @@ def _row(writer: str) -> WriterRow:
 
 
 def check_writer(writer: str, style: str) -> None:
-    """Raises UsageError for a writer or a style that there is not."""
-    _row(writer)
+    """Looks whether there is such a writer and style, and loads the writer, before anything is explained.
+
+    Raises:
+        UsageError: no such writer or style, or a writer that cannot be had.
+    """
+    hand_of(writer)
     if style not in STYLES:
         raise unknown("style", style, STYLES)
 
