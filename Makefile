@@ -7,7 +7,7 @@
 # make mutants plants small faults in what measures, says and draws, and counts those that no test notices: minutes
 # make docs    rebuild the generated pages
 # make aviary-models  train the classifiers of the synthetic birds again: an hour of processor time on two cores
-# make language-models  train the joint space and the decoder of explanations again: a quarter of an hour on two cores
+# make language-models  train the joint space and the decoder of explanations again
 # make clean   remove what the above made
 
 SHELL := /bin/bash

@@ -1,6 +1,6 @@
 """The writer `own`, as it ships, on accounts and pictures of the aviary that it was not trained with.
 
-    python benchmarks/language_aviary.py [--texts 10000] [--free 1000] [--pictures 24] [--only texts,pictures]
+    python benchmarks/language_aviary.py [--texts 10000] [--free 1000] [--pictures 24] [--only texts,pictures,phrases]
 
 Features are those of the test split of the joint space (rendered again; SAYWHY_CACHE keeps them); explanations are of
 another seed. Writes results/language_aviary.json and the tables in docs/language.md.
@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +32,7 @@ from saywhy.writing import account_of, retold
 from saywhy.writing.account import STYLES, Account, Telling, plan
 from saywhy.writing.grammar import Copy, Token, ways
 from saywhy.writing.hands import decoded, first
+from saywhy.writing.mapping import SURE, likenesses
 from saywhy.writing.proof import lexed, readings, spelled
 from saywhy.writing.rehearsal import Bank, drawn, source, without
 from saywhy.writing.scribe import MODES, Source, load_scribe
@@ -40,6 +41,8 @@ from sentence_measures import machine
 
 HERE = Path(__file__).parent
 OTHER_SEED = 8117  # of whole explanations
+SURE_SEEDS, SURE_BIRDS = (7701, 7702), 40  # by the first of which the threshold of phrases was chosen
+SURE_MODELS = ("cnn-relations", "vit-relations")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -286,12 +289,37 @@ def true_phrases(rendered: Any, told: saywhy.Explanation) -> Iterator[bool | Non
         if not one["like"]:
             yield None
             continue
-        fact = plain[one["like"]]
-        part = fact.split(" ")[-1]
-        mask = concepts[one["id"]].mask.array()
-        own = [p for p in rendered.shown() if p == part or (part == "collar" and p == "collar2")]
-        lies = any((rendered.visible(p) & mask).sum() >= 0.2 * min(mask.sum(), rendered.visible(p).sum()) for p in own)
-        yield fact in known and lies
+        yield lies_there(rendered, concepts[one["id"]].mask.array(), plain[one["like"]], known)
+
+
+def lies_there(rendered: Any, mask: Any, fact: str, known: set[str]) -> bool:
+    """Whether a fact is true of a bird, and a region lies on the part that it is of."""
+    part = fact.split(" ")[-1]
+    own = [p for p in rendered.shown() if p == part or (part == "collar" and p == "collar2")]
+    lies = any((rendered.visible(p) & mask).sum() >= 0.2 * min(mask.sum(), rendered.visible(p).sum()) for p in own)
+    return fact in known and lies
+
+
+def of_phrases() -> dict[str, Any]:
+    """Of regions that are said to count, by the log-odds of the nearest phrase: how many there are, and of how many it
+    is true."""
+    plain, found = named_phrases(), dict[str, Any]()
+    for seed in SURE_SEEDS:
+        odds, true = list[float](), list[bool]()
+        for clf, n in product([saywhy.load_classifier(f"aviary:{m}") for m in SURE_MODELS], range(SURE_BIRDS)):
+            rendered = aviary.render(aviary.sample(seed, n, edition="2", size=128).scene)
+            told = saywhy.explain(clf, rendered.pixels, fast=True)
+            ids = [t.id for t in account_of(told).things]
+            known = {f.name.replace("collars", "collar") for f in aviary_facts(rendered)}
+            _, likes = likenesses(told, clf.read(rendered.pixels), ids)
+            concepts = {c.id: c for c in told.concepts}
+            odds += [likes[id].nearest[0][1] for id in ids]
+            true += [
+                lies_there(rendered, concepts[id].mask.array(), plain[likes[id].nearest[0][0]], known) for id in ids
+            ]
+        rows = {least: [t for o, t in zip(odds, true, strict=True) if o >= least] for least in (0, 1, 2, SURE)}
+        found[str(seed)] = {f"{k:g}": {"regions": len(v), "true": share(v)} for k, v in rows.items()}
+    return found
 
 
 def aviary_facts(rendered: Any) -> Any:
@@ -383,7 +411,18 @@ alone on the mean colour, gives the class in {percent(r["named_alone_keeps"])}; 
 {shown}"""
 
 
-PAGES = {"texts": texts_page, "pictures": pictures_page}
+def phrases_page(r: dict[str, Any]) -> str:
+    """How many regions get a phrase at which log-odds, and how many of these are true."""
+    seeds = [str(s) for s in SURE_SEEDS]
+    head = ("log-odds, at least", *(f"seed {s}: {what}" for s in seeds for what in ("regions", "true")))
+    rows = [
+        (least, *(v for s in seeds for v in (r[s][least]["regions"], percent(r[s][least]["true"]))))
+        for least in r[seeds[0]]
+    ]
+    return table(head, rows)
+
+
+PAGES = {"texts": texts_page, "pictures": pictures_page, "phrases": phrases_page}
 
 
 def main() -> None:
@@ -392,11 +431,14 @@ def main() -> None:
     asked.add_argument("--texts", type=int, default=10_000)
     asked.add_argument("--free", type=int, default=1000)
     asked.add_argument("--pictures", type=int, default=24)
-    asked.add_argument("--only", default="texts,pictures")
+    asked.add_argument("--only", default="texts,pictures,phrases")
     given = asked.parse_args()
     torch.set_num_threads(1)
     file = HERE / "results" / "language_aviary.json"
-    measure = {"texts": lambda: of_the_texts(given.texts, given.free), "pictures": lambda: of_pictures(given.pictures)}
+    measure = {
+        "texts": lambda: of_the_texts(given.texts, given.free), "pictures": lambda: of_pictures(given.pictures),
+        "phrases": of_phrases,
+    }  # fmt: skip
     for name in given.only.split(","):
         found = {**machine(), name: measure[name]()}
         result = (json.loads(file.read_text()) if file.exists() else {}) | found

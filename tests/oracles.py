@@ -380,6 +380,34 @@ FILLS = {
 
 
 # --------------------------------------------------------------------------------------------------
+# Shares.
+
+
+def paired_interval(first: list[bool], second: list[bool]) -> tuple[float, float]:
+    """Newcombe 1998 (paired), method 10, in the letters of the paper: of the share of first minus that of second."""
+    n = len(first)
+    e = sum(x and y for x, y in zip(first, second, strict=True))
+    f = sum(x and not y for x, y in zip(first, second, strict=True))
+    g = sum(y and not x for x, y in zip(first, second, strict=True))
+    h = n - e - f - g
+    z = 1.959963984540054
+
+    def score(r: int) -> tuple[float, float]:
+        middle, reach = 2 * r + z * z, z * (z * z + 4 * r * (1 - r / n)) ** 0.5
+        return (middle - reach) / (2 * (n + z * z)), (middle + reach) / (2 * (n + z * z))
+
+    (l2, u2), (l3, u3) = score(e + f), score(e + g)
+    p2, p3 = (e + f) / n, (e + g) / n
+    bottom = (e + f) * (g + h) * (e + g) * (f + h)
+    top = e * h - f * g
+    top = top - n / 2 if top > n / 2 else 0 if top >= 0 else top
+    phi = top / bottom**0.5 if bottom else 0
+    below = ((p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u3 - p3) + (u3 - p3) ** 2) ** 0.5
+    above = ((u2 - p2) ** 2 - 2 * phi * (u2 - p2) * (p3 - l3) + (p3 - l3) ** 2) ** 0.5
+    return (f - g) / n - below, (f - g) / n + above
+
+
+# --------------------------------------------------------------------------------------------------
 # Regions: players, the null, the interval, the verdict.
 
 

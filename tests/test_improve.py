@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 from typer.testing import CliRunner
 
+import oracles
 import saywhy
 from saywhy.audit import TABLES, scan
 from saywhy.audit.sources import Entry
@@ -27,9 +28,11 @@ from saywhy.improve import REMEDIES, Blamed, improve
 from saywhy.improve.blamed import blamed
 from saywhy.improve.culprit import Culprit, culprit_of
 from saywhy.improve.edits import edits_of
+from saywhy.improve.judging import compared
 from saywhy.improve.lessons import Frames, Shot, parted, shots_of
 from saywhy.improve.remedies import projection
 from saywhy.improve.workshop import Stopping, Workshop, copied, fit_loop
+from saywhy.metrics.statistics import paired_shares
 from saywhy.zoo import load_classifier
 
 SIDE, NAMES = 24, ("dark", "light")
@@ -108,6 +111,7 @@ def test_every_remedy_takes_the_culprit_away_and_leaves_the_model_as_it_was(how,
     made = improve(clf, run, FINDING, how, tmp_path, spec=spec, stopping=stopping, explained=1)
     assert all(torch.equal(v, before[k]) for k, v in clf.net.state_dict().items())
     assert made.worst.before.mean < 0.1 and made.worst.difference.mean > 0.5 and made.worst.difference.low > 0
+    assert made.worst.before.low < made.worst.before.high and made.worst.after.low < made.worst.after.high
     assert made.accuracy.difference.mean > 0
     assert made.contribution.before.mean > 0.4
     assert abs(made.contribution.after.mean) < made.contribution.before.mean / 2
@@ -366,3 +370,29 @@ def test_a_file_that_is_no_finding_is_refused(text, said, run, tmp_path):
         app, ["improve", str(run), "--finding", str(file), "--how", "ablate", "-o", str(tmp_path)]
     )
     assert isinstance(told.exception, InputError) and said in str(told.exception)
+
+
+@pytest.mark.parametrize("n", [1, 2, 9, 40])
+def test_the_interval_of_a_difference_of_paired_shares_is_that_of_the_paper(n):
+    dice = np.random.default_rng(n)
+    for shares in ((0.5, 0.5), (0.9, 0.95), (0.0, 1.0), (1.0, 1.0), (0.3, 0.0)):
+        one, other = (dice.random(n) < share for share in shares)
+        found = paired_shares(one, other)
+        assert (found.low, found.high) == pytest.approx(oracles.paired_interval(one.tolist(), other.tolist()), abs=1e-9)
+        assert found.mean == pytest.approx(one.mean() - other.mean()) and found.count == n
+
+
+def test_it_holds_the_true_difference_nineteen_times_in_twenty():
+    dice, true, held = np.random.default_rng(5), 0.6 - 0.75, []
+    for _ in range(600):
+        kind = dice.choice(4, size=24, p=[0.55, 0.05, 0.20, 0.20])  # both, the first alone, the other alone, none
+        found = paired_shares(np.isin(kind, [0, 1]), np.isin(kind, [0, 2]))
+        held.append(found.low <= true <= found.high)
+    assert 0.93 <= np.mean(held) <= 0.98
+
+
+def test_a_group_of_which_all_answers_are_alike_is_not_said_to_be_known_for_certain():
+    none, all_ = np.zeros(23, dtype=bool), np.ones(23, dtype=bool)
+    for before, after in ((none, all_), (all_, all_), (none, none)):
+        for one in vars(compared(before, after)).values():
+            assert one.high - one.low > 0.1

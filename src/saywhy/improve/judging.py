@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from saywhy.classifier import Classifier
 from saywhy.errors import UsageError
+from saywhy.findings.shares import difference
 from saywhy.improve.culprit import Culprit
 from saywhy.improve.edits import Edits
 from saywhy.improve.improved import Blamed, Compared, Estimate, Group
 from saywhy.improve.lessons import Frames, Ints, Shot
-from saywhy.metrics.statistics import Interval, bootstrap, wilson
+from saywhy.metrics.statistics import Interval, bootstrap, paired_shares, wilson
 
 Reals = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -90,10 +91,13 @@ def contribution(answers: TwoAnswers, bench: Bench) -> Reals | None:
 
 
 def compared(before: Reals | Bools, after: Reals | Bools, seed: int = 0) -> Compared:
-    """Means of the same pictures before and after; shares have Wilson's interval, the rest that of a bootstrap."""
-    apart = after.astype(np.float64) - before.astype(np.float64)
-    difference = _level(bootstrap(apart, draws=DRAWS, seed=seed))
-    return Compared(before=_mean(before, seed), after=_mean(after, seed), difference=difference)
+    """Means of the same pictures before and after; shares have Wilson's interval and Newcombe's of their difference,
+    the rest that of a bootstrap."""
+    if before.dtype == np.bool_ and after.dtype == np.bool_:
+        apart = paired_shares(after.astype(np.bool_), before.astype(np.bool_))
+    else:
+        apart = bootstrap(after.astype(np.float64) - before.astype(np.float64), draws=DRAWS, seed=seed)
+    return Compared(before=_mean(before, seed), after=_mean(after, seed), difference=_level(apart))
 
 
 def _mean(values: Reals | Bools, seed: int) -> Estimate:
@@ -123,7 +127,8 @@ def worst_of(
     bench: Bench, groups: Sequence[Group], before: Bools, after: Bools, seed: int
 ) -> tuple[Compared, Group, Group]:
     """The least accurate group before and after, and which ones; intervals are of drawing the pictures of each group
-    again and looking for the worst once more."""
+    again and looking for the worst once more, and no narrower than those of the groups that were the worst: where none
+    of a group is right, drawing again changes nothing."""
     first = min(groups, key=lambda g: g.accuracy.before.mean)
     last = min(groups, key=lambda g: g.accuracy.after.mean)
     dice = np.random.default_rng(seed)
@@ -136,16 +141,17 @@ def worst_of(
     b, a = (np.array(side) for side in least)
     means = first.accuracy.before.mean, last.accuracy.after.mean
     count = first.accuracy.before.count, last.accuracy.after.count
+    hits = [round(mean * n) for mean, n in zip(means, count, strict=True)]
     told = Compared(
-        before=_drawn(means[0], b, count[0]), after=_drawn(means[1], a, count[1]),
-        difference=_drawn(means[1] - means[0], a - b, sum(count)),
+        before=_drawn(b, wilson(hits[0], count[0])), after=_drawn(a, wilson(hits[1], count[1])),
+        difference=_drawn(a - b, difference(hits[1], count[1], hits[0], count[0])),
     )  # fmt: skip
     return told, first, last
 
 
-def _drawn(mean: float, draws: Reals, count: int) -> Estimate:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Estimate(mean=mean, low=float(low), high=float(high), count=count)
+def _drawn(draws: Reals, least: Interval) -> Estimate:
+    low, high = (float(v) for v in np.quantile(draws, [0.025, 0.975]))
+    return Estimate(mean=least.mean, low=min(low, least.low), high=max(high, least.high), count=least.count)
 
 
 def linked(bench: Bench, before: TwoAnswers, after: TwoAnswers, seed: int) -> Compared | None:

@@ -129,6 +129,26 @@ def wilson(hits: int, count: int, *, level: float = 0.95) -> Interval:
     return Interval(share, max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole), count)
 
 
+def paired_shares(first: NDArray[np.bool_], second: NDArray[np.bool_], *, level: float = 0.95) -> Interval:
+    """The share of hits in `first` (N,) minus that in `second` (N,), of the same samples, with its interval.
+
+    Samples that are all alike have an interval too, which drawing them again would not give.
+    Source: Newcombe 1998 (paired proportions), method 10.
+    """
+    n = len(first)
+    if not n:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    one, other = wilson(int(first.sum()), n, level=level), wilson(int(second.sum()), n, level=level)
+    both, neither = int((first & second).sum()), int((~first & ~second).sum())
+    margins = float(first.sum() * (~first).sum() * second.sum() * (~second).sum())
+    together = both * neither - int((first & ~second).sum()) * int((~first & second).sum())
+    alike = 0.0 if not margins else (max(together - n / 2, 0.0) if together > 0 else together) / margins**0.5
+    (a, b), (c, d) = ((i.mean - i.low, i.high - i.mean) for i in (one, other))
+    mean = one.mean - other.mean
+    low, high = ((u * u - 2 * alike * u * v + v * v) ** 0.5 for u, v in ((a, d), (b, c)))
+    return Interval(mean, max(-1.0, mean - low), min(1.0, mean + high), n)
+
+
 def bootstrap_difference(
     first: Tensor | NDArray[np.float64],
     second: Tensor | NDArray[np.float64],
