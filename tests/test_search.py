@@ -287,6 +287,17 @@ def test_the_command_prints_text_and_json_and_writes_a_page(run, tmp_path):
     assert isinstance(wrong.exception, UsageError)
 
 
+def test_the_page_is_there_whoever_stops_reading_what_is_printed(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.print", closed)
+    words = ["search", str(run), RED, "--no-boxes", "-o", str(tmp_path / "x.html")]
+    assert isinstance(CliRunner().invoke(cli.app, words).exception, BrokenPipeError)
+    assert "red dot" in (tmp_path / "x.html").read_text()
+
+
+def closed(*_, **__):
+    raise BrokenPipeError
+
+
 def painted_net():
     """What `--model test_search:painted_net` loads."""
     return classifier()

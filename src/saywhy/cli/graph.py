@@ -38,15 +38,15 @@ def graph(
     fitted = fitted_parts(explainer, load())
     with progress(quiet, 1) as tell:
         found = class_graph(fitted, items, target, versus, tell=lambda step: tell(0, step))
-    print(classwide_page.text(found))
-    if out is not None:
+    if out is not None:  # first, so that all is there whoever stops reading what is printed
         bank = fitted.parts["concepts"]
         out.mkdir(parents=True, exist_ok=True)
         files.write(out / "graph.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         files.write(out / "graph.graphml", to_graphml(found))
         files.write(out / "graph.html", classwide_page.page(found, {id: bank.looks(id) for id in bank.ids}))
-        if not quiet:
-            notes.print(f"look at {out / 'graph.html'}", markup=False, highlight=False, soft_wrap=True)
+    print(classwide_page.text(found))
+    if out is not None and not quiet:
+        notes.print(f"look at {out / 'graph.html'}", markup=False, highlight=False, soft_wrap=True)
     for path, why in found["unreadable"]:
         notes.print(f"{path}: {why}", markup=False, highlight=False, soft_wrap=True)
     if found["unreadable"]:

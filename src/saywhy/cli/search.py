@@ -50,11 +50,13 @@ def search(
         clf = _model_of(run, load)
         grounding = Grounding(clf, None if explainer is None else fitted_parts(explainer, clf))
     found = search(run, query, like=like, fusion=fusion, count=count, grounding=grounding)
+    if out is not None:  # first, so that it is there whole whoever stops reading what is printed
+        _write(run, found, out)
     print(json.dumps(found.to_dict(), ensure_ascii=False) if as_json else search_page.text(found))
     if boxes and query is not None and grounding is None and not quiet:
         notes.print("no boxes: give the explainer that the attributes are of (--explainer DIR)", markup=False)
-    if out is not None:
-        _write(run, found, out, quiet)
+    if out is not None and not quiet:
+        notes.print(f"look at {out}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _model_of(run: Path, load: Callable[[], Any]) -> Classifier:
@@ -71,7 +73,7 @@ def _model_of(run: Path, load: Callable[[], Any]) -> Classifier:
     return clf
 
 
-def _write(run: Path, found: SearchRecord, out: Path, quiet: bool) -> None:
+def _write(run: Path, found: SearchRecord, out: Path) -> None:
     from contextlib import suppress
 
     from saywhy import files
@@ -87,5 +89,3 @@ def _write(run: Path, found: SearchRecord, out: Path, quiet: bool) -> None:
             with suppress(InputError):  # gone since the scan: the page says so
                 pictures[n] = read(give(entry))
     files.write(out, search_page.page(found, pictures))
-    if not quiet:
-        notes.print(f"look at {out}", markup=False, highlight=False, soft_wrap=True)
